@@ -1,0 +1,42 @@
+# Front door. `make run` and `make test` do everything on a fresh Debian machine; the rest assumes `make deps`.
+.DEFAULT_GOAL := build
+MESON ?= meson
+BUILD ?= build
+
+.PHONY: deps build run test test-fast unit e2e sanitize bench fuzz lint interop install clean
+
+deps:
+	@scripts/install-deps.sh
+
+$(BUILD)/build.ninja:
+	@$(MESON) setup $(BUILD) >/dev/null
+
+build: deps $(BUILD)/build.ninja
+	@ninja -C $(BUILD)
+
+run: build
+	@scripts/demo.sh $(BUILD)/bin
+
+test: build
+	@scripts/run-tests.sh all
+
+test-fast: build
+	@scripts/run-tests.sh fast
+
+unit e2e sanitize interop: build
+	@scripts/run-tests.sh $@
+
+bench: build
+	@scripts/run-bench.sh $(BUILD)
+
+fuzz: deps
+	@scripts/run-fuzz.sh
+
+lint: deps
+	@scripts/lint.sh
+
+install: build
+	@$(MESON) install -C $(BUILD)
+
+clean:
+	rm -rf build build-asan build-fuzz build-clang

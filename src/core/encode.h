@@ -1,0 +1,18 @@
+/* Hex and base64 (RFC 4648). */
+#ifndef OS_CORE_ENCODE_H
+#define OS_CORE_ENCODE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "core/buf.h"
+
+/* Lower-case hex text of n bytes into out (2n + 1 bytes). Returns out. */
+char *os_hex(const void *data, size_t n, char *out);
+void os_base64_encode(struct os_buf *out, const void *data, size_t n);
+/* URL-safe alphabet without padding (JWT). */
+void os_base64url_encode(struct os_buf *out, const void *data, size_t n);
+/* Strict decoding of either alphabet; padding optional for url. False on any other byte. */
+bool os_base64url_decode(struct os_buf *out, const char *text, size_t n);
+
+#endif

@@ -1,0 +1,41 @@
+/* Name resolution with c-ares (a static glibc has no usable getaddrinfo). Blocking, any thread. */
+#ifndef NET_DNS_H
+#define NET_DNS_H
+
+#include <stddef.h>
+#include <sys/socket.h>
+#include <netinet/in.h>
+
+#include "core/error.h"
+
+#define NET_ADDRS_MAX 16
+
+struct net_addr {
+    int family; /* AF_INET or AF_INET6 */
+    union {
+        struct in_addr v4;
+        struct in6_addr v6;
+    };
+};
+
+struct net_addrs {
+    struct net_addr v[NET_ADDRS_MAX]; /* first seen first, no duplicates */
+    size_t n;
+};
+
+/* "1.2.3.4", "::1" or "[::1]" -> address. No zone ids, no shorthand ("127.1" is not an address). */
+int net_addr_parse(const char *text, struct net_addr *out);
+/* Text form into out (at least INET6_ADDRSTRLEN bytes). Returns out. */
+const char *net_addr_text(const struct net_addr *a, char *out);
+/* Fills a sockaddr; returns its length. */
+socklen_t net_addr_sockaddr(const struct net_addr *a, uint16_t port, struct sockaddr_storage *out);
+void net_addrs_add(struct net_addrs *l, const struct net_addr *a);
+
+/* Looks name up in the text of a hosts file (names case-insensitive, '#' comments); appends every match. */
+void net_hosts_lookup(const char *hosts_text, const char *name, struct net_addrs *out);
+
+/* IP literals as is, then /etc/hosts, then A and AAAA through the servers of /etc/resolv.conf. Errors:
+ * OS_NOT_FOUND (no such name, no addresses), OS_DEADLINE_EXCEEDED, OS_UNAVAILABLE. */
+int net_dns_resolve(const char *name, int timeout_ms, struct net_addrs *out, struct os_error *err);
+
+#endif

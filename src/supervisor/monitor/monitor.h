@@ -1,0 +1,36 @@
+/* The privileged half of the supervisor (DESIGN 10): small, single-threaded, parses nothing that the agent or
+ * the network wrote. It makes the agent's network namespace and the sockets in it, spawns isolated children,
+ * answers "which process owns this connection", reaps and signals. It serves the worker over a socketpair with
+ * the fixed message set of protocol.h. */
+#ifndef SUPERVISOR_MONITOR_H
+#define SUPERVISOR_MONITOR_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "core/error.h"
+
+/* Filled by main from the driver's environment, before the worker exists. */
+struct monitor_config {
+    uid_t agent_uid;  /* never 0 */
+    gid_t agent_gid;
+    uid_t worker_uid; /* never 0, never agent_uid */
+    gid_t worker_gid;
+    const char *workdir; /* NULL = none */
+};
+
+/* Sockets made inside the agent's network namespace, served by the worker from outside. */
+struct monitor_sockets {
+    int proxy;    /* TCP listener 10.200.0.1:3128 */
+    int trap;     /* TCP listener that the redirect leads to */
+    int udp_trap; /* UDP socket that the redirect leads to, with IP_RECVORIGDSTADDR; -1 if unavailable */
+};
+
+/* Makes namespace, addresses, routes, nf_tables redirect and sockets. */
+int monitor_network_setup(struct monitor_sockets *out, struct os_error *err);
+
+/* Serves the worker on fd until the worker is gone or the main process ended; returns the exit code of the
+ * supervisor (spec/supervisor.md 10.5). */
+int monitor_serve(const struct monitor_config *cfg, int fd, pid_t worker);
+
+#endif
