@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "core/buf.h"
-#include "core/time.h"
+#include "core/clock.h"
 
 static _Atomic int stderr_level = OS_LOG_WARN;
 static _Atomic int sink_level = -1;
@@ -60,9 +60,9 @@ void os_log(enum os_log_level level, const char *target, const char *fmt, ...)
         if ((unsigned char)msg.data[i] < 0x20)
             msg.data[i] = ' ';
     if (to_stderr) {
-        char when[OS_TIME_ISO_LEN];
+        char when[OS_CLOCK_TEXT_LEN];
         struct os_buf line = {.max = 16384};
-        os_buf_addf(&line, "%s %-5s %s: %s\n", os_time_iso(os_time_now_ms(), when), names[level], target,
+        os_buf_addf(&line, "%s %-5s %s: %s\n", os_clock_iso(os_clock_ms(), when), names[level], target,
                     os_buf_str(&msg));
         ssize_t r = write(STDERR_FILENO, os_buf_str(&line), line.len);
         (void)r;
