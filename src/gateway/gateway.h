@@ -1,0 +1,38 @@
+/* What the parts of the gateway share. Wired up by main; read-only afterwards. */
+#ifndef GATEWAY_GATEWAY_H
+#define GATEWAY_GATEWAY_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <uv.h>
+
+#include "drivers/driver.h"
+#include "gateway/identity/jwt.h"
+#include "gateway/store/store.h"
+#include "rpc/server.h"
+
+#define GATEWAY_GATES 64
+
+struct gateway {
+    uv_loop_t *loop;
+    struct rpc_server *rpc;
+    struct store *store;
+    struct driver *driver;
+    struct jwt_keys *jwt;     /* NULL = sandbox tokens not configured */
+    bool mtls_auth;           /* users are client certificates */
+    struct logbus *logs;
+    struct watches *watches;
+    struct sessions *sessions;
+    /* Read-modify-write of sandbox rows (spec/gateway.md 5.3). Order: gate, then sync. */
+    pthread_mutex_t sync;
+    pthread_mutex_t gates[GATEWAY_GATES]; /* lifecycle gate of a sandbox, picked by id */
+};
+
+/* Lifecycle gate of one sandbox: create and delete of the same sandbox never overlap. Worker threads. */
+pthread_mutex_t *gateway_gate(struct gateway *gw, const char *sandbox_id);
+
+/* Logs to stderr and into the sandbox's log ring as source "gateway". Any thread. */
+void gateway_log(struct gateway *gw, const char *sandbox_id, int level, const char *target, const char *fmt,
+                 ...) __attribute__((format(printf, 5, 6)));
+
+#endif

@@ -1,0 +1,28 @@
+/* Sandbox tokens: JWS compact, EdDSA (Ed25519), as published (spec/identity.md 5). Any thread. */
+#ifndef GATEWAY_JWT_H
+#define GATEWAY_JWT_H
+
+#include <stdint.h>
+
+#include "core/error.h"
+
+struct jwt_keys;
+
+/* Reads signing.pem, public.pem and kid of DIR. All three absent: *out = NULL and 0. Some absent: error. */
+int jwt_keys_load(const char *dir, struct jwt_keys **out, struct os_error *err);
+void jwt_keys_free(struct jwt_keys *k);
+
+/* Token for a sandbox; ttl_secs 0 = never expires. Caller frees. *expires_at_ms may be NULL. */
+char *jwt_mint_sandbox(const struct jwt_keys *k, const char *sandbox_id, int64_t ttl_secs,
+                       int64_t *expires_at_ms, struct os_error *err);
+
+enum jwt_result {
+    JWT_OK,
+    JWT_NOT_MINE, /* another issuer's token: try the next authenticator */
+    JWT_BAD,      /* *err says why, OS_UNAUTHENTICATED */
+};
+/* sandbox_id takes the UUID text (OS_UUID_LEN bytes). */
+enum jwt_result jwt_verify_sandbox(const struct jwt_keys *k, const char *token, char *sandbox_id,
+                                   struct os_error *err);
+
+#endif

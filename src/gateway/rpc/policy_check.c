@@ -1,0 +1,30 @@
+/* Checks of a policy that came in a request. */
+#include "gateway/rpc/policy_check.h"
+
+#include "core/cleanup.h"
+#include "core/str.h"
+
+int policy_check_request(policy_doc *doc, struct os_error *err)
+{
+    for (size_t i = 0; i < doc->n_network_policies; i++) {
+        const char *key = doc->network_policies[i]->key;
+        policy_rule *rule = doc->network_policies[i]->value;
+        if (os_str_starts(key, "_provider_"))
+            return os_error_set(
+                err, OS_INVALID_ARGUMENT,
+                "network_policies key '%s' uses reserved '_provider_' prefix for provider composition; use "
+                "'openshell policy get <sandbox> --base' for a round-trippable base policy, or use 'openshell "
+                "policy get <sandbox> --full' to inspect the effective policy including provider entries",
+                key);
+        for (size_t k = 0; rule && k < rule->n_endpoints; k++)
+            rule->endpoints[k]->provider_credentialed = false;
+    }
+    if (policy_check(doc, err) < 0)
+        return -1;
+    cleanup_strv struct os_strv bad = {0};
+    policy_validate_runtime(doc, &bad);
+    if (!bad.n)
+        return 0;
+    cleanup_free char *text = os_strv_join(&bad, "; ");
+    return os_error_set(err, OS_INVALID_ARGUMENT, "policy contains unsafe content: %s", text);
+}

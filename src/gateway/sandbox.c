@@ -1,0 +1,368 @@
+/* Sandbox rows and the phase state machine. */
+#include "gateway/sandbox.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "core/clock.h"
+#include "core/log.h"
+#include "core/str.h"
+#include "gateway/logbus.h"
+#include "gateway/session/sessions.h"
+#include "gateway/watch.h"
+#include "rpc/pb.h"
+
+#define CHANGE_TRIES 3
+
+typedef Openshell__V1__SandboxCondition condition;
+#define PHASE(x) OPENSHELL__V1__SANDBOX_PHASE__SANDBOX_PHASE_##x
+
+const char *sandbox_phase_name(int phase)
+{
+    static const char *const names[] = {"Unspecified", "Provisioning", "Ready",   "Error",   "Deleting",
+                                        "Unknown",     "Stopping",     "Stopped", "Starting"};
+    return phase >= 0 && phase < (int)(sizeof(names) / sizeof(names[0])) ? names[phase] : "Unknown";
+}
+
+sandbox_row *sandbox_unpack(const struct store_object *o, struct os_arena *a, struct os_error *err)
+{
+    sandbox_row *row = (sandbox_row *)rpc_unpack(a, &openshell__v1__sandbox__descriptor, o->payload, o->payload_len);
+    if (!row || !row->metadata) {
+        os_error_set(err, OS_DATA_LOSS, "the stored record of sandbox %s cannot be read", o->id);
+        return NULL;
+    }
+    if (!row->status)
+        row->status = pb_new(a, openshell__v1__sandbox_status);
+    row->metadata->resource_version = o->resource_version;
+    return row;
+}
+
+static int not_found(struct os_error *err)
+{
+    if (err->code == OS_NOT_FOUND)
+        return os_error_set(err, OS_NOT_FOUND, "sandbox not found");
+    return os_error_wrap(err, "fetch sandbox failed");
+}
+
+sandbox_row *sandbox_load(struct gateway *gw, const char *id, struct os_arena *a, struct os_error *err)
+{
+    struct store_object o;
+    if (store_get(gw->store, STORE_SANDBOX, id, a, &o, err) < 0) {
+        not_found(err);
+        return NULL;
+    }
+    return sandbox_unpack(&o, a, err);
+}
+
+sandbox_row *sandbox_load_named(struct gateway *gw, const char *workspace, const char *name,
+                                struct os_arena *a, struct os_error *err)
+{
+    struct store_object o;
+    if (store_get_named(gw->store, STORE_SANDBOX, workspace, name, a, &o, err) < 0) {
+        not_found(err);
+        return NULL;
+    }
+    return sandbox_unpack(&o, a, err);
+}
+
+static int change_once(struct gateway *gw, const char *id, sandbox_change_fn *fn, void *ctx, struct os_error *err)
+{
+    cleanup_arena struct os_arena a = {0};
+    sandbox_row *row = sandbox_load(gw, id, &a, err);
+    if (!row)
+        return -1;
+    if (fn(ctx, row, &a) == SANDBOX_KEEP)
+        return 0;
+    size_t n;
+    uint8_t *data = pb_pack(&a, &row->base, &n);
+    return store_update(gw->store, STORE_SANDBOX, id, row->metadata->resource_version, data, n, NULL, err) < 0
+               ? -1
+               : 1;
+}
+
+int sandbox_change(struct gateway *gw, const char *id, const char *operation, sandbox_change_fn *fn, void *ctx,
+                   struct os_error *err)
+{
+    int rc = -1;
+    pthread_mutex_lock(&gw->sync);
+    for (int i = 0; i < CHANGE_TRIES && rc < 0; i++) {
+        os_error_clear(err);
+        rc = change_once(gw, id, fn, ctx, err);
+        if (rc < 0 && err->code != OS_ABORTED)
+            break;
+    }
+    pthread_mutex_unlock(&gw->sync);
+    if (rc > 0)
+        watches_status(gw->watches, id);
+    if (rc < 0 && err->code == OS_ABORTED) {
+        char current[32];
+        snprintf(current, sizeof(current), "%s", os_error_text(err));
+        return os_error_set(err, OS_ABORTED,
+                            "%s failed due to concurrent modification (current resource_version: %s)", operation,
+                            current);
+    }
+    return rc < 0 ? -1 : 0;
+}
+
+void sandbox_set_ready(sandbox_row *row, struct os_arena *a, const char *status, const char *reason,
+                       const char *message)
+{
+    Openshell__V1__SandboxStatus *st = row->status;
+    condition *c = NULL;
+    for (size_t i = 0; i < st->n_conditions && !c; i++)
+        if (strcmp(st->conditions[i]->type, "Ready") == 0)
+            c = st->conditions[i];
+    if (!c) {
+        condition **grown = os_arena_alloc(a, (st->n_conditions + 1) * sizeof(*grown));
+        if (st->n_conditions)
+            memcpy(grown, st->conditions, st->n_conditions * sizeof(*grown));
+        c = pb_new(a, openshell__v1__sandbox_condition);
+        c->type = (char *)"Ready";
+        grown[st->n_conditions++] = c;
+        st->conditions = grown;
+    }
+    c->status = os_arena_strdup(a, status);
+    c->reason = os_arena_strdup(a, reason);
+    c->message = os_arena_strdup(a, message);
+    c->last_transition_time = (char *)"";
+}
+
+int sandbox_remove(struct gateway *gw, const sandbox_row *row, struct os_error *err)
+{
+    const char *id = row->metadata->id;
+    if (store_remove_sandbox(gw->store, id, row->metadata->workspace, row->metadata->name, err) < 0)
+        return -1;
+    sessions_close(gw->sessions, id);
+    watches_status(gw->watches, id);
+    logbus_drop(gw->logs, id);
+    return 0;
+}
+
+/* --- supervisor session --- */
+
+static enum sandbox_change on_connected(void *ctx, sandbox_row *row, struct os_arena *a)
+{
+    switch ((int)row->status->phase) {
+    case PHASE(DELETING):
+    case PHASE(ERROR):
+    case PHASE(STOPPING):
+    case PHASE(STOPPED):
+        return SANDBOX_KEEP;
+    }
+    row->status->phase = PHASE(READY);
+    row->status->main_process_instance_id = os_arena_strdup(a, ctx);
+    row->status->_exit_code_case = OPENSHELL__V1__SANDBOX_STATUS___EXIT_CODE__NOT_SET;
+    sandbox_set_ready(row, a, "True", "DependenciesReady", "Supervisor session connected");
+    return SANDBOX_WRITE;
+}
+
+int sandbox_session_connected(struct gateway *gw, const char *id, const char *instance_id, struct os_error *err)
+{
+    return sandbox_change(gw, id, "update sandbox phase", on_connected, (void *)instance_id, err);
+}
+
+static enum sandbox_change on_lost(void *ctx, sandbox_row *row, struct os_arena *a)
+{
+    if (row->status->phase != PHASE(READY))
+        return SANDBOX_KEEP;
+    row->status->phase = PHASE(PROVISIONING);
+    sandbox_set_ready(row, a, "False", "DependenciesNotReady", "Supervisor session disconnected");
+    return SANDBOX_WRITE;
+}
+
+void sandbox_session_lost(struct gateway *gw, const char *id)
+{
+    cleanup_error struct os_error err = {0};
+    if (sandbox_change(gw, id, "update sandbox phase", on_lost, NULL, &err) < 0 && err.code != OS_NOT_FOUND)
+        os_log_warn("sandbox", "%s: %s", id, os_error_text(&err));
+}
+
+/* --- driver snapshots --- */
+
+static bool transient(const char *reason)
+{
+    static const char *const reasons[] = {"reconcilererror",    "dependenciesnotready", "supervisornotconnected",
+                                          "starting",           "containerstarting",    "containercreated",
+                                          "healthcheckstarting", "inspectfailed"};
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
+        if (strcasecmp(reason, reasons[i]) == 0)
+            return true;
+    return false;
+}
+
+static int backend_phase(const Openshell__Compute__V1__DriverSandboxStatus *st)
+{
+    if (!st)
+        return PHASE(UNKNOWN);
+    if (st->deleting)
+        return PHASE(DELETING);
+    for (size_t i = 0; i < st->n_conditions; i++)
+        if (strcasecmp(st->conditions[i]->type, "Suspended") == 0 &&
+            strcasecmp(st->conditions[i]->status, "true") == 0)
+            return PHASE(STOPPED);
+    for (size_t i = 0; i < st->n_conditions; i++) {
+        const Openshell__Compute__V1__DriverCondition *c = st->conditions[i];
+        if (strcmp(c->type, "Ready") != 0)
+            continue;
+        if (strcasecmp(c->status, "true") == 0)
+            return PHASE(READY);
+        if (strcasecmp(c->status, "false") == 0)
+            return transient(c->reason) ? PHASE(PROVISIONING) : PHASE(ERROR);
+        return PHASE(PROVISIONING);
+    }
+    return PHASE(PROVISIONING);
+}
+
+static bool backend_stopped(const Openshell__Compute__V1__DriverSandboxStatus *st)
+{
+    for (size_t i = 0; st && i < st->n_conditions; i++)
+        if (strcasecmp(st->conditions[i]->status, "false") == 0 &&
+            (strcasecmp(st->conditions[i]->reason, "containerexited") == 0 ||
+             strcasecmp(st->conditions[i]->reason, "containerstopped") == 0))
+            return true;
+    return false;
+}
+
+struct snapshot {
+    const driver_sandbox *s;
+    bool session;
+};
+
+static void copy_driver_fields(sandbox_row *row, const Openshell__Compute__V1__DriverSandboxStatus *st,
+                               struct os_arena *a)
+{
+    row->status->sandbox_name = os_arena_strdup(a, st->sandbox_name);
+    row->status->agent_pod = os_arena_strdup(a, st->instance_id);
+    row->status->agent_fd = os_arena_strdup(a, st->agent_fd);
+    row->status->sandbox_fd = os_arena_strdup(a, st->sandbox_fd);
+    condition **list = os_arena_alloc(a, (st->n_conditions + 1) * sizeof(*list));
+    for (size_t i = 0; i < st->n_conditions; i++) {
+        const Openshell__Compute__V1__DriverCondition *from = st->conditions[i];
+        condition *c = list[i] = pb_new(a, openshell__v1__sandbox_condition);
+        c->type = os_arena_strdup(a, from->type);
+        c->status = os_arena_strdup(a, from->status);
+        c->reason = os_arena_strdup(a, from->reason);
+        c->message = os_arena_strdup(a, from->message);
+        c->last_transition_time = os_arena_strdup(a, from->last_transition_time);
+    }
+    row->status->conditions = list;
+    row->status->n_conditions = st->n_conditions;
+}
+
+static int composed_phase(int old, int backend, bool stopped, bool session)
+{
+    int next = backend;
+    if (backend == PHASE(READY) || backend == PHASE(PROVISIONING) || backend == PHASE(UNKNOWN))
+        next = session && backend == PHASE(READY) ? PHASE(READY) : PHASE(PROVISIONING);
+    if (old == PHASE(STOPPING))
+        return next == PHASE(STOPPED) || stopped ? PHASE(STOPPED) : next == PHASE(ERROR) ? next : old;
+    if (old == PHASE(STOPPED))
+        return old;
+    if (old == PHASE(STARTING))
+        return next == PHASE(READY) || next == PHASE(ERROR) ? next : old;
+    return next;
+}
+
+static enum sandbox_change on_snapshot(void *ctx, sandbox_row *row, struct os_arena *a)
+{
+    const struct snapshot *in = ctx;
+    const Openshell__Compute__V1__DriverSandboxStatus *st = in->s->status;
+    int old = (int)row->status->phase;
+    if (old == PHASE(DELETING) || old == PHASE(ERROR) || !st)
+        return SANDBOX_KEEP;
+    int backend = backend_phase(st);
+    int next = composed_phase(old, backend, backend_stopped(st), in->session);
+    copy_driver_fields(row, st, a);
+    row->status->phase = next;
+    if (next == PHASE(READY))
+        sandbox_set_ready(row, a, "True", "DependenciesReady", "Supervisor session connected");
+    else if (backend == PHASE(READY) && next == PHASE(PROVISIONING))
+        sandbox_set_ready(row, a, "False", "SupervisorNotConnected",
+                          "Backend ready; waiting for supervisor session");
+    return SANDBOX_WRITE;
+}
+
+void sandbox_apply_snapshot(struct gateway *gw, const driver_sandbox *s, bool session)
+{
+    cleanup_error struct os_error err = {0};
+    struct snapshot ctx = {s, session};
+    if (sandbox_change(gw, s->id, "apply driver snapshot", on_snapshot, &ctx, &err) < 0 &&
+        err.code != OS_NOT_FOUND)
+        os_log_warn("sandbox", "%s: %s", s->id, os_error_text(&err));
+}
+
+/* --- restart --- */
+
+static enum sandbox_change on_missing(void *ctx, sandbox_row *row, struct os_arena *a)
+{
+    row->status->phase = PHASE(ERROR);
+    sandbox_set_ready(row, a, "False", "BackendResourceMissing",
+                      "Sandbox compute resource disappeared while the gateway was offline");
+    return SANDBOX_WRITE;
+}
+
+static void reconcile_one(struct gateway *gw, const sandbox_row *row)
+{
+    cleanup_arena struct os_arena a = {0};
+    cleanup_error struct os_error err = {0};
+    const char *id = row->metadata->id;
+    bool deleting = row->status->phase == PHASE(DELETING), gone = false;
+    if (deleting && gw->driver->ops->remove(gw->driver->self, id, &gone, &err) == 0) {
+        sandbox_remove(gw, row, &err);
+        return;
+    }
+    driver_sandbox *s = deleting ? NULL : gw->driver->ops->get(gw->driver->self, id, &a, &err);
+    if (s)
+        sandbox_apply_snapshot(gw, s, false);
+    else if (!deleting && err.code == OS_NOT_FOUND && row->status->phase != PHASE(ERROR) &&
+             row->status->phase != PHASE(STOPPED)) {
+        os_error_clear(&err);
+        sandbox_change(gw, id, "reconcile", on_missing, NULL, &err);
+    }
+    if (err.code != OS_OK && err.code != OS_NOT_FOUND)
+        os_log_warn("sandbox", "%s: %s", id, os_error_text(&err));
+}
+
+/* Sandboxes of the driver that no row names: a create that never got its row, a delete that lost the race. */
+static void remove_orphans(struct gateway *gw)
+{
+    cleanup_arena struct os_arena a = {0};
+    cleanup_error struct os_error err = {0};
+    driver_sandbox **list = NULL;
+    size_t n = 0;
+    if (gw->driver->ops->list(gw->driver->self, &a, &list, &n, &err) < 0) {
+        os_log_warn("sandbox", "cannot list the driver's sandboxes: %s", os_error_text(&err));
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct store_object o;
+        os_error_clear(&err);
+        bool gone = false;
+        if (store_get(gw->store, STORE_SANDBOX, list[i]->id, &a, &o, &err) < 0 && err.code == OS_NOT_FOUND) {
+            os_log_warn("sandbox", "%s: removing compute without a record", list[i]->id);
+            os_error_clear(&err);
+            gw->driver->ops->remove(gw->driver->self, list[i]->id, &gone, &err);
+        }
+    }
+}
+
+void sandbox_reconcile(struct gateway *gw)
+{
+    cleanup_arena struct os_arena a = {0};
+    cleanup_error struct os_error err = {0};
+    struct store_object *rows = NULL;
+    size_t n = 0;
+    if (store_list(gw->store, STORE_SANDBOX, NULL, 0, 0, &a, &rows, &n, &err) < 0) {
+        os_log_error("sandbox", "cannot read the stored sandboxes: %s", os_error_text(&err));
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        sandbox_row *row = sandbox_unpack(&rows[i], &a, &err);
+        if (row)
+            reconcile_one(gw, row);
+        else
+            os_log_error("sandbox", "%s", os_error_text(&err));
+    }
+    remove_orphans(gw);
+}
