@@ -75,6 +75,9 @@
 #define OS_PROXY_STACK 262144        /* bytes of stack per connection thread */
 #define OS_BYPASS_BURST 10           /* direct connection events at once (spec/supervisor.md 18) */
 #define OS_BYPASS_PER_SECOND 5
+#define OS_AUDIT_TEXT 1024 /* bytes of one text in an audit line that has no smaller limit */
+#define OS_AUDIT_LINE 8192 /* bytes of one audit line */
+#define OS_AUDIT_FILES 3   /* daily log files kept */
 
 /* Names, addresses, trust (src/net) */
 #define OS_LIMIT_HOST_NAME 253       /* bytes without the final dot, RFC 1035 2.3.4 */

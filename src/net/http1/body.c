@@ -131,7 +131,7 @@ static int line_byte(struct http1_body *b, unsigned char c, struct os_error *err
         b->digits = 0;
         return expect(b, c, '\n', TRAILER, err);
     case FINAL_LF:
-        b->done = true;
+        b->done = c == '\n';
         return expect(b, c, '\n', TRAILER, err);
     case DATA:
         break;
