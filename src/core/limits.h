@@ -67,6 +67,17 @@
 #define OS_PROXY_UNFRAMED_IDLE_MS 5000
 #define OS_LEAF_CACHE 256
 #define OS_ANCESTORS_MAX 64
+#define OS_HTTP1_FIELDS 256         /* header fields of one message */
+#define OS_HTTP1_CHUNK_LINE 16384   /* bytes of one chunk size line, or of all trailers */
+#define OS_PROXY_DNS_MS 10000
+#define OS_PROXY_SNIFF_MS 100        /* wait for an ambiguous first byte sequence of a tunnel */
+#define OS_PROXY_BODY_IDLE_MS 300000 /* request body without progress */
+#define OS_PROXY_STACK 262144        /* bytes of stack per connection thread */
+#define OS_BYPASS_BURST 10           /* direct connection events at once (spec/supervisor.md 18) */
+#define OS_BYPASS_PER_SECOND 5
+#define OS_AUDIT_TEXT 1024 /* bytes of one text in an audit line that has no smaller limit */
+#define OS_AUDIT_LINE 8192 /* bytes of one audit line */
+#define OS_AUDIT_FILES 3   /* daily log files kept */
 
 /* Names, addresses, trust (src/net) */
 #define OS_LIMIT_HOST_NAME 253       /* bytes without the final dot, RFC 1035 2.3.4 */
