@@ -72,4 +72,11 @@
 #define OS_LEAF_CACHE 256
 #define OS_ANCESTORS_MAX 64
 
+/* Names, addresses, trust (src/net) */
+#define OS_LIMIT_HOST_NAME 253       /* bytes without the final dot, RFC 1035 2.3.4 */
+#define OS_LIMIT_HOST_LABEL 63       /* bytes */
+#define OS_LIMIT_HOSTS_FILE 16777216 /* bytes of /etc/hosts; block lists reach several megabytes */
+#define OS_LIMIT_CA_BUNDLE 8388608   /* bytes of trust roots in PEM */
+#define OS_DNS_OTHER_FAMILY_MS 500   /* wait for the other of A and AAAA once one has addresses */
+
 #endif
