@@ -90,4 +90,11 @@
 #define OS_LIMIT_CA_BUNDLE 8388608   /* bytes of trust roots in PEM */
 #define OS_DNS_OTHER_FAMILY_MS 500   /* wait for the other of A and AAAA once one has addresses */
 
+/* Command line (spec/cli.md) */
+#define OS_LIMIT_CONFIG_FILE 262144    /* bytes of a registration, token or PEM file */
+#define OS_LIMIT_GATEWAYS 1024         /* registrations listed */
+#define OS_LIMIT_EXEC_STDIN_UNARY 786432 /* bytes of stdin that fit one request; more is streamed */
+#define OS_STDIN_FRAME 4096            /* bytes of one interactive stdin frame, spec/cli.md 7.4 */
+#define OS_GATEWAY_START_MS 10000      /* until a started gateway must answer */
+
 #endif
