@@ -67,5 +67,7 @@
 #define OS_PROXY_UNFRAMED_IDLE_MS 5000
 #define OS_LEAF_CACHE 256
 #define OS_ANCESTORS_MAX 64
+#define OS_TRAP_PORT 15001     /* captured TCP connections (spec/supervisor.md 4.3) */
+#define OS_UDP_TRAP_PORT 15053 /* captured datagrams */
 
 #endif
