@@ -1,5 +1,5 @@
-/* HTTPS client of the benchmarks: https_client COUNT HOST PORT CA direct IP | proxy IP PORT. Sends COUNT requests over one
- * keep-alive connection and prints "<p50> <p99>" of the round trips in microseconds. */
+/* HTTPS client of the benchmarks: https_client COUNT HOST PORT CA direct IP | proxy IP PORT. Sends COUNT
+ * requests over one keep-alive connection and prints "<p50> <p99>" of the round trips in microseconds. */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
@@ -37,7 +37,8 @@ static int dial(const char *ip, const char *port)
 static void tunnel(int fd, const char *host, const char *port)
 {
     char buf[1024];
-    int n = snprintf(buf, sizeof(buf), "CONNECT %s:%s HTTP/1.1\r\nHost: %s:%s\r\n\r\n", host, port, host, port);
+    int n =
+        snprintf(buf, sizeof(buf), "CONNECT %s:%s HTTP/1.1\r\nHost: %s:%s\r\n\r\n", host, port, host, port);
     if (write(fd, buf, (size_t)n) != n)
         exit(1);
     ssize_t got = read(fd, buf, sizeof(buf) - 1);
@@ -61,7 +62,8 @@ static SSL *handshake(int fd, const char *host, const char *ca)
     SSL_set1_host(ssl, host);
     SSL_set_fd(ssl, fd);
     if (SSL_connect(ssl) != 1) {
-        fprintf(stderr, "TLS handshake failed: %s\n", X509_verify_cert_error_string(SSL_get_verify_result(ssl)));
+        fprintf(stderr, "TLS handshake failed: %s\n",
+                X509_verify_cert_error_string(SSL_get_verify_result(ssl)));
         exit(1);
     }
     return ssl;

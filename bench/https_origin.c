@@ -1,5 +1,5 @@
-/* HTTPS origin of the benchmarks: https_origin IP PORT CERT KEY. One thread per connection, a fixed small answer to
- * every request head, keep-alive. Prints "ready" once it listens. */
+/* HTTPS origin of the benchmarks: https_origin IP PORT CERT KEY. One thread per connection, a fixed small
+ * answer to every request head, keep-alive. Prints "ready" once it listens. */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
@@ -14,7 +14,8 @@ static SSL_CTX *ctx;
 
 static void *serve(void *arg)
 {
-    static const char answer[] = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 6\r\n\r\nhello\n";
+    static const char answer[] =
+        "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 6\r\n\r\nhello\n";
     int fd = (int)(long)arg;
     SSL *ssl = SSL_new(ctx);
     SSL_set_fd(ssl, fd);

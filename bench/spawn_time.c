@@ -1,12 +1,13 @@
-/* spawn_time COUNT COMMAND...: runs the command COUNT times, one after the other, and prints "<p50> <p99>" of the wall
- * times in milliseconds. "{}" in an argument becomes the number of the run. Exit status 1 when a run fails. */
+/* spawn_time COUNT COMMAND...: runs the command COUNT times, one after the other, and prints "<p50> <p99>" of
+ * the wall times in milliseconds. "{}" in an argument becomes the number of the run. Exit status 1 when a run
+ * fails. */
+#include <fcntl.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <time.h>
-#include <fcntl.h>
 
 extern char **environ;
 
