@@ -38,7 +38,8 @@ policy_revision *config_revision(struct gateway *gw, const char *sandbox_id, uin
 }
 
 /* The create-time policy becomes revision 1; a concurrent writer may win, which is fine. */
-static void adopt_create_policy(struct gateway *gw, const sandbox_row *row, const char *hash, struct os_arena *a)
+static void adopt_create_policy(struct gateway *gw, const sandbox_row *row, const char *hash,
+                                struct os_arena *a)
 {
     cleanup_error struct os_error err = {0};
     char id[OS_UUID_LEN];
@@ -127,7 +128,8 @@ static uint64_t revision_token(const config_response *c)
     return v;
 }
 
-config_response *config_build(struct gateway *gw, const sandbox_row *row, struct os_arena *a, struct os_error *err)
+config_response *config_build(struct gateway *gw, const sandbox_row *row, struct os_arena *a,
+                              struct os_error *err)
 {
     config_response *out = pb_new(a, openshell__sandbox__v1__get_sandbox_config_response);
     if (source_policy(gw, row, a, out, err) < 0)

@@ -18,8 +18,8 @@ struct gateway {
     struct rpc_server *rpc;
     struct store *store;
     struct driver *driver;
-    struct jwt_keys *jwt;     /* NULL = sandbox tokens not configured */
-    bool mtls_auth;           /* users are client certificates */
+    struct jwt_keys *jwt; /* NULL = sandbox tokens not configured */
+    bool mtls_auth;       /* users are client certificates */
     struct logbus *logs;
     struct watches *watches;
     struct sessions *sessions;

@@ -145,8 +145,9 @@ uint64_t logbus_head(struct logbus *b, const char *id, enum logbus_kind kind)
 size_t logbus_read(struct logbus *b, const char *id, enum logbus_kind kind, uint64_t *seq, size_t max,
                    struct os_arena *a, ProtobufCMessage **out, uint64_t *lost)
 {
-    const ProtobufCMessageDescriptor *desc = kind == LOGBUS_LINES ? &openshell__v1__sandbox_log_line__descriptor
-                                                                  : &openshell__v1__platform_event__descriptor;
+    const ProtobufCMessageDescriptor *desc = kind == LOGBUS_LINES
+                                                 ? &openshell__v1__sandbox_log_line__descriptor
+                                                 : &openshell__v1__platform_event__descriptor;
     size_t n = 0;
     *lost = 0;
     pthread_mutex_lock(&b->lock);

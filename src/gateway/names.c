@@ -8,19 +8,20 @@
 #include "core/id.h"
 
 static const char *const adjectives[] = {
-    "amber", "brave", "brisk", "calm",  "clear", "clever", "cosmic", "crisp", "daring", "eager", "early",
-    "fancy", "fleet", "fresh", "gentle", "glad", "golden", "happy",  "ivory", "jolly",  "keen",  "kind",
-    "light", "lively", "lucky", "mellow", "merry", "mild", "modest", "neat",  "nimble", "noble", "plucky",
-    "polar", "proud", "quick", "quiet", "rapid", "ready",  "rosy",   "royal", "sage",   "sharp", "shiny",
-    "silver", "smart", "snowy", "solar", "solid", "steady", "sunny", "swift", "tidy",   "vivid", "warm",
-    "wise",  "witty", "young", "zesty"};
+    "amber",  "brave", "brisk",  "calm",   "clear",  "clever", "cosmic", "crisp", "daring", "eager",
+    "early",  "fancy", "fleet",  "fresh",  "gentle", "glad",   "golden", "happy", "ivory",  "jolly",
+    "keen",   "kind",  "light",  "lively", "lucky",  "mellow", "merry",  "mild",  "modest", "neat",
+    "nimble", "noble", "plucky", "polar",  "proud",  "quick",  "quiet",  "rapid", "ready",  "rosy",
+    "royal",  "sage",  "sharp",  "shiny",  "silver", "smart",  "snowy",  "solar", "solid",  "steady",
+    "sunny",  "swift", "tidy",   "vivid",  "warm",   "wise",   "witty",  "young", "zesty"};
 static const char *const nouns[] = {
-    "acorn", "anchor", "badger", "beacon", "birch", "breeze", "brook", "canyon", "cedar", "cloud",  "comet",
-    "coral", "crane",  "delta",  "dune",   "eagle", "ember",  "falcon", "fern",  "finch", "forest", "fox",
-    "gecko", "glade",  "harbor", "hawk",   "heron", "island", "jay",   "koala",  "lagoon", "lake",  "lark",
-    "lemur", "lynx",   "maple",  "marsh",  "meadow", "moon",  "oak",   "otter",  "owl",   "panda",  "pebble",
-    "pine",  "puffin", "quail",  "raven",  "reef",  "ridge",  "river", "robin",  "seal",  "spruce", "star",
-    "stone", "stork",  "swan",   "tiger",  "trail", "willow", "wolf",  "wren"};
+    "acorn",  "anchor", "badger", "beacon", "birch", "breeze", "brook",  "canyon", "cedar",
+    "cloud",  "comet",  "coral",  "crane",  "delta", "dune",   "eagle",  "ember",  "falcon",
+    "fern",   "finch",  "forest", "fox",    "gecko", "glade",  "harbor", "hawk",   "heron",
+    "island", "jay",    "koala",  "lagoon", "lake",  "lark",   "lemur",  "lynx",   "maple",
+    "marsh",  "meadow", "moon",   "oak",    "otter", "owl",    "panda",  "pebble", "pine",
+    "puffin", "quail",  "raven",  "reef",   "ridge", "river",  "robin",  "seal",   "spruce",
+    "star",   "stone",  "stork",  "swan",   "tiger", "trail",  "willow", "wolf",   "wren"};
 
 const char *name_generate(char *out, size_t n)
 {

@@ -27,7 +27,8 @@ const char *sandbox_phase_name(int phase)
 
 sandbox_row *sandbox_unpack(const struct store_object *o, struct os_arena *a, struct os_error *err)
 {
-    sandbox_row *row = (sandbox_row *)rpc_unpack(a, &openshell__v1__sandbox__descriptor, o->payload, o->payload_len);
+    sandbox_row *row =
+        (sandbox_row *)rpc_unpack(a, &openshell__v1__sandbox__descriptor, o->payload, o->payload_len);
     if (!row || !row->metadata) {
         os_error_set(err, OS_DATA_LOSS, "the stored record of sandbox %s cannot be read", o->id);
         return NULL;
@@ -66,7 +67,8 @@ sandbox_row *sandbox_load_named(struct gateway *gw, const char *workspace, const
     return sandbox_unpack(&o, a, err);
 }
 
-static int change_once(struct gateway *gw, const char *id, sandbox_change_fn *fn, void *ctx, struct os_error *err)
+static int change_once(struct gateway *gw, const char *id, sandbox_change_fn *fn, void *ctx,
+                       struct os_error *err)
 {
     cleanup_arena struct os_arena a = {0};
     sandbox_row *row = sandbox_load(gw, id, &a, err);
@@ -81,8 +83,8 @@ static int change_once(struct gateway *gw, const char *id, sandbox_change_fn *fn
                : 1;
 }
 
-int sandbox_change(struct gateway *gw, const char *id, const char *operation, sandbox_change_fn *fn, void *ctx,
-                   struct os_error *err)
+int sandbox_change(struct gateway *gw, const char *id, const char *operation, sandbox_change_fn *fn,
+                   void *ctx, struct os_error *err)
 {
     int rc = -1;
     pthread_mutex_lock(&gw->sync);
@@ -99,8 +101,8 @@ int sandbox_change(struct gateway *gw, const char *id, const char *operation, sa
         char current[32];
         snprintf(current, sizeof(current), "%s", os_error_text(err));
         return os_error_set(err, OS_ABORTED,
-                            "%s failed due to concurrent modification (current resource_version: %s)", operation,
-                            current);
+                            "%s failed due to concurrent modification (current resource_version: %s)",
+                            operation, current);
     }
     return rc < 0 ? -1 : 0;
 }
@@ -157,7 +159,8 @@ static enum sandbox_change on_connected(void *ctx, sandbox_row *row, struct os_a
     return SANDBOX_WRITE;
 }
 
-int sandbox_session_connected(struct gateway *gw, const char *id, const char *instance_id, struct os_error *err)
+int sandbox_session_connected(struct gateway *gw, const char *id, const char *instance_id,
+                              struct os_error *err)
 {
     return sandbox_change(gw, id, "update sandbox phase", on_connected, (void *)instance_id, err);
 }
@@ -182,9 +185,9 @@ void sandbox_session_lost(struct gateway *gw, const char *id)
 
 static bool transient(const char *reason)
 {
-    static const char *const reasons[] = {"reconcilererror",    "dependenciesnotready", "supervisornotconnected",
-                                          "starting",           "containerstarting",    "containercreated",
-                                          "healthcheckstarting", "inspectfailed"};
+    static const char *const reasons[] = {
+        "reconcilererror",   "dependenciesnotready", "supervisornotconnected", "starting",
+        "containerstarting", "containercreated",     "healthcheckstarting",    "inspectfailed"};
     for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
         if (strcasecmp(reason, reasons[i]) == 0)
             return true;
@@ -225,8 +228,8 @@ static bool backend_stopped(const Openshell__Compute__V1__DriverSandboxStatus *s
 }
 
 struct snapshot {
+    struct gateway *gw;
     const driver_sandbox *s;
-    bool session;
 };
 
 static void copy_driver_fields(sandbox_row *row, const Openshell__Compute__V1__DriverSandboxStatus *st,
@@ -272,7 +275,9 @@ static enum sandbox_change on_snapshot(void *ctx, sandbox_row *row, struct os_ar
     if (old == PHASE(DELETING) || old == PHASE(ERROR) || !st)
         return SANDBOX_KEEP;
     int backend = backend_phase(st);
-    int next = composed_phase(old, backend, backend_stopped(st), in->session);
+    /* Asked under the sync lock: a session that registers later writes READY after us. */
+    bool session = sessions_connected(in->gw->sessions, in->s->id);
+    int next = composed_phase(old, backend, backend_stopped(st), session);
     copy_driver_fields(row, st, a);
     row->status->phase = next;
     if (next == PHASE(READY))
@@ -283,10 +288,10 @@ static enum sandbox_change on_snapshot(void *ctx, sandbox_row *row, struct os_ar
     return SANDBOX_WRITE;
 }
 
-void sandbox_apply_snapshot(struct gateway *gw, const driver_sandbox *s, bool session)
+void sandbox_apply_snapshot(struct gateway *gw, const driver_sandbox *s)
 {
     cleanup_error struct os_error err = {0};
-    struct snapshot ctx = {s, session};
+    struct snapshot ctx = {gw, s};
     if (sandbox_change(gw, s->id, "apply driver snapshot", on_snapshot, &ctx, &err) < 0 &&
         err.code != OS_NOT_FOUND)
         os_log_warn("sandbox", "%s: %s", s->id, os_error_text(&err));
@@ -314,7 +319,7 @@ static void reconcile_one(struct gateway *gw, const sandbox_row *row)
     }
     driver_sandbox *s = deleting ? NULL : gw->driver->ops->get(gw->driver->self, id, &a, &err);
     if (s)
-        sandbox_apply_snapshot(gw, s, false);
+        sandbox_apply_snapshot(gw, s);
     else if (!deleting && err.code == OS_NOT_FOUND && row->status->phase != PHASE(ERROR) &&
              row->status->phase != PHASE(STOPPED)) {
         os_error_clear(&err);

@@ -22,8 +22,8 @@ typedef enum sandbox_change sandbox_change_fn(void *ctx, sandbox_row *row, struc
 
 /* Loads, applies fn, writes back when asked, notifies watchers. Serialised by the sync lock; a lost race is
  * retried up to 3 times. `operation` names the write in the ABORTED text. */
-int sandbox_change(struct gateway *gw, const char *id, const char *operation, sandbox_change_fn *fn, void *ctx,
-                   struct os_error *err);
+int sandbox_change(struct gateway *gw, const char *id, const char *operation, sandbox_change_fn *fn,
+                   void *ctx, struct os_error *err);
 
 /* Replaces the Ready condition. */
 void sandbox_set_ready(sandbox_row *row, struct os_arena *a, const char *status, const char *reason,
@@ -34,10 +34,11 @@ int sandbox_remove(struct gateway *gw, const sandbox_row *row, struct os_error *
 
 /* --- events that move the phase --- */
 
-int sandbox_session_connected(struct gateway *gw, const char *id, const char *instance_id, struct os_error *err);
+int sandbox_session_connected(struct gateway *gw, const char *id, const char *instance_id,
+                              struct os_error *err);
 void sandbox_session_lost(struct gateway *gw, const char *id);
-/* Merges a driver snapshot (spec/drivers.md 1.4). session = a supervisor is connected. */
-void sandbox_apply_snapshot(struct gateway *gw, const driver_sandbox *snapshot, bool session);
+/* Merges a driver snapshot (spec/drivers.md 1.4). */
+void sandbox_apply_snapshot(struct gateway *gw, const driver_sandbox *snapshot);
 /* After a restart: every stored sandbox is matched with what the driver still has. */
 void sandbox_reconcile(struct gateway *gw);
 

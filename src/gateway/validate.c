@@ -15,7 +15,8 @@ struct map_entry {
 };
 typedef const struct map_entry *const *map;
 
-_Static_assert(sizeof(struct map_entry) == sizeof(Openshell__V1__SandboxSpec__EnvironmentEntry), "map layout");
+_Static_assert(sizeof(struct map_entry) == sizeof(Openshell__V1__SandboxSpec__EnvironmentEntry),
+               "map layout");
 
 #define INVALID(...) os_error_set(err, OS_INVALID_ARGUMENT, __VA_ARGS__)
 
@@ -57,7 +58,8 @@ static int label_prefix(const char *k, size_t n, struct os_error *err)
         return INVALID("label key prefix exceeds 253 characters: '%s'", k);
     for (size_t i = 0; i < n; i++)
         if (!lower_alnum(k[i]) && k[i] != '-' && k[i] != '.')
-            return INVALID("label key prefix must be a DNS subdomain (lowercase alphanumeric, '-', '.'): '%s'", k);
+            return INVALID(
+                "label key prefix must be a DNS subdomain (lowercase alphanumeric, '-', '.'): '%s'", k);
     if (!lower_alnum(k[0]) || !lower_alnum(k[n - 1]))
         return INVALID("label key prefix cannot start or end with '-' or '.': '%s'", k);
     for (size_t i = 1; i < n; i++)
@@ -80,9 +82,10 @@ int validate_label_key(const char *k, struct os_error *err)
         return INVALID("label key name segment exceeds 63 characters: '%s'", k);
     for (size_t i = 0; i < n; i++)
         if (!label_char(name[i]))
-            return INVALID("label key name segment contains invalid characters (must be alphanumeric, '-', '_', "
-                           "or '.'): '%s'",
-                           k);
+            return INVALID(
+                "label key name segment contains invalid characters (must be alphanumeric, '-', '_', "
+                "or '.'): '%s'",
+                k);
     if (!alnum(name[0]))
         return INVALID("label key name segment must start with alphanumeric character: '%s'", k);
     if (!alnum(name[n - 1]))
@@ -99,8 +102,8 @@ int validate_label_value(const char *v, struct os_error *err)
         return INVALID("label value exceeds 63 characters: '%s'", v);
     for (size_t i = 0; i < n; i++)
         if (!label_char(v[i]))
-            return INVALID("label value contains invalid characters (must be alphanumeric, '-', '_', or '.'): '%s'",
-                           v);
+            return INVALID(
+                "label value contains invalid characters (must be alphanumeric, '-', '_', or '.'): '%s'", v);
     if (!alnum(v[0]))
         return INVALID("label value must start with alphanumeric character: '%s'", v);
     if (!alnum(v[n - 1]))
@@ -108,7 +111,8 @@ int validate_label_value(const char *v, struct os_error *err)
     return 0;
 }
 
-int validate_labels(Openshell__V1__CreateSandboxRequest__LabelsEntry *const *e, size_t n, struct os_error *err)
+int validate_labels(Openshell__V1__CreateSandboxRequest__LabelsEntry *const *e, size_t n,
+                    struct os_error *err)
 {
     for (size_t i = 0; i < n; i++)
         if (validate_label_key(e[i]->key, err) < 0 || validate_label_value(e[i]->value, err) < 0)
@@ -122,7 +126,8 @@ static int check_map(const char *f, map e, size_t n, struct os_error *err)
         return INVALID("%s exceeds maximum entries (%zu > %d)", f, n, OS_LIMIT_MAP_ENTRIES);
     for (size_t i = 0; i < n; i++) {
         if (strlen(e[i]->key) > OS_LIMIT_MAP_KEY)
-            return INVALID("%s key exceeds maximum length (%zu > %d)", f, strlen(e[i]->key), OS_LIMIT_MAP_KEY);
+            return INVALID("%s key exceeds maximum length (%zu > %d)", f, strlen(e[i]->key),
+                           OS_LIMIT_MAP_KEY);
         if (strlen(e[i]->value) > OS_LIMIT_MAP_VALUE)
             return INVALID("%s value exceeds maximum length (%zu > %d)", f, strlen(e[i]->value),
                            OS_LIMIT_MAP_VALUE);
@@ -187,8 +192,8 @@ static int check_template(const Openshell__V1__SandboxTemplate *t, struct os_err
                  {"agent_socket", t->agent_socket}};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         if (strlen(texts[i].value) > OS_LIMIT_TEMPLATE_TEXT)
-            return INVALID("template.%s exceeds maximum length (%zu > %d)", texts[i].name, strlen(texts[i].value),
-                           OS_LIMIT_TEMPLATE_TEXT);
+            return INVALID("template.%s exceeds maximum length (%zu > %d)", texts[i].name,
+                           strlen(texts[i].value), OS_LIMIT_TEMPLATE_TEXT);
     if (check_map("template.labels", (map)t->labels, t->n_labels, err) < 0 ||
         check_map("template.annotations", (map)t->annotations, t->n_annotations, err) < 0 ||
         check_map("template.environment", (map)t->environment, t->n_environment, err) < 0)

@@ -12,7 +12,8 @@ typedef Openshell__V1__SandboxSpec__EnvironmentEntry validate_env_entry;
 int validate_label_name(const char *field, const char *value, size_t max, struct os_error *err);
 int validate_label_key(const char *key, struct os_error *err);
 int validate_label_value(const char *value, struct os_error *err);
-int validate_labels(Openshell__V1__CreateSandboxRequest__LabelsEntry *const *e, size_t n, struct os_error *err);
+int validate_labels(Openshell__V1__CreateSandboxRequest__LabelsEntry *const *e, size_t n,
+                    struct os_error *err);
 int validate_annotations(const char *field, Openshell__V1__CreateSandboxRequest__AnnotationsEntry *const *e,
                          size_t n, struct os_error *err);
 /* Everything about a sandbox spec and its name, in the order of 3.2. */

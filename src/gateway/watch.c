@@ -25,10 +25,10 @@ struct watch {
     Openshell__V1__WatchSandboxRequest *req; /* in arena */
     struct os_arena arena;
     uint64_t line_seq, event_seq;
-    bool started;  /* the first snapshot was sent */
-    bool dirty;    /* the row changed since it was read */
-    bool reading;  /* a worker reads the row */
-    bool ended;    /* on_done ran: free when the worker is back */
+    bool started; /* the first snapshot was sent */
+    bool dirty;   /* the row changed since it was read */
+    bool reading; /* a worker reads the row */
+    bool ended;   /* on_done ran: free when the worker is back */
     /* result of the read */
     struct os_arena read_arena;
     sandbox_row *row;
@@ -146,8 +146,8 @@ static bool pull_kind(struct watch *w, enum logbus_kind kind, uint64_t *seq, uin
         cleanup_arena struct os_arena a = {0};
         ProtobufCMessage *list[PULL];
         uint64_t lost, want = until - *seq;
-        size_t n = logbus_read(w->all->gw->logs, w->id, kind, seq, want < PULL ? (size_t)want : PULL, &a, list,
-                               &lost);
+        size_t n = logbus_read(w->all->gw->logs, w->id, kind, seq, want < PULL ? (size_t)want : PULL, &a,
+                               list, &lost);
         if (lost && live) {
             lagged(w, lost);
             return false;
@@ -222,7 +222,8 @@ static void read_done(void *arg)
     if (!row) {
         /* Gone: the end of a watch that had begun, an error of one that had not. */
         bool vanished = w->started && w->read_err.code == OS_NOT_FOUND;
-        rpc_call_finish(w->call, vanished ? OS_OK : w->read_err.code, vanished ? NULL : os_error_text(&w->read_err));
+        rpc_call_finish(w->call, vanished ? OS_OK : w->read_err.code,
+                        vanished ? NULL : os_error_text(&w->read_err));
         return;
     }
     bool first = !w->started;

@@ -2,9 +2,10 @@
 #ifndef NET_DNS_H
 #define NET_DNS_H
 
-#include <stddef.h>
-#include <sys/socket.h>
 #include <netinet/in.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
 
 #include "core/error.h"
 
@@ -34,8 +35,18 @@ void net_addrs_add(struct net_addrs *l, const struct net_addr *a);
 /* Looks name up in the text of a hosts file (names case-insensitive, '#' comments); appends every match. */
 void net_hosts_lookup(const char *hosts_text, const char *name, struct net_addrs *out);
 
-/* IP literals as is, then /etc/hosts, then A and AAAA through the servers of /etc/resolv.conf. Errors:
- * OS_NOT_FOUND (no such name, no addresses), OS_DEADLINE_EXCEEDED, OS_UNAVAILABLE. */
+/* IP literals as is, then /etc/hosts, then A and AAAA through the servers of /etc/resolv.conf (search list
+ * and options included); IPv4 addresses come first. "localhost" and names below it never reach a name server.
+ * Errors: OS_NOT_FOUND (not a host name, no such name, no addresses), OS_DEADLINE_EXCEEDED, OS_UNAVAILABLE.
+ */
 int net_dns_resolve(const char *name, int timeout_ms, struct net_addrs *out, struct os_error *err);
+
+struct net_dns_source {
+    const char *hosts, *resolv_conf; /* paths */
+    uint16_t port;                   /* of the name servers */
+};
+/* The same from elsewhere. */
+int net_dns_resolve_from(const struct net_dns_source *from, const char *name, int timeout_ms,
+                         struct net_addrs *out, struct os_error *err);
 
 #endif

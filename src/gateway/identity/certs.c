@@ -22,9 +22,16 @@
 #define KEY_FILE_MAX 65536
 
 static const char *const base_sans[] = {
-    "openshell",          "openshell.openshell.svc", "openshell.openshell.svc.cluster.local", "localhost",
-    "openshell.localhost", "*.openshell.localhost",   "host.docker.internal", "host.containers.internal",
-    "127.0.0.1",          "::1",
+    "openshell",
+    "openshell.openshell.svc",
+    "openshell.openshell.svc.cluster.local",
+    "localhost",
+    "openshell.localhost",
+    "*.openshell.localhost",
+    "host.docker.internal",
+    "host.containers.internal",
+    "127.0.0.1",
+    "::1",
 };
 
 static const struct {
@@ -204,10 +211,11 @@ int certs_ensure(const char *dir, const struct os_strv *extra_sans, bool *create
 {
     int tls = present(dir, false), jwt = present(dir, true);
     if ((tls != 0 && tls != 6) || (jwt != 0 && jwt != 3) || (tls == 0 && jwt == 3))
-        return os_error_set(err, OS_FAILED_PRECONDITION,
-                            "partial PKI state in %s: some files exist but not all. Recover with: rm -rf %s (the "
-                            "gateway will regenerate on next start)",
-                            dir, dir);
+        return os_error_set(
+            err, OS_FAILED_PRECONDITION,
+            "partial PKI state in %s: some files exist but not all. Recover with: rm -rf %s (the "
+            "gateway will regenerate on next start)",
+            dir, dir);
     bool new_tls = tls == 0 || !sans_covered(dir, extra_sans);
     bool new_jwt = jwt == 0;
     *created = new_tls || new_jwt;
@@ -224,7 +232,8 @@ int certs_ensure(const char *dir, const struct os_strv *extra_sans, bool *create
         return -1;
     cleanup_error struct os_error copy_err = {0};
     if (publish_client_bundle(dir, &copy_err) < 0)
-        os_log_warn("certs", "could not copy the client certificate for the CLI: %s", os_error_text(&copy_err));
+        os_log_warn("certs", "could not copy the client certificate for the CLI: %s",
+                    os_error_text(&copy_err));
     return 0;
 }
 
@@ -238,7 +247,10 @@ int certs_print(const struct os_strv *extra_sans, struct os_error *err)
     static const struct {
         const char *title;
         int index;
-    } parts[] = {{"CA certificate", 0}, {"Server certificate", 2}, {"Server key", 3}, {"Client certificate", 4},
+    } parts[] = {{"CA certificate", 0},
+                 {"Server certificate", 2},
+                 {"Server key", 3},
+                 {"Client certificate", 4},
                  {"Client key", 5}};
     for (size_t i = 0; i < OS_ARRAY_LEN(parts); i++)
         printf("# %s\n%s", parts[i].title, m.tls[parts[i].index]);

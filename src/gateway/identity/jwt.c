@@ -31,8 +31,8 @@ static EVP_PKEY *read_key(const char *path, bool private, struct os_error *err)
     if (os_file_read(path, 65536, &pem, err) < 0)
         return NULL;
     BIO *bio = BIO_new_mem_buf(os_buf_str(&pem), (int)pem.len);
-    EVP_PKEY *key = private ? PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL)
-                            : PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL);
+    EVP_PKEY *key =
+        private ? PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL) : PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL);
     BIO_free(bio);
     if (key && EVP_PKEY_id(key) != EVP_PKEY_ED25519) {
         EVP_PKEY_free(key);
@@ -56,10 +56,11 @@ int jwt_keys_load(const char *dir, struct jwt_keys **out, struct os_error *err)
         return 0;
     if (have != 3) {
         cleanup_free char *parent = os_strndup(dir, strlen(dir) - strlen("/jwt"));
-        return os_error_set(err, OS_FAILED_PRECONDITION,
-                            "partial local sandbox JWT state in %s: expected jwt/signing.pem, jwt/public.pem, "
-                            "and jwt/kid",
-                            parent);
+        return os_error_set(
+            err, OS_FAILED_PRECONDITION,
+            "partial local sandbox JWT state in %s: expected jwt/signing.pem, jwt/public.pem, "
+            "and jwt/kid",
+            parent);
     }
     struct jwt_keys *k = os_calloc(1, sizeof(*k));
     cleanup_buf struct os_buf text = {0};

@@ -42,7 +42,8 @@ static int from_token(struct gateway *gw, struct rpc_call *call, struct principa
     return -1;
 }
 
-static int from_connection(struct gateway *gw, struct rpc_call *call, struct principal *p, struct os_error *err)
+static int from_connection(struct gateway *gw, struct rpc_call *call, struct principal *p,
+                           struct os_error *err)
 {
     const struct rpc_peer *peer = rpc_call_peer(call);
     p->kind = PRINCIPAL_USER;
@@ -51,6 +52,11 @@ static int from_connection(struct gateway *gw, struct rpc_call *call, struct pri
     else if (gw->mtls_auth)
         return os_error_set(err, OS_UNAUTHENTICATED,
                             gw->jwt ? "missing authorization header" : "missing client certificate");
+    else if (!peer->loopback)
+        return os_error_set(
+            err, OS_UNAUTHENTICATED,
+            "without client certificates only callers on this machine are let in; connect over "
+            "loopback or give the gateway --tls-client-ca");
     else
         p->subject = os_strdup("unauthenticated-local-dev");
     return 0;

@@ -18,8 +18,8 @@
 
 typedef Openshell__V1__UpdateConfigRequest update_request;
 
-int rpc_get_sandbox_config(void *ctx, struct rpc_call *call, const ProtobufCMessage *request, struct os_arena *a,
-                           ProtobufCMessage **response, struct os_error *err)
+int rpc_get_sandbox_config(void *ctx, struct rpc_call *call, const ProtobufCMessage *request,
+                           struct os_arena *a, ProtobufCMessage **response, struct os_error *err)
 {
     struct gateway *gw = ctx;
     const Openshell__Sandbox__V1__GetSandboxConfigRequest *req =
@@ -59,7 +59,8 @@ static int check_sandbox_caller(struct rpc_call *call, const update_request *req
     if (req->delete_setting)
         return os_error_set(err, OS_PERMISSION_DENIED, "sandbox callers cannot delete settings");
     if (!*req->name || !req->policy || *req->setting_key || req->n_merge_operations)
-        return os_error_set(err, OS_PERMISSION_DENIED, "sandbox callers may only perform sandbox policy sync");
+        return os_error_set(err, OS_PERMISSION_DENIED,
+                            "sandbox callers may only perform sandbox policy sync");
     return 0;
 }
 
@@ -69,8 +70,9 @@ static int check_built(const update_request *req, struct os_error *err)
     if (req->global)
         return os_error_set(err, OS_UNIMPLEMENTED, "global configuration is not built into this gateway");
     if (req->n_merge_operations)
-        return os_error_set(err, OS_UNIMPLEMENTED,
-                            "incremental policy updates are not built into this gateway; replace the whole policy");
+        return os_error_set(
+            err, OS_UNIMPLEMENTED,
+            "incremental policy updates are not built into this gateway; replace the whole policy");
     if (!req->policy)
         return os_error_set(err, OS_UNIMPLEMENTED, "settings are not built into this gateway");
     return 0;
@@ -185,8 +187,8 @@ static int commit(struct gateway *gw, sandbox_row *row, bool write_row, uint32_t
     if (rc == 0 && write_row) {
         size_t row_n;
         uint8_t *row_data = pb_pack(a, &row->base, &row_n);
-        rc = store_update(gw->store, STORE_SANDBOX, row->metadata->id, row->metadata->resource_version, row_data,
-                          row_n, NULL, err);
+        rc = store_update(gw->store, STORE_SANDBOX, row->metadata->id, row->metadata->resource_version,
+                          row_data, row_n, NULL, err);
     }
     if (rc < 0) {
         store_rollback(gw->store);
@@ -195,7 +197,8 @@ static int commit(struct gateway *gw, sandbox_row *row, bool write_row, uint32_t
     return store_commit(gw->store, err);
 }
 
-static void reply_annotations(Openshell__V1__UpdateConfigResponse *r, const sandbox_row *row, struct os_arena *a)
+static void reply_annotations(Openshell__V1__UpdateConfigResponse *r, const sandbox_row *row,
+                              struct os_arena *a)
 {
     r->n_annotations = row->metadata->n_annotations;
     r->annotations = os_arena_alloc(a, (r->n_annotations + 1) * sizeof(*r->annotations));
@@ -270,8 +273,8 @@ int rpc_update_config(void *ctx, struct rpc_call *call, const ProtobufCMessage *
     if (fresh) {
         config_push(gw, row);
         watches_status(gw->watches, row->metadata->id);
-        gateway_log(gw, row->metadata->id, OS_LOG_INFO, "config", "policy version %u submitted [hash:%s]", version,
-                    hash);
+        gateway_log(gw, row->metadata->id, OS_LOG_INFO, "config", "policy version %u submitted [hash:%s]",
+                    version, hash);
     }
     Openshell__V1__UpdateConfigResponse *r = pb_new(a, openshell__v1__update_config_response);
     r->version = version;

@@ -10,6 +10,7 @@
 #include "gateway/rpc/tbl/handlers.h"
 
 /* The workspace a request means: "" is "default". OS_NOT_FOUND "workspace '<n>' not found". */
-int handler_workspace(struct gateway *gw, const char *requested, const char **workspace, struct os_error *err);
+int handler_workspace(struct gateway *gw, const char *requested, const char **workspace,
+                      struct os_error *err);
 
 #endif

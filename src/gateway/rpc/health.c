@@ -15,8 +15,8 @@ int rpc_health(void *ctx, struct rpc_call *call, const ProtobufCMessage *request
     return 0;
 }
 
-int rpc_get_gateway_info(void *ctx, struct rpc_call *call, const ProtobufCMessage *request, struct os_arena *a,
-                         ProtobufCMessage **response, struct os_error *err)
+int rpc_get_gateway_info(void *ctx, struct rpc_call *call, const ProtobufCMessage *request,
+                         struct os_arena *a, ProtobufCMessage **response, struct os_error *err)
 {
     struct gateway *gw = ctx;
     Openshell__V1__GetGatewayInfoResponse *r = pb_new(a, openshell__v1__get_gateway_info_response);

@@ -105,7 +105,8 @@ static void check_done(void *arg)
 
 static void push_first(struct push *p, Openshell__V1__PushSandboxLogsRequest *batch)
 {
-    if (principal_check_scope(p->call, batch->sandbox_id, &p->err) < 0 || strlen(batch->sandbox_id) >= OS_UUID_LEN) {
+    if (principal_check_scope(p->call, batch->sandbox_id, &p->err) < 0 ||
+        strlen(batch->sandbox_id) >= OS_UUID_LEN) {
         rpc_call_finish(p->call, OS_PERMISSION_DENIED, os_error_text(&p->err));
         return;
     }

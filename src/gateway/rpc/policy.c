@@ -61,12 +61,13 @@ static sandbox_row *named_row(struct gateway *gw, bool global, const char *name,
         os_error_set(err, OS_INVALID_ARGUMENT, "name is required");
         return NULL;
     }
-    return handler_workspace(gw, requested, &workspace, err) < 0 ? NULL
-                                                                 : sandbox_load_named(gw, workspace, name, a, err);
+    return handler_workspace(gw, requested, &workspace, err) < 0
+               ? NULL
+               : sandbox_load_named(gw, workspace, name, a, err);
 }
 
-int rpc_get_policy_status(void *ctx, struct rpc_call *call, const ProtobufCMessage *request, struct os_arena *a,
-                          ProtobufCMessage **response, struct os_error *err)
+int rpc_get_policy_status(void *ctx, struct rpc_call *call, const ProtobufCMessage *request,
+                          struct os_arena *a, ProtobufCMessage **response, struct os_error *err)
 {
     struct gateway *gw = ctx;
     const Openshell__V1__GetSandboxPolicyStatusRequest *req =
@@ -80,7 +81,8 @@ int rpc_get_policy_status(void *ctx, struct rpc_call *call, const ProtobufCMessa
         return err->code == OS_NOT_FOUND
                    ? os_error_set(err, OS_NOT_FOUND, "no policy revision found for this sandbox")
                    : -1;
-    Openshell__V1__GetSandboxPolicyStatusResponse *r = pb_new(a, openshell__v1__get_sandbox_policy_status_response);
+    Openshell__V1__GetSandboxPolicyStatusResponse *r =
+        pb_new(a, openshell__v1__get_sandbox_policy_status_response);
     r->revision = revision_message(p, &o, true, a);
     r->active_version = row->status->current_policy_version;
     *response = &r->base;
@@ -91,21 +93,23 @@ int rpc_list_policies(void *ctx, struct rpc_call *call, const ProtobufCMessage *
                       ProtobufCMessage **response, struct os_error *err)
 {
     struct gateway *gw = ctx;
-    const Openshell__V1__ListSandboxPoliciesRequest *req = (const Openshell__V1__ListSandboxPoliciesRequest *)request;
+    const Openshell__V1__ListSandboxPoliciesRequest *req =
+        (const Openshell__V1__ListSandboxPoliciesRequest *)request;
     sandbox_row *row = named_row(gw, req->global, req->name, req->workspace, a, err);
     if (!row)
         return -1;
     uint32_t limit = req->limit ? req->limit : OS_PAGE_DEFAULT_POLICIES;
     struct store_object *rows;
     size_t n;
-    if (store_revision_list(gw->store, row->metadata->id, limit > OS_PAGE_MAX ? OS_PAGE_MAX : limit, req->offset,
-                            a, &rows, &n, err) < 0)
+    if (store_revision_list(gw->store, row->metadata->id, limit > OS_PAGE_MAX ? OS_PAGE_MAX : limit,
+                            req->offset, a, &rows, &n, err) < 0)
         return os_error_wrap(err, "list policies failed");
     Openshell__V1__ListSandboxPoliciesResponse *r = pb_new(a, openshell__v1__list_sandbox_policies_response);
     r->revisions = os_arena_alloc(a, (n + 1) * sizeof(*r->revisions));
     for (size_t i = 0; i < n; i++) {
-        policy_revision *p = (policy_revision *)rpc_unpack(
-            a, &openshell__store__v1__policy_revision_payload__descriptor, rows[i].payload, rows[i].payload_len);
+        policy_revision *p =
+            (policy_revision *)rpc_unpack(a, &openshell__store__v1__policy_revision_payload__descriptor,
+                                          rows[i].payload, rows[i].payload_len);
         if (p)
             r->revisions[r->n_revisions++] = revision_message(p, &rows[i], false, a);
     }
@@ -142,7 +146,8 @@ int rpc_report_policy_status(void *ctx, struct rpc_call *call, const ProtobufCMe
                              struct os_arena *a, ProtobufCMessage **response, struct os_error *err)
 {
     struct gateway *gw = ctx;
-    const Openshell__V1__ReportPolicyStatusRequest *req = (const Openshell__V1__ReportPolicyStatusRequest *)request;
+    const Openshell__V1__ReportPolicyStatusRequest *req =
+        (const Openshell__V1__ReportPolicyStatusRequest *)request;
     if (check_report(req, call, err) < 0)
         return -1;
     struct store_object o;
@@ -157,8 +162,8 @@ int rpc_report_policy_status(void *ctx, struct rpc_call *call, const ProtobufCMe
     uint8_t *data = pb_pack(a, &p->base, &n);
     if (store_begin(gw->store, err) < 0)
         return -1;
-    int rc = store_revision_update(gw->store, req->sandbox_id, req->version, loaded ? "loaded" : "failed", data, n,
-                                   err);
+    int rc = store_revision_update(gw->store, req->sandbox_id, req->version, loaded ? "loaded" : "failed",
+                                   data, n, err);
     if (rc == 0 && loaded)
         rc = store_revision_supersede(gw->store, req->sandbox_id, req->version, err);
     if (rc < 0) {
@@ -168,7 +173,8 @@ int rpc_report_policy_status(void *ctx, struct rpc_call *call, const ProtobufCMe
     if (store_commit(gw->store, err) < 0)
         return -1;
     uint32_t version = req->version;
-    if (loaded && sandbox_change(gw, req->sandbox_id, "update current_policy_version", set_version, &version, err) < 0)
+    if (loaded &&
+        sandbox_change(gw, req->sandbox_id, "update current_policy_version", set_version, &version, err) < 0)
         return -1;
     gateway_log(gw, req->sandbox_id, loaded ? OS_LOG_INFO : OS_LOG_WARN, "config", "policy version %u %s%s%s",
                 req->version, loaded ? "loaded" : "failed to load", loaded ? "" : ": ",

@@ -13,7 +13,8 @@ int policy_check_request(policy_doc *doc, struct os_error *err)
             return os_error_set(
                 err, OS_INVALID_ARGUMENT,
                 "network_policies key '%s' uses reserved '_provider_' prefix for provider composition; use "
-                "'openshell policy get <sandbox> --base' for a round-trippable base policy, or use 'openshell "
+                "'openshell policy get <sandbox> --base' for a round-trippable base policy, or use "
+                "'openshell "
                 "policy get <sandbox> --full' to inspect the effective policy including provider entries",
                 key);
         for (size_t k = 0; rule && k < rule->n_endpoints; k++)

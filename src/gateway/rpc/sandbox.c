@@ -53,8 +53,8 @@ static void default_command(Openshell__V1__SandboxSpec *spec, struct os_arena *a
     spec->tty = true;
 }
 
-static int check_create(struct gateway *gw, const create_request *req, struct os_arena *a, const char **workspace,
-                        struct os_error *err)
+static int check_create(struct gateway *gw, const create_request *req, struct os_arena *a,
+                        const char **workspace, struct os_error *err)
 {
     Openshell__V1__SandboxSpec *spec = req->spec;
     if (!spec)
@@ -85,7 +85,8 @@ static sandbox_row *new_row(const create_request *req, const char *workspace, st
     m->workspace = os_arena_strdup(a, workspace);
     m->n_labels = req->n_labels;
     m->n_annotations = req->n_annotations;
-    /* The two generated map entry types of request and metadata have the same layout but other descriptors. */
+    /* The two generated map entry types of request and metadata have the same layout but other descriptors.
+     */
     m->labels = os_arena_alloc(a, (req->n_labels + 1) * sizeof(*m->labels));
     for (size_t i = 0; i < req->n_labels; i++) {
         m->labels[i] = pb_new(a, openshell__datamodel__v1__object_meta__labels_entry);
@@ -117,6 +118,40 @@ static void copy_env(Openshell__V1__SandboxSpec *spec, Openshell__Compute__V1__D
     }
 }
 
+static const Google__Protobuf__Value *struct_field(const Google__Protobuf__Struct *s, const char *key)
+{
+    for (size_t i = 0; s && i < s->n_fields; i++)
+        if (strcmp(s->fields[i]->key, key) == 0)
+            return s->fields[i]->value;
+    return NULL;
+}
+
+/* resources.<group>.<key> of the template: a quantity as text or as a plain number; "" when absent. */
+static char *quantity(const Google__Protobuf__Struct *resources, const char *group, const char *key,
+                      struct os_arena *a)
+{
+    const Google__Protobuf__Value *g = struct_field(resources, group), *v = NULL;
+    if (g && g->kind_case == GOOGLE__PROTOBUF__VALUE__KIND_STRUCT_VALUE)
+        v = struct_field(g->struct_value, key);
+    if (v && v->kind_case == GOOGLE__PROTOBUF__VALUE__KIND_STRING_VALUE)
+        return v->string_value;
+    if (v && v->kind_case == GOOGLE__PROTOBUF__VALUE__KIND_NUMBER_VALUE)
+        return os_arena_printf(a, "%.15g", v->number_value);
+    return (char *)"";
+}
+
+static Openshell__Compute__V1__DriverResourceRequirements *
+driver_resources(const Google__Protobuf__Struct *from, struct os_arena *a)
+{
+    Openshell__Compute__V1__DriverResourceRequirements *r =
+        pb_new(a, openshell__compute__v1__driver_resource_requirements);
+    r->cpu_request = quantity(from, "requests", "cpu", a);
+    r->cpu_limit = quantity(from, "limits", "cpu", a);
+    r->memory_request = quantity(from, "requests", "memory", a);
+    r->memory_limit = quantity(from, "limits", "memory", a);
+    return r;
+}
+
 static driver_sandbox *driver_request(const sandbox_row *row, struct os_arena *a)
 {
     const Openshell__V1__SandboxTemplate *t = row->spec->template_;
@@ -135,6 +170,7 @@ static driver_sandbox *driver_request(const sandbox_row *row, struct os_arena *a
     d->spec->template_->image = t->image;
     d->spec->template_->agent_socket_path = t->agent_socket;
     d->spec->template_->driver_config = t->driver_config;
+    d->spec->template_->resources = t->resources ? driver_resources(t->resources, a) : NULL;
     d->spec->template_->n_environment = t->n_environment;
     d->spec->template_->environment =
         os_arena_alloc(a, (t->n_environment + 1) * sizeof(*d->spec->template_->environment));
@@ -217,7 +253,8 @@ int rpc_create_sandbox(void *ctx, struct rpc_call *call, const ProtobufCMessage 
     explicit_bzero(token, strlen(token));
     if (rc < 0)
         return -1;
-    gateway_log(gw, row->metadata->id, OS_LOG_INFO, "sandbox", "CreateSandbox request completed successfully");
+    gateway_log(gw, row->metadata->id, OS_LOG_INFO, "sandbox",
+                "CreateSandbox request completed successfully");
     watches_status(gw->watches, row->metadata->id);
     *response = sandbox_response(row, a);
     return 0;
@@ -273,8 +310,8 @@ int rpc_list_sandboxes(void *ctx, struct rpc_call *call, const ProtobufCMessage 
     if (limit > OS_PAGE_MAX)
         limit = OS_PAGE_MAX;
     /* A selector filters before paging. */
-    if (store_list(gw->store, STORE_SANDBOX, workspace, n_pairs ? 0 : limit, n_pairs ? 0 : req->offset, a, &rows,
-                   &n, err) < 0)
+    if (store_list(gw->store, STORE_SANDBOX, workspace, n_pairs ? 0 : limit, n_pairs ? 0 : req->offset, a,
+                   &rows, &n, err) < 0)
         return os_error_wrap(err, "list sandboxes failed");
     Openshell__V1__ListSandboxesResponse *r = pb_new(a, openshell__v1__list_sandboxes_response);
     r->sandboxes = os_arena_alloc(a, (n + 1) * sizeof(*r->sandboxes));

@@ -47,7 +47,8 @@ int rpc_report_exit(void *ctx, struct rpc_call *call, const ProtobufCMessage *re
         }
         os_error_clear(err);
     } else {
-        gateway_log(gw, req->sandbox_id, OS_LOG_INFO, "sandbox", "main process exited with code %d", req->exit_code);
+        gateway_log(gw, req->sandbox_id, OS_LOG_INFO, "sandbox", "main process exited with code %d",
+                    req->exit_code);
     }
     *response = pb_new_desc(a, &openshell__v1__report_main_process_exit_response__descriptor);
     return 0;
@@ -57,14 +58,16 @@ int rpc_refresh_token(void *ctx, struct rpc_call *call, const ProtobufCMessage *
                       ProtobufCMessage **response, struct os_error *err)
 {
     struct gateway *gw = ctx;
-    const Openshell__V1__RefreshSandboxTokenRequest *req = (const Openshell__V1__RefreshSandboxTokenRequest *)request;
+    const Openshell__V1__RefreshSandboxTokenRequest *req =
+        (const Openshell__V1__RefreshSandboxTokenRequest *)request;
     const struct principal *p = principal_sandbox(call);
     if (!p)
         return os_error_set(err, OS_PERMISSION_DENIED, "RefreshSandboxToken requires a sandbox principal");
     if (!gw->jwt)
         return os_error_set(err, OS_UNAVAILABLE, "sandbox JWT minting is not configured on this gateway");
     if (req->n_extension_service_names)
-        return os_error_set(err, OS_PERMISSION_DENIED, "extension service '%s' is not selected by the sandbox policy",
+        return os_error_set(err, OS_PERMISSION_DENIED,
+                            "extension service '%s' is not selected by the sandbox policy",
                             req->extension_service_names[0]);
     if (!sandbox_load(gw, p->sandbox_id, a, err))
         return -1;

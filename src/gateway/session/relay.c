@@ -78,9 +78,10 @@ static unsigned pending_of(struct sessions *s, const char *sandbox_id)
 static void relay_request(struct relay *r, struct session *ss)
 {
     if (r->target == RELAY_EXEC && !ss->can_exec) {
-        relay_end(r, OS_FAILED_PRECONDITION,
-                  "the supervisor of this sandbox does not offer direct exec relays, and SSH relays are not built "
-                  "into this gateway; recreate the sandbox with a current supervisor");
+        relay_end(
+            r, OS_FAILED_PRECONDITION,
+            "the supervisor of this sandbox does not offer direct exec relays, and SSH relays are not built "
+            "into this gateway; recreate the sandbox with a current supervisor");
         return;
     }
     cleanup_arena struct os_arena a = {0};
@@ -118,7 +119,8 @@ static void relay_over_capacity(void *arg)
         snprintf(text, sizeof(text), "supervisor relay failed: gateway relay capacity reached (%d in flight)",
                  OS_RELAYS_PENDING_GATEWAY);
     else
-        snprintf(text, sizeof(text), "supervisor relay failed: per-sandbox relay limit reached (%d in flight for %s)",
+        snprintf(text, sizeof(text),
+                 "supervisor relay failed: per-sandbox relay limit reached (%d in flight for %s)",
                  OS_RELAYS_PENDING_SANDBOX, r->sandbox_id);
     if (r->state == OVER)
         relay_free(r); /* aborted meanwhile */
@@ -275,8 +277,8 @@ static void claim_message(struct rpc_call *call, void *ctx, const uint8_t *data,
 {
     struct claim *c = ctx;
     cleanup_arena struct os_arena a = {0};
-    Openshell__V1__RelayFrame *f = (Openshell__V1__RelayFrame *)rpc_unpack(
-        &a, &openshell__v1__relay_frame__descriptor, data, n);
+    Openshell__V1__RelayFrame *f =
+        (Openshell__V1__RelayFrame *)rpc_unpack(&a, &openshell__v1__relay_frame__descriptor, data, n);
     if (!f)
         claim_refuse(c, OS_INTERNAL, "failed to decode Protobuf message");
     else if (!c->relay)

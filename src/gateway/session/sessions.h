@@ -1,4 +1,5 @@
-/* Supervisor sessions and the relays that run over them (spec/gateway.md 8). Loop thread, except where noted. */
+/* Supervisor sessions and the relays that run over them (spec/gateway.md 8). Loop thread, except where noted.
+ */
 #ifndef GATEWAY_SESSIONS_H
 #define GATEWAY_SESSIONS_H
 

@@ -44,10 +44,10 @@ static int fail(struct store *s, struct os_error *err)
     int primary = extended & 0xff;
     if (extended == SQLITE_CONSTRAINT_UNIQUE || extended == SQLITE_CONSTRAINT_PRIMARYKEY)
         return os_error_set(err, OS_ALREADY_EXISTS, "already exists");
-    enum os_code code = primary == SQLITE_FULL                                   ? OS_RESOURCE_EXHAUSTED
-                        : primary == SQLITE_BUSY || primary == SQLITE_LOCKED     ? OS_UNAVAILABLE
+    enum os_code code = primary == SQLITE_FULL                                  ? OS_RESOURCE_EXHAUSTED
+                        : primary == SQLITE_BUSY || primary == SQLITE_LOCKED    ? OS_UNAVAILABLE
                         : primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB ? OS_DATA_LOSS
-                                                                                 : OS_INTERNAL;
+                                                                                : OS_INTERNAL;
     return os_error_set(err, code, "database: %s", sqlite3_errmsg(s->db));
 }
 
@@ -66,8 +66,8 @@ static int migrate(struct store *s, struct os_error *err)
     int known = (int)OS_ARRAY_LEN(migrations);
     if (at > known)
         return os_error_set(err, OS_FAILED_PRECONDITION,
-                            "the database has schema %d, this program knows up to %d; use a newer program", at,
-                            known);
+                            "the database has schema %d, this program knows up to %d; use a newer program",
+                            at, known);
     for (; at < known; at++) {
         cleanup_free char *sql =
             os_asprintf("BEGIN IMMEDIATE; %s PRAGMA user_version = %d; COMMIT;", migrations[at], at + 1);
@@ -87,9 +87,10 @@ static int check(struct store *s, struct os_error *err)
     int rc = 0;
     const unsigned char *text = sqlite3_step(st) == SQLITE_ROW ? sqlite3_column_text(st, 0) : NULL;
     if (!text || strcmp((const char *)text, "ok") != 0)
-        rc = os_error_set(err, OS_DATA_LOSS,
-                          "the database is damaged (%s); restore a backup or move the file away to start empty",
-                          text ? (const char *)text : sqlite3_errmsg(s->db));
+        rc = os_error_set(
+            err, OS_DATA_LOSS,
+            "the database is damaged (%s); restore a backup or move the file away to start empty",
+            text ? (const char *)text : sqlite3_errmsg(s->db));
     sqlite3_finalize(st);
     return rc;
 }
@@ -458,10 +459,11 @@ int store_revision_update(struct store *s, const char *scope, uint32_t version, 
 int store_revision_supersede(struct store *s, const char *scope, uint32_t version, struct os_error *err)
 {
     struct query q;
-    if (query_open(&q, s,
-                   "UPDATE objects SET status='superseded', updated_at_ms=? WHERE object_type='sandbox_policy'"
-                   " AND scope=? AND version<? AND status IN ('pending','loaded')",
-                   err) < 0)
+    if (query_open(
+            &q, s,
+            "UPDATE objects SET status='superseded', updated_at_ms=? WHERE object_type='sandbox_policy'"
+            " AND scope=? AND version<? AND status IN ('pending','loaded')",
+            err) < 0)
         return -1;
     bind_int(&q, os_clock_ms());
     bind_text(&q, scope);

@@ -49,8 +49,8 @@ int store_get(struct store *s, const char *type, const char *id, struct os_arena
               struct os_error *err);
 int store_get_named(struct store *s, const char *type, const char *workspace, const char *name,
                     struct os_arena *a, struct store_object *out, struct os_error *err);
-/* Compare and swap on resource_version. OS_ABORTED with text "<n>" (the current version) or "unknown" when the
- * row moved on; OS_NOT_FOUND when it vanished. *new_version may be NULL. */
+/* Compare and swap on resource_version. OS_ABORTED with text "<n>" (the current version) or "unknown" when
+ * the row moved on; OS_NOT_FOUND when it vanished. *new_version may be NULL. */
 int store_update(struct store *s, const char *type, const char *id, uint64_t expected, const void *payload,
                  size_t n, uint64_t *new_version, struct os_error *err);
 /* Absent rows are fine. */

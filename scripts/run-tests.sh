@@ -1,0 +1,111 @@
+#!/bin/sh
+# Runs the test suites and counts their cases: run-tests.sh {all|fast|unit|e2e|sanitize|interop|fuzz}.
+# Every case is one line "ok NAME", "not ok NAME: why" or "skip NAME: why" (cmocka's own output for the C
+# tests). Logs stay in build/test-logs. The last line is "N passed, N failed, N skipped".
+set -u
+cd "$(dirname "$0")/.."
+what=${1:-all}
+logs=build/test-logs
+mkdir -p "$logs"
+passed=0 failed=0 skipped=0
+
+# account NAME LOG STATUS: adds the cases of one log; a program that failed without naming a case is one failure.
+account() {
+    ok=$(grep -acE '^(ok |\[ +OK +\])' "$2")
+    bad=$(grep -acE '^not ok ' "$2")
+    cm=$(grep -aE '^ *[0-9]+ FAILED TEST\(S\)' "$2" | awk '{n += $1} END {print n + 0}')
+    skip=$(grep -acE '^(skip |\[ +SKIPPED +\])' "$2")
+    bad=$((bad + cm))
+    if [ "$3" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
+    if [ "$3" -eq 0 ] && [ $((ok + bad + skip)) -eq 0 ]; then
+        echo "not ok $1: the program ran no test case" >>"$2"
+        bad=1
+    fi
+    passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
+    printf '%-34s %4d ok %3d failed %3d skipped\n' "$1" "$ok" "$bad" "$skip"
+    if [ "$bad" -ne 0 ]; then
+        grep -aE '^not ok |\[  FAILED  \]|ERROR:|runtime error|^\[   LINE   \]' "$2" | head -20 | sed 's/^/    /'
+        echo "    --- last lines of $2"
+        tail -15 "$2" | sed 's/^/    /'
+    fi
+    grep -aE '^skip ' "$2" | sed 's/^/    /'
+}
+
+# one NAME COMMAND...: runs a test program under a time limit.
+one() {
+    name=$1
+    shift
+    log=$logs/$(echo "$name" | tr '/ ' '__').log
+    timeout -k 10 "${TEST_TIMEOUT:-300}" "$@" >"$log" 2>&1
+    account "$name" "$log" $?
+}
+
+unit() { # unit BUILD LABEL
+    for t in $(find "$1/tests/unit" -type f -name 'test_*' -perm -u+x | sort); do
+        one "$2/$(basename "$t")" "$t"
+    done
+}
+
+sanitized() {
+    [ -f build-asan/build.ninja ] ||
+        meson setup build-asan -Db_sanitize=address,undefined -Db_lundef=false >"$logs/build-asan.log" 2>&1
+    if ! ninja -C build-asan >>"$logs/build-asan.log" 2>&1; then
+        echo "not ok the sanitised build" >>"$logs/build-asan.log"
+        account sanitize/build "$logs/build-asan.log" 1
+        return
+    fi
+    ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+    export ASAN_OPTIONS UBSAN_OPTIONS
+    unit build-asan sanitize
+}
+
+scripts_of() { # scripts_of DIRECTORY LABEL
+    [ -d "$1" ] || return 0
+    for t in $(find "$1" -name 'test_*.py' -o -name 'test_*.sh' | sort); do
+        case $t in
+        *.py) one "$2/$(basename "$t")" python3 "$t" ;;
+        *) one "$2/$(basename "$t")" sh "$t" ;;
+        esac
+    done
+}
+
+lint() {
+    [ -x scripts/lint.sh ] || { echo "skip lint: scripts/lint.sh is missing"; skipped=$((skipped + 1)); return; }
+    scripts/lint.sh --quick >"$logs/lint.log" 2>&1
+    status=$?
+    [ $status -eq 0 ] && echo "ok lint" >>"$logs/lint.log"
+    account lint "$logs/lint.log" $status
+}
+
+fuzz() {
+    [ -x scripts/run-fuzz.sh ] || { echo "skip fuzz: scripts/run-fuzz.sh is missing"; skipped=$((skipped + 1)); return; }
+    scripts/run-fuzz.sh "${FUZZ_SECONDS:-5}" >"$logs/fuzz.log" 2>&1
+    account fuzz "$logs/fuzz.log" $?
+}
+
+case $what in
+unit) unit build unit ;;
+sanitize) sanitized ;;
+e2e) scripts_of tests/e2e e2e ;;
+interop) scripts_of tests/interop interop ;;
+fuzz) fuzz ;;
+fast)
+    lint
+    unit build unit
+    ;;
+all)
+    lint
+    unit build unit
+    scripts_of tests/lint lint
+    scripts_of tests/e2e e2e
+    scripts_of tests/interop interop
+    sanitized
+    fuzz
+    ;;
+*)
+    echo "usage: $0 {all|fast|unit|e2e|sanitize|interop|fuzz}" >&2
+    exit 2
+    ;;
+esac
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

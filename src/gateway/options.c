@@ -1,0 +1,358 @@
+/* Flags and environment of the gateway. */
+#include "gateway/options.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/cleanup.h"
+#include "gateway/paths.h"
+#include "net/dns.h"
+#include "sys/file.h"
+
+const char gateway_help[] =
+    "Usage: openshell-gateway [OPTIONS]\n"
+    "       openshell-gateway generate-certs --output-dir DIR [--server-san SAN]... [--dry-run]\n"
+    "\n"
+    "The control plane of OpenShell: keeps sandboxes, policies and sessions, and starts sandboxes on this "
+    "machine.\n"
+    "Without certificates it makes its own on first start and lets only holders of the client certificate "
+    "in.\n"
+    "\n"
+    "Options (environment in brackets):\n"
+    "  --bind-address IP         address to listen on, default 127.0.0.1 [OPENSHELL_BIND_ADDRESS]\n"
+    "  --port PORT               default 17670, 0 = any free port [OPENSHELL_SERVER_PORT]\n"
+    "  --health-port PORT        plain HTTP /healthz /readyz /health, default 0 = off "
+    "[OPENSHELL_HEALTH_PORT]\n"
+    "  --log-level LEVEL         error, warn, info, debug or trace, default info [OPENSHELL_LOG_LEVEL]\n"
+    "  --tls-cert FILE           server certificate chain, PEM [OPENSHELL_TLS_CERT]\n"
+    "  --tls-key FILE            its key [OPENSHELL_TLS_KEY]\n"
+    "  --tls-client-ca FILE      CA that client certificates must come from [OPENSHELL_TLS_CLIENT_CA]\n"
+    "  --disable-tls             plaintext; for loopback and trusted proxies only [OPENSHELL_DISABLE_TLS]\n"
+    "  --enable-mtls-auth BOOL   users are client certificates [OPENSHELL_ENABLE_MTLS_AUTH]\n"
+    "  --db-url URL              sqlite:PATH, default sqlite:$XDG_STATE_HOME/openshell/gateway/openshell.db\n"
+    "                            [OPENSHELL_DB_URL]\n"
+    "  --drivers local           the compute driver [OPENSHELL_DRIVERS]\n"
+    "  --server-san A,B          more names for the generated server certificate [OPENSHELL_SERVER_SAN]\n"
+    "  -h, --help                this text\n"
+    "  -V, --version             the version\n"
+    "\n"
+    "Environment for operators of the local driver:\n"
+    "  OPENSHELL_LOCAL_TLS_DIR       certificates and token keys, default $XDG_STATE_HOME/openshell/tls\n"
+    "  OPENSHELL_LOCAL_EXTRA_CA      PEM file: further certificate authorities that sandboxes' proxies trust "
+    "upstream\n"
+    "  OPENSHELL_LOCAL_EXTRA_HOSTS   hosts file: names that sandboxes' proxies look up there before DNS\n";
+
+const char gateway_certs_help[] =
+    "Usage: openshell-gateway generate-certs --output-dir DIR [--server-san SAN]... [--dry-run]\n"
+    "\n"
+    "Makes the certificate authority, server and client certificates and the sandbox token keys of a gateway "
+    "on\n"
+    "this machine, and copies the client bundle to the CLI's configuration. Files that exist are kept.\n"
+    "\n"
+    "  --output-dir DIR   where the files go\n"
+    "  --server-san SAN   one more host name or IP address for the server certificate; repeatable\n"
+    "  --dry-run          print certificates and keys instead of writing them\n";
+
+/* One flag: where its text goes and which variable stands in for it. */
+struct flag {
+    const char *name;
+    const char *env;
+    bool is_switch;
+};
+
+enum flag_id {
+    F_BIND,
+    F_PORT,
+    F_HEALTH_PORT,
+    F_LOG_LEVEL,
+    F_TLS_CERT,
+    F_TLS_KEY,
+    F_TLS_CLIENT_CA,
+    F_DB_URL,
+    F_DRIVERS,
+    F_DISABLE_TLS,
+    F_MTLS_AUTH,
+    F_SERVER_SAN,
+    F_CONFIG,
+    F_OUTPUT_DIR,
+    F_DRY_RUN,
+    F_COUNT,
+};
+
+static const struct flag flags[F_COUNT] = {
+    [F_BIND] = {"--bind-address", "OPENSHELL_BIND_ADDRESS", false},
+    [F_PORT] = {"--port", "OPENSHELL_SERVER_PORT", false},
+    [F_HEALTH_PORT] = {"--health-port", "OPENSHELL_HEALTH_PORT", false},
+    [F_LOG_LEVEL] = {"--log-level", "OPENSHELL_LOG_LEVEL", false},
+    [F_TLS_CERT] = {"--tls-cert", "OPENSHELL_TLS_CERT", false},
+    [F_TLS_KEY] = {"--tls-key", "OPENSHELL_TLS_KEY", false},
+    [F_TLS_CLIENT_CA] = {"--tls-client-ca", "OPENSHELL_TLS_CLIENT_CA", false},
+    [F_DB_URL] = {"--db-url", "OPENSHELL_DB_URL", false},
+    [F_DRIVERS] = {"--drivers", "OPENSHELL_DRIVERS", false},
+    [F_DISABLE_TLS] = {"--disable-tls", "OPENSHELL_DISABLE_TLS", true},
+    [F_MTLS_AUTH] = {"--enable-mtls-auth", "OPENSHELL_ENABLE_MTLS_AUTH", false},
+    [F_SERVER_SAN] = {"--server-san", "OPENSHELL_SERVER_SAN", false},
+    [F_CONFIG] = {"--config", "OPENSHELL_GATEWAY_CONFIG", false},
+    [F_OUTPUT_DIR] = {"--output-dir", NULL, false},
+    [F_DRY_RUN] = {"--dry-run", NULL, true},
+};
+
+static const enum flag_id certs_flags[] = {F_OUTPUT_DIR, F_SERVER_SAN, F_DRY_RUN};
+
+static bool flag_allowed(enum flag_id id, bool certs)
+{
+    bool of_certs = id == F_OUTPUT_DIR || id == F_DRY_RUN;
+    if (!certs)
+        return !of_certs;
+    for (size_t i = 0; i < OS_ARRAY_LEN(certs_flags); i++)
+        if (certs_flags[i] == id)
+            return true;
+    return false;
+}
+
+static int usage(struct os_error *err, const char *what, const char *arg)
+{
+    return os_error_set(err, OS_INVALID_ARGUMENT, "%s '%s'; see openshell-gateway --help", what, arg);
+}
+
+static void add_sans(struct gateway_options *o, const char *list)
+{
+    struct os_strv parts = {0};
+    os_strv_split(&parts, list, ',');
+    for (size_t i = 0; i < parts.n; i++) {
+        char *one = os_str_trim(parts.v[i]);
+        if (*one)
+            os_strv_add(&o->server_sans, one);
+    }
+    os_strv_free(&parts);
+}
+
+static int parse_bool(const char *name, const char *text, bool *out, struct os_error *err)
+{
+    *out = strcmp(text, "true") == 0;
+    if (*out || strcmp(text, "false") == 0)
+        return 0;
+    return os_error_set(err, OS_INVALID_ARGUMENT, "invalid value '%s' for '%s': expected true or false", text,
+                        name);
+}
+
+static int parse_port(const char *name, const char *text, uint16_t *out, struct os_error *err)
+{
+    uint64_t n;
+    if (!os_str_u64(text, 65535, &n))
+        return os_error_set(err, OS_INVALID_ARGUMENT,
+                            "invalid value '%s' for '%s': expected a port, 0 to 65535", text, name);
+    *out = (uint16_t)n;
+    return 0;
+}
+
+static void set_text(char **to, const char *value)
+{
+    free(*to);
+    *to = os_strdup(value);
+}
+
+static int take(struct gateway_options *o, enum flag_id id, const char *name, const char *value,
+                struct os_error *err)
+{
+    struct net_addr addr;
+    switch (id) {
+    case F_BIND:
+        if (net_addr_parse(value, &addr) < 0)
+            return os_error_set(err, OS_INVALID_ARGUMENT,
+                                "invalid value '%s' for '%s': expected an IP address", value, name);
+        set_text(&o->bind_address, value);
+        return 0;
+    case F_PORT:
+        return parse_port(name, value, &o->port, err);
+    case F_HEALTH_PORT:
+        return parse_port(name, value, &o->health_port, err);
+    case F_LOG_LEVEL:
+        if (!os_log_parse_level(value, &o->log_level))
+            return os_error_set(err, OS_INVALID_ARGUMENT,
+                                "invalid value '%s' for '%s': expected error, warn, info, debug or trace",
+                                value, name);
+        return 0;
+    case F_TLS_CERT:
+        set_text(&o->tls_cert, value);
+        return 0;
+    case F_TLS_KEY:
+        set_text(&o->tls_key, value);
+        return 0;
+    case F_TLS_CLIENT_CA:
+        set_text(&o->tls_client_ca, value);
+        return 0;
+    case F_DB_URL:
+        set_text(&o->db_url, value);
+        return 0;
+    case F_DRIVERS:
+        if (strcmp(value, "local") != 0)
+            return os_error_set(err, OS_INVALID_ARGUMENT,
+                                "compute driver '%s' is not built into this gateway; use --drivers local",
+                                value);
+        return 0;
+    case F_DISABLE_TLS:
+        return parse_bool(name, value, &o->disable_tls, err);
+    case F_MTLS_AUTH:
+        o->mtls_auth_given = true;
+        return parse_bool(name, value, &o->mtls_auth, err);
+    case F_SERVER_SAN:
+        add_sans(o, value);
+        return 0;
+    case F_CONFIG:
+        return os_error_set(err, OS_INVALID_ARGUMENT,
+                            "gateway config file '%s': this gateway reads flags and environment only; see "
+                            "openshell-gateway --help",
+                            value);
+    case F_OUTPUT_DIR:
+        set_text(&o->output_dir, value);
+        return 0;
+    case F_DRY_RUN:
+        o->dry_run = true;
+        return 0;
+    case F_COUNT:
+        break;
+    }
+    return 0;
+}
+
+static int parse_arguments(struct gateway_options *o, int argc, char **argv, bool given[F_COUNT],
+                           struct os_error *err)
+{
+    bool certs = o->command == GATEWAY_GENERATE_CERTS;
+    for (int i = certs ? 2 : 1; i < argc; i++) {
+        const char *arg = argv[i];
+        if (strcmp(arg, "-h") == 0 || strcmp(arg, "--help") == 0) {
+            o->command = certs ? GATEWAY_CERTS_HELP : GATEWAY_HELP;
+            return 0;
+        }
+        if (strcmp(arg, "-V") == 0 || strcmp(arg, "--version") == 0) {
+            o->command = GATEWAY_VERSION;
+            return 0;
+        }
+        const char *eq = strchr(arg, '=');
+        size_t n = eq ? (size_t)(eq - arg) : strlen(arg);
+        if (n == strlen("--driver") && strncmp(arg, "--driver", n) == 0)
+            n = 0; /* alias, below */
+        int id = F_DRIVERS;
+        for (id = 0; n && id < F_COUNT; id++)
+            if (strlen(flags[id].name) == n && strncmp(flags[id].name, arg, n) == 0 &&
+                flag_allowed(id, certs))
+                break;
+        if (!n)
+            id = F_DRIVERS;
+        if (id == F_COUNT)
+            return usage(err, "unexpected argument", arg);
+        const char *value = eq ? eq + 1 : NULL;
+        if (flags[id].is_switch && eq)
+            return usage(err, "this option takes no value:", arg);
+        if (flags[id].is_switch)
+            value = "true";
+        else if (!value && i + 1 == argc)
+            return usage(err, "a value is required for", arg);
+        else if (!value)
+            value = argv[++i];
+        if (!*value)
+            return usage(err, "an empty value was given for", arg);
+        given[id] = true;
+        if (take(o, id, flags[id].name, value, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int parse_environment(struct gateway_options *o, const bool given[F_COUNT], struct os_error *err)
+{
+    for (int id = 0; id < F_COUNT; id++) {
+        const char *value = flags[id].env && !given[id] ? getenv(flags[id].env) : NULL;
+        if (value && *value && take(o, id, flags[id].env, value, err) < 0)
+            return -1;
+    }
+    const char *ca = getenv("OPENSHELL_LOCAL_EXTRA_CA"), *hosts = getenv("OPENSHELL_LOCAL_EXTRA_HOSTS");
+    if (ca && *ca)
+        set_text(&o->local_extra_ca, ca);
+    if (hosts && *hosts)
+        set_text(&o->local_extra_hosts, hosts);
+    return 0;
+}
+
+int gateway_options_parse(struct gateway_options *o, int argc, char **argv, struct os_error *err)
+{
+    bool given[F_COUNT] = {false};
+    memset(o, 0, sizeof(*o));
+    o->port = 17670;
+    o->log_level = OS_LOG_INFO;
+    o->bind_address = os_strdup("127.0.0.1");
+    if (argc > 1 && strcmp(argv[1], "generate-certs") == 0)
+        o->command = GATEWAY_GENERATE_CERTS;
+    if (parse_arguments(o, argc, argv, given, err) < 0)
+        return -1;
+    if (o->command == GATEWAY_GENERATE_CERTS && !o->output_dir && !o->dry_run)
+        return os_error_set(
+            err, OS_INVALID_ARGUMENT,
+            "--output-dir is required: this build writes certificates to files, not to Kubernetes "
+            "secrets");
+    if (o->command != GATEWAY_SERVE)
+        return 0;
+    if (parse_environment(o, given, err) < 0)
+        return -1;
+    if (o->db_url)
+        return 0;
+    cleanup_free char *state = gateway_state_dir(err);
+    if (!state)
+        return -1;
+    o->db_url = os_asprintf("sqlite:%s/gateway/openshell.db", state);
+    return 0;
+}
+
+/* A configuration file that nobody reads would be silently ignored settings: refuse. */
+static int check_no_config_file(struct os_error *err)
+{
+    cleanup_free char *home = gateway_config_home(err);
+    if (!home)
+        return -1;
+    cleanup_free char *path = os_asprintf("%s/openshell/gateway.toml", home);
+    if (os_file_exists(path))
+        return os_error_set(
+            err, OS_FAILED_PRECONDITION,
+            "gateway config file '%s': this gateway reads flags and environment only; move the file "
+            "away and see openshell-gateway --help",
+            path);
+    return 0;
+}
+
+int gateway_options_check(const struct gateway_options *o, struct os_error *err)
+{
+    if (o->disable_tls && o->tls_client_ca)
+        return os_error_set(
+            err, OS_FAILED_PRECONDITION,
+            "--disable-tls and --tls-client-ca are mutually exclusive. Client certificate verification "
+            "requires that TLS be enabled.");
+    if (o->disable_tls && o->mtls_auth)
+        return os_error_set(err, OS_FAILED_PRECONDITION,
+                            "mTLS user authentication requires TLS. Remove --disable-tls or disable "
+                            "--enable-mtls-auth.");
+    if (!o->disable_tls && o->tls_key && !o->tls_cert)
+        return os_error_set(err, OS_FAILED_PRECONDITION,
+                            "--tls-cert is required when TLS is enabled (use --disable-tls to skip)");
+    if (!o->disable_tls && !o->tls_key && (o->tls_cert || o->tls_client_ca))
+        return os_error_set(err, OS_FAILED_PRECONDITION,
+                            "--tls-key is required when TLS is enabled (use --disable-tls to skip)");
+    if (o->mtls_auth && o->tls_cert && !o->tls_client_ca)
+        return os_error_set(err, OS_FAILED_PRECONDITION,
+                            "mTLS user authentication requires --tls-client-ca so client certificates can be "
+                            "verified.");
+    if (o->health_port && o->health_port == o->port)
+        return os_error_set(err, OS_FAILED_PRECONDITION,
+                            "--port and --health-port must be different (both set to %d)", o->port);
+    return check_no_config_file(err);
+}
+
+void gateway_options_free(struct gateway_options *o)
+{
+    char **texts[] = {&o->bind_address, &o->tls_cert,       &o->tls_key,           &o->tls_client_ca,
+                      &o->db_url,       &o->local_extra_ca, &o->local_extra_hosts, &o->output_dir};
+    for (size_t i = 0; i < OS_ARRAY_LEN(texts); i++)
+        free(*texts[i]);
+    os_strv_free(&o->server_sans);
+}

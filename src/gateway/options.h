@@ -1,0 +1,47 @@
+/* What the gateway is told: flags, then environment, then defaults (spec/gateway.md 1.1). */
+#ifndef GATEWAY_OPTIONS_H
+#define GATEWAY_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "core/str.h"
+
+enum gateway_command {
+    GATEWAY_SERVE,
+    GATEWAY_GENERATE_CERTS,
+    GATEWAY_HELP,
+    GATEWAY_CERTS_HELP,
+    GATEWAY_VERSION
+};
+
+struct gateway_options {
+    enum gateway_command command;
+    char *bind_address;   /* IP literal */
+    uint16_t port;        /* 0 = any free port (printed in the start-up line) */
+    uint16_t health_port; /* 0 = none */
+    enum os_log_level log_level;
+    char *tls_cert, *tls_key, *tls_client_ca; /* files; NULL = not given */
+    char *db_url;                             /* never NULL after parsing */
+    bool disable_tls;
+    bool mtls_auth_given, mtls_auth;
+    struct os_strv server_sans;
+    /* operator options of the local driver */
+    char *local_extra_ca;    /* OPENSHELL_LOCAL_EXTRA_CA: PEM file of more upstream trust roots */
+    char *local_extra_hosts; /* OPENSHELL_LOCAL_EXTRA_HOSTS: hosts file consulted before DNS */
+    /* generate-certs */
+    char *output_dir;
+    bool dry_run;
+};
+
+/* 0, or -1 with the usage error (exit 2). Every text is owned by *o. */
+int gateway_options_parse(struct gateway_options *o, int argc, char **argv, struct os_error *err);
+/* Rules between options (exit 1): the texts of spec/gateway.md 1.1. */
+int gateway_options_check(const struct gateway_options *o, struct os_error *err);
+void gateway_options_free(struct gateway_options *o);
+/* --help texts. */
+extern const char gateway_help[], gateway_certs_help[];
+
+#endif
