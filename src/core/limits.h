@@ -12,6 +12,18 @@
 #define OS_H2_CLIENT_PING_INTERVAL_MS 10000 /* spec/supervisor.md 12 */
 #define OS_H2_CLIENT_PING_TIMEOUT_MS 20000
 #define OS_CONNECT_TIMEOUT_MS 10000
+#define OS_LIMIT_PROTO_DEPTH 64          /* nested messages */
+#define OS_LIMIT_PROTO_UNPACKED 33554432 /* bytes of memory one unpacked message may take */
+#define OS_LIMIT_STATUS_MESSAGE 6144     /* bytes of an encoded grpc-message; peers bound their header lists */
+#define OS_LIMIT_HTTP1_HEAD 16384        /* bytes of an HTTP/1.1 request head */
+#define OS_LIMIT_CONNECTION_PARTIAL 33554432 /* bytes of unfinished messages held per connection */
+#define OS_LIMIT_SERVER_CONNECTIONS 16384
+#define OS_H2_STREAM_WINDOW 262144      /* bytes a peer may send on a stream before we take them */
+#define OS_H2_CONNECTION_WINDOW 4194304 /* bytes in flight on all streams */
+#define OS_H2_OPEN_TIMEOUT_MS 10000     /* accept to first HTTP/2 SETTINGS or complete HTTP/1.1 head */
+#define OS_H2_LINGER_MS 2000            /* reading on after an HTTP/1.1 answer */
+#define OS_H2_RESET_BURST 1000          /* streams a peer may reset at once ... */
+#define OS_H2_RESET_RATE 100            /* ... and per second after that */
 
 /* Validation (spec/gateway.md 3.1), bytes unless noted */
 #define OS_LIMIT_NAME 253

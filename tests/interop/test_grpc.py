@@ -1,43 +1,36 @@
+#!/usr/bin/env python3
 """The published API as a stock gRPC client sees it: identity, errors by name, and the life of a sandbox."""
-import os
+import pathlib
 import re
 import sys
 import threading
+import time
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e", "lib"))
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-import harness  # noqa: E402
-from harness import Failure, Skip, case, check, contains, equal, wait_for  # noqa: E402
+from client import (PATIENCE, Client, code_of, grpc, in_parallel, load_messages, read_exec,  # noqa: E402
+                    refusal, start_gateway)
+from harness import BIN, ROOT, Authority, Private, Skip, Suite, check, contains, equal, run, wait_for  # noqa: E402
 
-import client as grpc_client  # noqa: E402
-from client import Client, code_of, grpc, read_exec, refusal  # noqa: E402
-
-pb = sandbox_pb = None
+suite = Suite()
+case = suite.case
+private = Private("interop")
+pb, sandbox_pb = load_messages(private)
 gateway = api = None
 box = None  # the sandbox most cases share, once Ready
 NAME = "interop"
 
 
-def setup():
-    global pb, sandbox_pb, gateway, api
-    pb, sandbox_pb, _ = grpc_client.load_messages()
-    gateway = harness.start_gateway()
-    api = connect(gateway.cert, gateway.key)
-    harness.at_end(api.close)
-    harness.at_end(delete_all)
-
-
 def connect(cert=None, key=None, ca=None):
-    return Client(pb, "127.0.0.1:%d" % gateway.port, ca or gateway.ca, cert, key)
+    return Client(pb, f"127.0.0.1:{gateway.port}", ca or gateway.ca, cert, key)
 
 
 def delete_all():
     """A failed case must not leave a sandbox."""
-    if not gateway.alive():
-        return
-    for s in api.ask("ListSandboxes").sandboxes:
-        api.ask("DeleteSandbox", name=s.metadata.name)
+    if gateway.process and gateway.process.poll() is None:
+        for s in api.ask("ListSandboxes").sandboxes:
+            api.ask("DeleteSandbox", name=s.metadata.name)
 
 
 def ready_box():
@@ -60,7 +53,7 @@ def gone(name):
 def health_answers():
     r = api.ask("Health")
     equal(r.status, pb.SERVICE_STATUS_HEALTHY, "status")
-    version = harness.run(os.path.join(harness.BIN, "openshell-gateway"), "--version", status=0).out.strip()
+    version = run(BIN / "openshell-gateway", "--version").out.strip()
     equal("openshell-gateway " + r.version, version, "version")
 
 
@@ -83,10 +76,8 @@ def no_client_certificate_no_answer():
 
 @case
 def a_foreign_client_certificate_is_refused():
-    d = harness.temporary_directory()
-    cert, key = os.path.join(d, "c.pem"), os.path.join(d, "k.pem")
-    harness.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days",
-                "2", "-subj", "/CN=openshell-client", "-keyout", key, "-out", cert, status=0)
+    (private.dir / "foreign").mkdir()
+    cert, key = Authority(private.dir / "foreign").issue("openshell-client")
     stranger = connect(cert, key)
     code, _ = refusal(lambda: stranger.ask("ListSandboxes"))
     check(code in ("UNAVAILABLE", "UNAUTHENTICATED"), "ended with %s" % code)
@@ -95,10 +86,8 @@ def a_foreign_client_certificate_is_refused():
 
 @case
 def the_gateway_certificate_is_verified():
-    d = harness.temporary_directory()
-    cert, key = os.path.join(d, "c.pem"), os.path.join(d, "k.pem")
-    harness.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days",
-                "2", "-subj", "/CN=another CA", "-keyout", key, "-out", cert, status=0)
+    (private.dir / "another").mkdir()
+    cert = Authority(private.dir / "another").pem
     wary = connect(gateway.cert, gateway.key, ca=cert)
     equal(refusal(lambda: wary.ask("Health"))[0], "UNAVAILABLE", "code")
     wary.close()
@@ -125,8 +114,8 @@ def supervisor_methods_are_not_for_users():
 
 @case
 def unbuilt_methods_are_unimplemented_by_name():
-    with open(os.path.join(harness.ROOT, "src", "gateway", "rpc", "tbl", "handlers.h")) as f:
-        built = set(re.findall(r"(?:UNARY|STREAM)\(OpenShell_(\w+)", f.read()))
+    table = (ROOT / "src/gateway/rpc/tbl/handlers.h").read_text()
+    built = set(re.findall(r"(?:UNARY|STREAM)\(OpenShell_(\w+)", table))
     check("CreateSandbox" in built, "the table of built methods was not read")
     unbuilt = [m for m in api.service.methods if m.name not in built and not m.client_streaming]
     if not unbuilt:
@@ -134,8 +123,8 @@ def unbuilt_methods_are_unimplemented_by_name():
     for m in unbuilt:
         try:
             code, text = refusal(lambda: api.ask(m.name))
-        except Failure as e:
-            raise Failure("%s: %s" % (m.name, e)) from None
+        except AssertionError as e:
+            raise AssertionError("%s: %s" % (m.name, e)) from None
         if code == "PERMISSION_DENIED" and "sandbox principal" in text:
             continue  # a supervisor's method: the caller is refused first
         equal(code, "UNIMPLEMENTED", "code of %s" % m.name)
@@ -146,7 +135,7 @@ def unbuilt_methods_are_unimplemented_by_name():
 def unknown_methods_are_unimplemented():
     for path in ("/openshell.v1.OpenShell/NoSuchMethod", "/no.such.Service/Health"):
         stub = api.channel.unary_unary(path)
-        equal(refusal(lambda: stub(b"", timeout=harness.PATIENCE))[0], "UNIMPLEMENTED", path)
+        equal(refusal(lambda: stub(b"", timeout=PATIENCE))[0], "UNIMPLEMENTED", path)
 
 
 @case
@@ -190,7 +179,7 @@ def bad_input_is_an_invalid_argument():
     for method, fields, text in cases:
         try:
             got = refusal(lambda: api.ask(method, **fields))
-        except Failure as e:
+        except AssertionError as e:
             got = str(e)
         if got[0] != "INVALID_ARGUMENT" or not got[1].startswith(text):
             wrong.append("%s wanted %r, got %r" % (method, text, got))
@@ -221,7 +210,7 @@ def an_oversized_message_is_out_of_range():
 @case
 def garbage_is_refused_and_the_connection_lives():
     stub = api.channel.unary_unary("/openshell.v1.OpenShell/GetSandbox")
-    code, _ = refusal(lambda: stub(b"\xff\xff\xff\xff", timeout=harness.PATIENCE))
+    code, _ = refusal(lambda: stub(b"\xff\xff\xff\xff", timeout=PATIENCE))
     check(code in ("INTERNAL", "INVALID_ARGUMENT"), "ended with %s" % code)
     api.ask("Health")
 
@@ -230,7 +219,6 @@ def garbage_is_refused_and_the_connection_lives():
 
 @case
 def create_answers_at_once():
-    harness.need_root()
     r = api.ask("CreateSandbox", name=NAME, labels={"suite": "interop"}, annotations={"note": "kept"},
                 spec=pb.SandboxSpec(command=["sleep", "infinity"], environment={"FROM_SPEC": "yes"})).sandbox
     equal(r.metadata.name, NAME, "name")
@@ -253,7 +241,6 @@ def names_are_unique():
 @case
 def watch_ends_when_ready():
     global box
-    harness.need_root()
     s = api.ask("GetSandbox", name=NAME).sandbox
     phases = []
     try:
@@ -261,9 +248,9 @@ def watch_ends_when_ready():
             equal(event.WhichOneof("payload"), "sandbox", "event")
             phases.append(event.sandbox.status.phase)
             if phases[-1] == pb.SANDBOX_PHASE_ERROR:
-                raise Failure("phase ERROR: %s" % event.sandbox.status.conditions)
+                raise AssertionError("phase ERROR: %s" % event.sandbox.status.conditions)
     except grpc.RpcError as e:
-        raise Failure("phases %s, then %s %s; gateway log: %s" % (phases, code_of(e), e.details(), gateway.log()[-1500:])) \
+        raise AssertionError("phases %s, then %s %s; gateway log: %s" % (phases, code_of(e), e.details(), gateway.log_text()[-1500:])) \
             from None
     equal(phases[-1], pb.SANDBOX_PHASE_READY, "last phase")
     box = api.ask("GetSandbox", name=NAME).sandbox
@@ -355,7 +342,7 @@ def exec_tells_signals_and_missing_programs():
     try:
         _, err, code = run_in_box("no-such-program-here")
     except grpc.RpcError as e:
-        raise Failure("a missing program ended the call: %s %s" % (code_of(e), e.details())) from None
+        raise AssertionError("a missing program ended the call: %s %s" % (code_of(e), e.details())) from None
     equal(code, 127, "exit code of a missing program")
 
 
@@ -372,7 +359,7 @@ def many_execs_at_once():
     def one(i):
         return lambda: run_in_box("sh", "-c", "read x; echo $x%d; exit %d" % (i, i), stdin=b"in\n")
 
-    results = harness.in_parallel([one(i) for i in range(16)])
+    results = in_parallel([one(i) for i in range(16)])
     equal(results, [(b"in%d\n" % i, b"", i) for i in range(16)], "results")
 
 
@@ -417,7 +404,7 @@ def read_until(stream, text):
         out += event.stdout.data
         if text in out:
             return out
-    raise Failure("the stream ended after %r, without %r" % (out, text))
+    raise AssertionError("the stream ended after %r, without %r" % (out, text))
 
 
 @case
@@ -475,7 +462,7 @@ def a_cancelled_interactive_exec_ends_its_process():
         out, _, _ = run_in_box("sh", "-c", "for f in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$f; echo; done 2>/dev/null")
         return b"sleep " + mark.encode() not in out.replace(b"exec sleep", b"")
 
-    wait_for(ended, "the process of the cancelled exec to end", every=0.2)
+    wait_for("the process of the cancelled exec to end", ended, PATIENCE, 0.2)
 
 
 @case
@@ -503,8 +490,13 @@ def a_policy_is_replaced_and_loaded():
     r = api.ask("UpdateConfig", name=NAME, policy=policy, annotations={"why": "interop"})
     equal(r.version, status.version + 1, "version")
     equal(r.annotations["why"], "interop", "annotation")
-    loaded = wait_for(lambda: (lambda s: s if s.active_version == r.version else None)(
-        api.ask("GetSandboxPolicyStatus", name=NAME)), "the supervisor to load the policy")
+
+
+    def active():
+        now = api.ask("GetSandboxPolicyStatus", name=NAME)
+        return now if now.active_version == r.version else None
+
+    loaded = wait_for("the supervisor to load the policy", active, PATIENCE)
     equal(loaded.revision.policy_hash, r.policy_hash, "hash")
     equal(loaded.revision.policy.network_policies["api"].endpoints[0].host, "api.example.com", "host")
     again = api.ask("UpdateConfig", name=NAME, policy=policy, annotations={"why": "interop"})
@@ -538,12 +530,11 @@ def logs_are_kept_per_sandbox():
 
 @case
 def a_sandbox_without_command_or_name_gets_both():
-    harness.need_root()
     s = api.ask("CreateSandbox", spec=pb.SandboxSpec()).sandbox
     equal((list(s.spec.command), s.spec.tty), (["/bin/bash", "-l"], True), "command and tty")
     check(re.fullmatch(r"[a-z]+-[a-z]+", s.metadata.name) and len(s.metadata.name) <= 19, "name '%s'" % s.metadata.name)
     check(api.ask("DeleteSandbox", name=s.metadata.name).deleted, "deleted is false")
-    wait_for(lambda: gone(s.metadata.name), "the sandbox to go")
+    wait_for("the sandbox to go", lambda: gone(s.metadata.name), PATIENCE)
 
 
 # --- the end ---
@@ -558,19 +549,31 @@ def delete_ends_watches_and_leaves_nothing():
         for event in watched:
             last = event.sandbox.status.phase
     except grpc.RpcError as e:
-        raise Failure("the watch ended with %s %s" % (code_of(e), e.details())) from None
+        raise AssertionError("the watch ended with %s %s" % (code_of(e), e.details())) from None
     equal(last, pb.SANDBOX_PHASE_DELETING, "last phase seen")
-    wait_for(lambda: gone(NAME), "the sandbox to go")
+    wait_for("the sandbox to go", lambda: gone(NAME), PATIENCE)
     equal(refusal(lambda: api.ask("DeleteSandbox", name=NAME)), ("NOT_FOUND", "sandbox not found"), "second delete")
     equal(list(api.ask("ListSandboxes").sandboxes), [], "list")
-    wait_for(lambda: not gateway.leftovers(), "no process, mount or directory to be left: %s" % gateway.leftovers())
+    end = time.monotonic() + PATIENCE
+    while gateway.leftovers() and time.monotonic() < end:
+        time.sleep(0.05)
+    equal(gateway.leftovers(), [], "left behind")
 
 
 @case
 def the_gateway_stops_clean():
-    check(gateway.alive(), "the gateway ended on its own: %s" % gateway.log()[-1000:])
-    equal(gateway.stop(), 0, "exit status")
+    check(gateway.process.poll() is None, "the gateway ended on its own: %s" % gateway.log_text()[-1000:])
+    gateway.process.terminate()
+    equal(gateway.process.wait(PATIENCE), 0, "exit status")
 
 
-if __name__ == "__main__":
-    sys.exit(harness.main(setup))
+def main():
+    global gateway, api
+    gateway = start_gateway(private)
+    api = connect(gateway.cert, gateway.key)
+    private.stack.callback(api.close)
+    private.stack.callback(delete_all)
+    suite.run()
+
+
+main()

@@ -1,18 +1,15 @@
-"""What the end-to-end and interop tests share: cases and their report, programs under a time limit, a private
-directory that goes away, and a gateway of one's own.
-
-A test file registers cases with @case and ends with sys.exit(main()). Each case prints one line, "ok NAME",
-"not ok NAME: why" or "skip NAME: why"; the last line is "N passed, N failed, N skipped". Arguments on the command
-line choose cases by a part of their name.
-"""
+"""What the end-to-end tests share: a reporter, processes that never outlive a test, a gateway of its own in a private
+directory, HTTPS origins with a private authority. Everything made here is undone at exit, also after a failure."""
 import atexit
-import importlib.util
+import contextlib
+import http.server
+import json
 import os
-import re
+import pathlib
 import shutil
 import signal
 import socket
-import stat
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -20,356 +17,296 @@ import threading
 import time
 import traceback
 
-sys.dont_write_bytecode = True
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+BUILD = pathlib.Path(os.environ.get("OPENSHELL_BUILD", ROOT / "build"))
+BIN = BUILD / "bin"
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-BIN = os.environ.get("OPENSHELL_BIN") or os.path.join(ROOT, "build", "bin")
-PATIENCE = 60  # seconds to wait for something that should be quick; only failures take that long
-
-
-def need_modules(*names):
-    """Continues under Debian's own python3 when this interpreter lacks a module that Debian packages provide."""
-    def there(name):
-        try:
-            return importlib.util.find_spec(name) is not None
-        except ImportError:  # no such parent package
-            return False
-
-    missing = [n for n in names if not there(n)]
-    debian = "/usr/bin/python3"
-    if missing and os.path.exists(debian) and not os.environ.get("OPENSHELL_TEST_DEBIAN_PYTHON"):
-        os.environ["OPENSHELL_TEST_DEBIAN_PYTHON"] = "1"
-        os.execv(debian, [debian] + sys.argv)
-    if missing:
-        print("not ok modules: missing %s; run scripts/install-deps.sh" % ", ".join(missing))
-        sys.exit(1)
-
-
-# --- cases ---
 
 class Skip(Exception):
-    """Raised by a case that cannot run here; its text says why."""
+    """Raised by a case that cannot run here; the text says why."""
 
 
-_cases = []
-_undo = []
+class Suite:
+    """Cases run in order of definition; one line of output per case."""
+
+    def __init__(self):
+        self.cases = []
+
+    def case(self, fn):
+        self.cases.append(fn)
+        return fn
+
+    def run(self, *args):
+        only = sys.argv[1:]
+        passed = failed = skipped = 0
+        for fn in self.cases:
+            name = fn.__name__
+            if only and not any(word in name for word in only):
+                continue
+            try:
+                fn(*args)
+            except Skip as why:
+                skipped += 1
+                print(f"skip {name}: {why}", flush=True)
+            except Exception as why:  # a failing case must not hide the others
+                failed += 1
+                text = " ".join(str(why).split())[:600] or type(why).__name__
+                print(f"not ok {name}: {text}", flush=True)
+                traceback.print_exc(limit=6, file=sys.stdout)
+            else:
+                passed += 1
+                print(f"ok {name}", flush=True)
+        print(f"# {passed} passed, {failed} failed, {skipped} skipped", flush=True)
+        sys.exit(1 if failed or not passed + skipped else 0)
 
 
-def case(function):
-    """Registers a case; they run in the order of the file."""
-    _cases.append(function)
-    return function
-
-
-def at_end(function):
-    """Runs after all cases, last registered first, also after a failure or SIGTERM."""
-    _undo.append(function)
-    return function
-
-
-def _run_undo():
-    while _undo:
-        try:
-            _undo.pop()()
-        except Exception:  # the others must still run
-            traceback.print_exc()
-
-
-atexit.register(_run_undo)
-for _number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-    signal.signal(_number, lambda number, frame: sys.exit(128 + number))
-
-
-def _why(error):
-    text = str(error) or type(error).__name__
-    if not isinstance(error, (AssertionError, Failure)):
-        text = "%s: %s" % (type(error).__name__, text)
-    return " ".join(text.split())[:600]
-
-
-class Failure(Exception):
-    """A check that did not hold."""
-
-
-def check(condition, why="condition does not hold"):
+def check(condition, text="condition is false"):
     if not condition:
-        raise Failure(why)
+        raise AssertionError(text)
 
 
-def equal(got, wanted, what="value"):
-    if got != wanted:
-        raise Failure("%s is %r, not %r" % (what, got, wanted))
+def equal(got, want, what="value"):
+    if got != want:
+        raise AssertionError(f"{what}: got {got!r}, want {want!r}")
 
 
-def contains(text, part, what="text"):
+def contains(text, part):
     if part not in text:
-        raise Failure("%s %r does not contain %r" % (what, text if len(text) < 2000 else text[-2000:], part))
+        raise AssertionError(f"{part!r} is not in: {text[-1500:]}")
 
 
-def main(setup=None):
-    """Runs setup (its failure fails the program) and the chosen cases. Returns the exit status."""
-    counts = {"ok": 0, "not ok": 0, "skip": 0}
-
-    def report(verdict, name, why=""):
-        counts[verdict] += 1
-        print("%s %s%s" % (verdict, name, ": " + why if why else ""), flush=True)
-
-    def attempt(function, name, say_ok=True):
-        try:
-            function()
-            if say_ok:
-                report("ok", name)
-            return True
-        except Skip as e:
-            report("skip", name, _why(e))
-        except Exception as e:
-            report("not ok", name, _why(e))
-            where = traceback.extract_tb(e.__traceback__)
-            print("".join("    %s:%d %s\n" % (os.path.basename(f.filename), f.lineno, f.line) for f in where),
-                  end="", flush=True)
-        return False
-
-    chosen = [c for c in _cases if not sys.argv[1:] or any(a in c.__name__ for a in sys.argv[1:])]
-    if setup is None or attempt(setup, "setup", say_ok=False):
-        for function in chosen:
-            attempt(function, function.__name__)
-    _run_undo()
-    print("%d passed, %d failed, %d skipped" % (counts["ok"], counts["not ok"], counts["skip"]), flush=True)
-    return 0 if counts["not ok"] == 0 and (counts["ok"] or counts["skip"]) else 1
-
-
-def wait_for(condition, what, timeout=PATIENCE, every=0.02):
-    """Polls until condition() is true and returns its value."""
-    end = time.monotonic() + timeout
+def wait_for(what, fn, seconds=10.0, every=0.02):
+    """Polls until fn() is true; returns its value."""
+    end = time.monotonic() + seconds
     while True:
-        value = condition()
+        value = fn()
         if value:
             return value
-        if time.monotonic() >= end:
-            raise Failure("waited %d s for %s" % (timeout, what))
+        if time.monotonic() > end:
+            raise AssertionError(f"timed out after {seconds} s waiting for {what}")
         time.sleep(every)
 
 
-# --- programs ---
-
 class Result:
-    """Exit status (negative: signal), stdout and stderr of a finished program."""
+    def __init__(self, argv, code, out, err):
+        self.argv, self.code, self.out, self.err = argv, code, out, err
+        self.text = out + err
 
-    def __init__(self, argv, status, out, err):
-        self.argv, self.status, self.out, self.err = argv, status, out, err
-
-    def __str__(self):
-        return "%s -> %d\nstdout: %s\nstderr: %s" % (" ".join(self.argv), self.status, self.out, self.err)
+    def __repr__(self):
+        return f"{' '.join(map(str, self.argv))} -> {self.code}: {self.text[-1500:]}"
 
 
-def run(*argv, env=None, timeout=PATIENCE, stdin="", status=None, cwd=None, text=True):
-    """Runs a program to its end. status: the exit status it must have; None = any."""
-    data = stdin if not text or isinstance(stdin, bytes) else stdin.encode()
-    if data == "":
-        data = b""
-    p = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, cwd=cwd,
-                         start_new_session=True)
-    try:
-        out, err = p.communicate(data, timeout=timeout)
-    except BaseException:
-        os.killpg(p.pid, signal.SIGKILL)
-        out, err = p.communicate()
-        if not isinstance(sys.exc_info()[1], subprocess.TimeoutExpired):
-            raise
-        raise Failure("%s did not end within %d s; stdout %r stderr %r" %
-                      (" ".join(argv), timeout, out[-500:], err[-500:])) from None
-    if text:
-        out, err = out.decode(errors="replace"), err.decode(errors="replace")
-    result = Result(argv, p.returncode, out, err)
-    if status is not None and result.status != status:
-        raise Failure("exit status is not %d: %s" % (status, result))
-    return result
+def run(*argv, env=None, stdin=b"", timeout=60, cwd=None):
+    """Runs a command to its end; output as text."""
+    p = subprocess.run([str(a) for a in argv], input=stdin, capture_output=True, timeout=timeout, env=env, cwd=cwd,
+                       check=False)
+    return Result(argv, p.returncode, p.stdout.decode("utf-8", "replace"), p.stderr.decode("utf-8", "replace"))
 
 
 def free_port():
-    """A TCP port that was free on 127.0.0.1 a moment ago. Prefer port 0 where the program can report it."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
 
 
-def need_root():
-    if os.geteuid() != 0:
-        raise Skip("local sandboxes need root")
+class Private:
+    """A temporary directory, removed at exit, and processes that are killed at exit."""
+
+    def __init__(self, label="test"):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix=f"openshell-{label}.", dir="/tmp"))
+        self.dir.chmod(0o711)
+        self.stack = contextlib.ExitStack()
+        atexit.register(self.close)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+    def close(self):
+        self.stack.close()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def spawn(self, *argv, **kw):
+        p = subprocess.Popen([str(a) for a in argv], **kw)
+        self.stack.callback(stop_process, p)
+        return p
 
 
-# --- a private directory ---
-
-def mounts_below(path):
-    """Mount points at or below path, deepest first."""
-    with open("/proc/self/mounts") as f:
-        points = [re.sub(r"\\([0-7]{3})", lambda m: chr(int(m.group(1), 8)), line.split()[1]) for line in f]
-    return sorted((p for p in points if p == path or p.startswith(path + "/")), key=len, reverse=True)
-
-
-def processes_of(path):
-    """{pid: command line} of the processes whose command line or environment names path."""
-    found = {}
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        texts = []
-        for name in ("cmdline", "environ"):
-            try:
-                with open("/proc/%s/%s" % (pid, name), "rb") as f:
-                    texts.append(f.read())
-            except OSError:
-                texts.append(b"")
-        if int(pid) != os.getpid() and any(path.encode() in t for t in texts):
-            found[int(pid)] = texts[0].replace(b"\0", b" ").decode(errors="replace").strip()
-    return found
-
-
-def _sweep(path):
-    """Last resort for what a failed test left: ends its processes by id, detaches its mounts, removes its files."""
-    for pid, command in processes_of(path).items():
-        print("    left behind: process %d %s" % (pid, command), flush=True)
+def stop_process(p):
+    if p.poll() is None:
+        p.terminate()
         try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-    for point in mounts_below(path):
-        print("    left behind: mount %s" % point, flush=True)
-        subprocess.run(["umount", "-l", point], check=False)
-    if not mounts_below(path):
-        shutil.rmtree(path, ignore_errors=True)
+            p.wait(5)
+        except subprocess.TimeoutExpired:
+            p.kill()
+            p.wait()
+    for pipe in (p.stdin, p.stdout, p.stderr):
+        if pipe:
+            pipe.close()
 
 
-def temporary_directory():
-    """A new directory that others may pass through (supervisors run under another uid); swept at the end."""
-    path = tempfile.mkdtemp(prefix="openshell-test.")
-    os.chmod(path, stat.S_IRWXU | stat.S_IXGRP | stat.S_IXOTH)
-    at_end(lambda: _sweep(path))
-    return path
+class Authority:
+    """A certificate authority for test origins."""
+
+    def __init__(self, directory):
+        self.dir = pathlib.Path(directory)
+        self.pem, self.key = self.dir / "test-ca.pem", self.dir / "test-ca.key"
+        self._openssl("req", "-x509", *self._new_key(self.key), "-days", "2", "-subj", "/CN=test CA",
+                      "-out", self.pem)
+
+    @staticmethod
+    def _new_key(path):
+        return ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", path)
+
+    @staticmethod
+    def _openssl(*argv):
+        r = run("openssl", *argv)
+        check(r.code == 0, r)
+
+    def issue(self, *names):
+        """Certificate and key files for host names or addresses."""
+        stem = self.dir / names[0].replace("*", "_")
+        cert, key, csr, ext = (stem.with_name(stem.name + s) for s in (".pem", ".key", ".csr", ".ext"))
+        sans = ",".join(("IP:" if n.replace(".", "").isdigit() or ":" in n else "DNS:") + n for n in names)
+        ext.write_text(f"subjectAltName={sans}\n")
+        self._openssl("req", *self._new_key(key), "-subj", f"/CN={names[0]}", "-out", csr)
+        self._openssl("x509", "-req", "-in", csr, "-CA", self.pem, "-CAkey", self.key, "-days", "2",
+                      "-extfile", ext, "-out", cert)
+        return cert, key
 
 
-# --- a gateway ---
+class Origin:
+    """An HTTP(S) server that answers every request with a JSON description of it and remembers what it saw."""
+
+    def __init__(self, address, port, cert=None, key=None):
+        self.requests = []
+        origin = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self):
+                body = self.rfile.read(int(self.headers.get("content-length") or 0))
+                origin.requests.append({"method": self.command, "path": self.path, "body": body,
+                                        "headers": dict(self.headers)})
+                text = json.dumps({"method": self.command, "path": self.path, "says": "hello"}).encode()
+                self.send_response(200)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(text)))
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(text)
+
+            do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = answer
+
+            def log_message(self, *args):
+                pass
+
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, request, client_address):
+                pass  # peers that hang up are part of the tests
+
+        self.server = Server((address, port), Handler)
+        if cert:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(cert, key)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True,
+                                                     do_handshake_on_connect=False)
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def lo_address(private, address):
+    """A private address on the loopback interface, for origins; removed at exit."""
+    run("ip", "address", "add", f"{address}/32", "dev", "lo")
+    private.stack.callback(run, "ip", "address", "del", f"{address}/32", "dev", "lo")
+    return address
+
 
 class Gateway:
-    """An openshell-gateway with its own state, and what is needed to talk to it. See start_gateway()."""
+    """openshell-gateway with its own configuration and state, mTLS, SQLite and the local driver."""
 
-    def __init__(self, directory, arguments, environment):
-        self.directory = directory
-        self.config = os.path.join(directory, "config")
-        self.state = os.path.join(directory, "state")
-        self.log_path = os.path.join(directory, "gateway.log")
-        self.arguments = list(arguments)
-        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("OPENSHELL_", "XDG_", "RUST_LOG"))}
-        self.env.update(XDG_CONFIG_HOME=self.config, XDG_STATE_HOME=self.state, HOME=directory, NO_COLOR="1",
-                        PATH=BIN + os.pathsep + os.environ.get("PATH", "/usr/bin:/bin"))
-        self.env.update(environment or {})
+    def __init__(self, private, extra_env=None, args=()):
+        if os.geteuid() != 0:
+            raise Skip("the local driver needs root here")
+        self.private = private
+        self.port = free_port()
+        self.args = list(args)
+        self.env = dict(os.environ)
+        for name in list(self.env):
+            if name.startswith("OPENSHELL_"):
+                del self.env[name]
+        self.env.update(XDG_CONFIG_HOME=str(private.dir / "config"), XDG_STATE_HOME=str(private.dir / "state"),
+                        NO_COLOR="1", **(extra_env or {}))
+        self.state = private.dir / "state" / "openshell"
+        self.log = private.dir / "gateway.log"
         self.process = None
-        self.port = 0
-        tls = os.path.join(self.state, "openshell", "tls")
-        self.tls_dir = tls
-        self.ca = os.path.join(tls, "ca.crt")
-        self.cert = os.path.join(tls, "client", "tls.crt")
-        self.key = os.path.join(tls, "client", "tls.key")
+        private.stack.callback(self.close)
 
     @property
-    def plaintext(self):
-        return "--disable-tls" in self.arguments
+    def url(self):
+        return f"https://127.0.0.1:{self.port}"
 
     @property
-    def endpoint(self):
-        return "%s://127.0.0.1:%d" % ("http" if self.plaintext else "https", self.port)
+    def mtls(self):
+        """Directory with ca.crt, tls.crt and tls.key of a client."""
+        return self.private.dir / "config" / "openshell" / "gateways" / "openshell" / "mtls"
 
-    def log(self):
-        with open(self.log_path, errors="replace") as f:
-            return f.read()
-
-    def start(self):
-        """Starts the program and waits until it says where it listens. A restart keeps the port."""
-        program = os.path.join(BIN, "openshell-gateway")
-        if not os.path.exists(program):
-            raise Failure("%s is missing; build first (make build)" % program)
-        before = os.path.getsize(self.log_path) if os.path.exists(self.log_path) else 0
-        with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen([program, "--port", str(self.port)] + self.arguments, env=self.env,
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            start_new_session=True)
-
-        def listening():
-            text = self.log()[before:]
+    def start(self, seconds=10):
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [str(BIN / "openshell-gateway"), "--port", str(self.port), *self.args], env=self.env,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
             if self.process.poll() is not None:
-                raise Failure("the gateway ended with status %d: %s" % (self.process.returncode, text[-2000:]))
-            return re.search(r"listening on https?://\S*:(\d+)", text)
-
-        self.port = int(wait_for(listening, "the gateway to listen").group(1))
+                raise AssertionError(f"the gateway ended with {self.process.returncode}: {self.log_text()[-1500:]}")
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                break
+            time.sleep(0.01)
+        else:
+            raise AssertionError(f"the gateway does not listen: {self.log_text()[-1500:]}")
+        if not (self.private.dir / "config/openshell/gateways/openshell/metadata.json").exists():
+            self.register()
         return self
 
-    def alive(self):
-        return self.process is not None and self.process.poll() is None
+    def register(self):
+        r = self.cli("gateway", "add", self.url, "--local", "--name", "openshell")
+        check(r.code == 0, r)
 
-    def stop(self):
-        """SIGTERM and the exit status."""
-        if not self.alive():
-            return self.process.returncode if self.process else 0
-        self.process.terminate()
-        try:
-            return self.process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise Failure("the gateway did not end on SIGTERM: %s" % self.log()[-2000:]) from None
+    def log_text(self):
+        return self.log.read_text("utf-8", "replace") if self.log.exists() else ""
 
-    def kill(self):
-        if self.alive():
-            self.process.kill()
-        self.process.wait()
+    def kill(self, number=signal.SIGKILL):
+        self.process.send_signal(number)
+        self.process.wait(20)
 
-    def restart(self):
-        self.stop()
-        return self.start()
+    def cli(self, *argv, stdin=b"", timeout=60):
+        return run(BIN / "openshell", *argv, env=self.env, stdin=stdin, timeout=timeout)
 
-    def cli(self, *arguments, **options):
-        """Runs the CLI against this gateway (certificates as generate-certs placed them); see run()."""
-        env = dict(self.env, OPENSHELL_GATEWAY_ENDPOINT=self.endpoint)
-        return run(os.path.join(BIN, "openshell"), *arguments, env=env, **options)
+    def must(self, *argv, **kw):
+        r = self.cli(*argv, **kw)
+        check(r.code == 0, r)
+        return r
 
-    def leftovers(self):
-        """What sandboxes of this gateway have left: processes besides the gateway's, mounts, directories."""
-        own = self.process.pid if self.process else 0
-        found = ["process %d %s" % p for p in processes_of(self.directory).items() if p[0] != own]
-        found += ["mount %s" % m for m in mounts_below(self.directory)]
-        local = os.path.join(self.state, "openshell", "local")
-        if os.path.isdir(local):
-            found += ["directory %s" % d.path for d in os.scandir(local) if d.is_dir()]
-        return found
+    def exec(self, name, *command, stdin=b"", timeout=60):
+        return self.cli("sandbox", "exec", "-n", name, "--", *command, stdin=stdin, timeout=timeout)
 
-
-def start_gateway(*arguments, environment=None):
-    """A running gateway on a free port of 127.0.0.1, with its own directories and certificates; ended at the end.
-    arguments are further flags of openshell-gateway."""
-    gateway = Gateway(temporary_directory(), arguments, environment)
-
-    def end():
-        if gateway.process is not None:
-            gateway.stop()
-
-    at_end(end)
-    return gateway.start()
-
-
-# --- threads ---
-
-def in_parallel(functions):
-    """Runs the functions at once; raises the first failure, returns the results in order."""
-    results, errors = [None] * len(functions), []
-
-    def work(i):
-        try:
-            results[i] = functions[i]()
-        except Exception as e:
-            errors.append(e)
-
-    threads = [threading.Thread(target=work, args=(i,), daemon=True) for i in range(len(functions))]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    if errors:
-        raise errors[0]
-    return results
+    def close(self):
+        """Deletes what the test left and stops."""
+        if not self.process:
+            return
+        if self.process.poll() is None:
+            with contextlib.suppress(Exception):
+                for line in self.cli("sandbox", "list", "--names").out.split():
+                    self.cli("sandbox", "delete", line)
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.process = None
