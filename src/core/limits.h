@@ -127,4 +127,13 @@
 #define OS_STDIN_FRAME 4096            /* bytes of one interactive stdin frame, spec/cli.md 7.4 */
 #define OS_GATEWAY_START_MS 10000      /* until a started gateway must answer */
 
+/* Local compute driver (spec/drivers.md 3.5, 9) */
+#define OS_LOCAL_PIDS 2048             /* processes and threads of a sandbox */
+#define OS_LOCAL_STOP_MS 10000         /* SIGTERM to SIGKILL */
+#define OS_LOCAL_KILL_MS 30000         /* for a killed sandbox to be gone */
+#define OS_LOCAL_LAUNCH_MS 10000       /* for the launcher to become the supervisor */
+#define OS_LOCAL_CGROUP_WAIT_MS 2000   /* for a control group to empty after its last process ended */
+#define OS_LOCAL_SPEC ((size_t)2 << 20) /* bytes of a stored sandbox description */
+#define OS_LOCAL_LOG ((size_t)4 << 20) /* bytes of console log kept from before a start */
+
 #endif
