@@ -40,6 +40,9 @@
 #define OS_LIMIT_POLICY_YAML 1048576 /* text of a policy document */
 #define OS_LIMIT_POLICY_DEPTH 32     /* nesting of a policy document */
 #define OS_LIMIT_POLICY_NODES 65536  /* scalars, lists and maps of a policy document */
+#define OS_LIMIT_POLICY_PATHS 256
+#define OS_LIMIT_MIDDLEWARES 10
+#define OS_LIMIT_MIDDLEWARE_PATTERNS 32 /* of one middleware */
 #define OS_GLOB_NODES 2048           /* elements of one pattern */
 #define OS_LIMIT_COMMAND_ARGS 256    /* arguments of the main command */
 #define OS_LIMIT_ARG 32768

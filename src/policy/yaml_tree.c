@@ -122,6 +122,8 @@ bool yaml_node_double(const struct yaml_node *node, double *out)
     }
     if (node->kind != YAML_SCALAR || (node->scalar != YAML_FLOAT && node->scalar != YAML_INT))
         return false;
+    if (!strpbrk(node->text, "0123456789"))
+        return false; /* .inf, .nan */
     *out = strtod(node->text, NULL);
     if (*out == 0)
         *out = 0; /* no negative zero: it has no text form of its own */
