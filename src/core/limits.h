@@ -120,6 +120,7 @@
 #define OS_LIMIT_HOST_NAME 253       /* bytes without the final dot, RFC 1035 2.3.4 */
 #define OS_LIMIT_HOST_LABEL 63       /* bytes */
 #define OS_LIMIT_HOSTS_FILE 16777216 /* bytes of /etc/hosts; block lists reach several megabytes */
+#define OS_INTEGRITY_PATHS 4096 /* executables remembered by path */
 #define OS_LIMIT_CA_BUNDLE 8388608   /* bytes of trust roots in PEM */
 #define OS_DNS_OTHER_FAMILY_MS 500   /* wait for the other of A and AAAA once one has addresses */
 
