@@ -70,8 +70,11 @@
 #define OS_HTTP1_FIELDS 256         /* header fields of one message */
 #define OS_HTTP1_CHUNK_LINE 16384   /* bytes of one chunk size line, or of all trailers */
 #define OS_PROXY_DNS_MS 10000
+#define OS_PROXY_TUNNEL_IDLE_MS 600000 /* open tunnel before its first byte */
 #define OS_PROXY_SNIFF_MS 100        /* wait for an ambiguous first byte sequence of a tunnel */
 #define OS_PROXY_BODY_IDLE_MS 300000 /* request body without progress */
+#define OS_PROXY_LINGER_MS 1000      /* for the peer to read a last answer */
+#define OS_PROXY_PIPE 262144         /* bytes of pipe per direction of an opaque tunnel */
 #define OS_PROXY_STACK 262144        /* bytes of stack per connection thread */
 #define OS_BYPASS_BURST 10           /* direct connection events at once (spec/supervisor.md 18) */
 #define OS_BYPASS_PER_SECOND 5
