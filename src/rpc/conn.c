@@ -126,7 +126,8 @@ static void on_timer(uv_timer_t *h)
     conn->ops->on_timer(conn);
 }
 
-struct rpc_conn *rpc_conn_new(struct rpc_turn *turn, const struct rpc_conn_ops *ops, void *owner, bool is_server)
+struct rpc_conn *rpc_conn_new(struct rpc_turn *turn, const struct rpc_conn_ops *ops, void *owner,
+                              bool is_server)
 {
     struct rpc_conn *conn = os_calloc(1, sizeof(*conn));
     conn->turn = turn;
