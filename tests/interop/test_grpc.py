@@ -100,7 +100,7 @@ def a_bad_token_is_unauthenticated():
         code, text = refusal(lambda: api.call("ListSandboxes", pb.ListSandboxesRequest(),
                                               metadata=(("authorization", "Bearer " + token),)))
         equal(code, "UNAUTHENTICATED", "code for '%s'" % token)
-        contains(text, "invalid token", "text")
+        contains(text, "invalid token")
 
 
 @case
@@ -128,7 +128,7 @@ def unbuilt_methods_are_unimplemented_by_name():
         if code == "PERMISSION_DENIED" and "sandbox principal" in text:
             continue  # a supervisor's method: the caller is refused first
         equal(code, "UNIMPLEMENTED", "code of %s" % m.name)
-        contains(text, m.name, "text of %s" % m.name)
+        contains(text, m.name)
 
 
 @case
@@ -167,7 +167,6 @@ def bad_input_is_an_invalid_argument():
         ("WatchSandbox", {}, "id is required"),
         ("ExecSandbox", dict(command=["true"]), "sandbox_id is required"),
         ("ExecSandbox", dict(sandbox_id="x"), "command is required"),
-        ("ExecSandbox", dict(sandbox_id="x", command=["a\0b"]), "command argument 0 contains null bytes"),
         ("ExecSandbox", dict(sandbox_id="x", command=["x"] * 1025), "command array exceeds 1024 argument limit"),
         ("ExecSandbox", dict(sandbox_id="x", command=["x"], environment={"A B": ""}),
          "environment keys must match ^[A-Za-z_][A-Za-z0-9_]*$"),
@@ -184,6 +183,16 @@ def bad_input_is_an_invalid_argument():
         if got[0] != "INVALID_ARGUMENT" or not got[1].startswith(text):
             wrong.append("%s wanted %r, got %r" % (method, text, got))
     check(not wrong, "; ".join(wrong))
+
+
+@case
+def null_bytes_in_texts_are_refused():
+    """They must not cut a text short on its way; which of the two codes is left to the message decoder."""
+    for method, fields in (("ExecSandbox", dict(sandbox_id="x", command=["a\0b"])),
+                           ("GetSandbox", dict(name="a\0b")),
+                           ("CreateSandbox", dict(spec=pb.SandboxSpec(environment={"A": "x\0y"})))):
+        code, _ = refusal(lambda: api.ask(method, **fields))
+        check(code in ("INVALID_ARGUMENT", "INTERNAL"), "%s ended with %s" % (method, code))
 
 
 @case
@@ -446,7 +455,7 @@ def interactive_terminals_pass_control_c():
     source.send(stdin=b"\x03")
     out, _, code = read_exec(stream)
     source.end()
-    contains(out, b"interrupted", "output")
+    check(b"interrupted" in out, "no sign of the trap: %r" % out)
     equal(code, 9, "exit code")
 
 
@@ -569,7 +578,11 @@ def the_gateway_stops_clean():
 
 def main():
     global gateway, api
-    gateway = start_gateway(private)
+    try:
+        gateway = start_gateway(private)
+    except Skip as why:
+        print(f"skip grpc: {why}")
+        return
     api = connect(gateway.cert, gateway.key)
     private.stack.callback(api.close)
     private.stack.callback(delete_all)

@@ -130,7 +130,7 @@ void report_policy_next(struct session *s);
 void report_exit_send(struct session *s);
 void reports_free(struct session *s);
 
-/* token.c */
+/* renew.c */
 void session_token_start(struct session *s, const char *token);
 void session_token_schedule(struct session *s);
 void session_token_renew(struct session *s);
