@@ -11,7 +11,7 @@ bin=$(cd "${1:-build/bin}" && pwd)
 PATH=$bin:$PATH
 dir=$(mktemp -d /tmp/openshell-demo.XXXXXX)
 chmod 711 "$dir"
-address=10.98.97.96 # private, so the policy must name its host; on lo only while the demo runs
+address=10.98.$(($$ % 250 + 1)).$(($$ / 250 % 250 + 1)) # private, so the policy must name its host; on lo only while the demo runs
 port=443
 gateway_port=${DEMO_GATEWAY_PORT:-17671}
 XDG_CONFIG_HOME=$dir/config XDG_STATE_HOME=$dir/state OPENSHELL_LOCAL_EXTRA_CA=$dir/ca.pem

@@ -1,6 +1,7 @@
 /* Name resolution: IP literals, then /etc/hosts, then A and AAAA queries with c-ares on the calling thread.
  * Only ares_search() is called: it is the part of c-ares that needs no getaddrinfo or getservbyname, which a
- * static glibc serves with shared libraries or not at all. The caller judges the addresses; nothing here decides what may be reached. */
+ * static glibc serves with shared libraries or not at all. The caller judges the addresses; nothing here
+ * decides what may be reached. */
 #include "net/dns.h"
 
 #include <ares.h>

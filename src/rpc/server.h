@@ -43,6 +43,7 @@ struct rpc_server_options {
     void *ctx;                         /* for both hooks */
 };
 
+/* SIGPIPE is ignored from here on unless the program handles it. */
 struct rpc_server *rpc_server_new(const struct rpc_server_options *opt);
 /* Registration before listen; a method without handler answers UNIMPLEMENTED and names itself. */
 void rpc_server_unary(struct rpc_server *s, enum rpc_method_id id, rpc_unary_fn *fn, void *ctx);
