@@ -60,12 +60,7 @@ sanitized() {
 }
 
 scripts_of() { # scripts_of DIRECTORY LABEL
-    for program in openshell openshell-gateway openshell-sandbox; do
-        [ -x "build/bin/$program" ] && continue
-        echo "skip $2: build/bin/$program is not built"
-        skipped=$((skipped + 1))
-        return 0
-    done
+    [ -d "$1" ] || return 0
     for t in $(find "$1" -name 'test_*.py' -o -name 'test_*.sh' | sort); do
         case $t in
         *.py) one "$2/$(basename "$t")" python3 "$t" ;;

@@ -79,12 +79,11 @@
 #define OS_CMDLINE 65536           /* bytes read of one command line */
 #define OS_CMDLINE_PATHS 64        /* absolute paths kept of the command lines of one connection */
 #define OS_SOCKET_OWNERS 64        /* processes that may share one socket */
-#define OS_INTEGRITY_PATHS 4096    /* executables remembered by path */
 
 /* Supervisor (spec/supervisor.md 10, 12; spec/proxy.md 19) */
-#define OS_MAIN_RETAINED 1048576   /* bytes of main process output kept for attach */
+#define OS_MAIN_RETAINED 1048576 /* bytes of main process output kept for attach */
 #define OS_RELAYS_OPEN_SANDBOX 256 /* relays a supervisor serves at once */
-#define OS_LOG_QUEUE 1024          /* lines waiting for push */
+#define OS_LOG_QUEUE 1024        /* lines waiting for push */
 #define OS_LOG_BATCH 50
 #define OS_LOG_BATCH_MS 500
 #define OS_PROXY_PORT 3128
@@ -119,10 +118,10 @@
 #define OS_DNS_OTHER_FAMILY_MS 500   /* wait for the other of A and AAAA once one has addresses */
 
 /* Command line (spec/cli.md) */
-#define OS_LIMIT_CONFIG_FILE 262144      /* bytes of a registration, token or PEM file */
-#define OS_LIMIT_GATEWAYS 1024           /* registrations listed */
+#define OS_LIMIT_CONFIG_FILE 262144    /* bytes of a registration, token or PEM file */
+#define OS_LIMIT_GATEWAYS 1024         /* registrations listed */
 #define OS_LIMIT_EXEC_STDIN_UNARY 786432 /* bytes of stdin that fit one request; more is streamed */
-#define OS_STDIN_FRAME 4096              /* bytes of one interactive stdin frame, spec/cli.md 7.4 */
-#define OS_GATEWAY_START_MS 10000        /* until a started gateway must answer */
+#define OS_STDIN_FRAME 4096            /* bytes of one interactive stdin frame, spec/cli.md 7.4 */
+#define OS_GATEWAY_START_MS 10000      /* until a started gateway must answer */
 
 #endif

@@ -115,6 +115,7 @@ static void on_handle_closed(uv_handle_t *h)
     os_buf_free(&conn->out);
     os_buf_free(&conn->head);
     os_buf_free(&conn->answer);
+    os_error_clear(&conn->doomed);
     rpc_peer_unref(conn->peer);
     free(conn);
 }
@@ -176,8 +177,26 @@ void rpc_conn_close(struct rpc_conn *conn, enum os_code code, const char *fmt, .
     va_end(ap);
     conn->ops->on_close(conn, &why);
     uv_close((uv_handle_t *)&conn->timer, on_handle_closed);
-    if (has_socket(conn))
+    if (has_socket(conn) && !uv_is_closing(&conn->sock.handle))
         uv_close(&conn->sock.handle, on_handle_closed);
+}
+
+static void on_old_socket_closed(uv_handle_t *h)
+{
+    struct rpc_conn *conn = h->data;
+    if (conn->closed) {
+        on_handle_closed(h);
+        return;
+    }
+    conn->handles--;
+    rpc_conn_init_socket(conn, false);
+    conn->renewed(conn);
+}
+
+void rpc_conn_renew_socket(struct rpc_conn *conn, void (*then)(struct rpc_conn *))
+{
+    conn->renewed = then;
+    uv_close(&conn->sock.handle, on_old_socket_closed);
 }
 
 /* --- reading --- */

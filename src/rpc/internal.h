@@ -83,6 +83,7 @@ struct rpc_conn {
     uv_timer_t timer;
     unsigned handles; /* not yet closed */
     enum rpc_phase phase;
+    void (*renewed)(struct rpc_conn *conn);
     bool is_server, opened, dirty, writing, closed, shut;
     bool heard; /* bytes arrived since the ping */
     SSL *ssl;
@@ -90,6 +91,8 @@ struct rpc_conn {
     size_t in_len;
     struct os_buf out; /* bytes for the socket */
     struct rpc_peer_box *peer;
+    struct attempt *attempt; /* client: not connected yet (client_connect.c) */
+    struct os_error doomed;  /* client: why the timer closes it */
 
     /* HTTP/2 (h2.c) */
     nghttp2_session *h2;
@@ -99,7 +102,6 @@ struct rpc_conn {
     unsigned resets;    /* tokens used */
     int64_t resets_ms;  /* when they were last refilled */
     bool draining;      /* GOAWAY sent or received: no new calls, close after the last */
-    bool detached;      /* client: no longer the connection for new calls */
 
     /* HTTP/1.1 and protocol detection (server_http.c) */
     bool http1;
@@ -110,6 +112,9 @@ struct rpc_conn {
 struct rpc_conn *rpc_conn_new(struct rpc_turn *turn, const struct rpc_conn_ops *ops, void *owner, bool is_server);
 /* Prepares the socket handle; before accept or connect. */
 void rpc_conn_init_socket(struct rpc_conn *conn, bool unix_socket);
+/* Closes the socket of a failed attempt and prepares a new TCP one; then(conn) runs unless the connection is
+ * closed meanwhile. */
+void rpc_conn_renew_socket(struct rpc_conn *conn, void (*then)(struct rpc_conn *));
 /* The socket is connected: starts TLS (ssl is taken over, may be NULL) and reading. */
 void rpc_conn_start(struct rpc_conn *conn, SSL *ssl);
 /* Arms the one timer of the connection. */

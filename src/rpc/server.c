@@ -6,6 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "core/cleanup.h"
 #include "core/limits.h"
 #include "core/str.h"
 #include "rpc/server_internal.h"

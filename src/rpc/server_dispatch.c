@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/cleanup.h"
 #include "core/id.h"
 #include "core/limits.h"
 #include "core/str.h"

@@ -1,6 +1,9 @@
 /* What happens once per loop iteration: owners of calls are told what is new, then every connection with
  * something to say writes it in one go. Runs before the loop polls (what timers and outside code queued) and
  * right after (what sockets and workers brought). */
+#include <signal.h>
+#include <stdlib.h>
+
 #include "core/clock.h"
 #include "core/str.h"
 #include "rpc/internal.h"
@@ -127,8 +130,18 @@ void rpc_turn_remove(struct rpc_turn *t, struct rpc_call *call)
         call->live_next->live_prev = call->live_prev;
 }
 
+/* libuv writes without MSG_NOSIGNAL: a peer that left must not end the process. A handler that the program
+ * installed itself stays. */
+static void ignore_sigpipe(void)
+{
+    struct sigaction now;
+    if (sigaction(SIGPIPE, NULL, &now) == 0 && now.sa_handler == SIG_DFL)
+        signal(SIGPIPE, SIG_IGN);
+}
+
 void rpc_turn_init(struct rpc_turn *t, uv_loop_t *loop)
 {
+    ignore_sigpipe();
     t->loop = loop;
     t->in = os_calloc(1, RPC_READ_BUFFER);
     uv_prepare_init(loop, &t->prepare);
