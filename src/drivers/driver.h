@@ -4,6 +4,8 @@
 #ifndef DRIVERS_DRIVER_H
 #define DRIVERS_DRIVER_H
 
+#include <stdbool.h>
+
 #include "compute.pb-c.h"
 #include "core/arena.h"
 #include "core/error.h"

@@ -1,6 +1,7 @@
 /* The `local` compute driver: sandboxes on this machine with nothing but Linux (spec/drivers.md 9). A sandbox
  * is the supervisor as pid 1 of its own mount, pid, ipc, uts and cgroup namespaces over an overlay of the
- * host's root. State lives in one directory per sandbox, so that a restarted gateway adopts what still runs. */
+ * host's root. State lives in one directory per sandbox, so that a restarted gateway adopts what still runs.
+ */
 #ifndef DRIVERS_LOCAL_H
 #define DRIVERS_LOCAL_H
 
@@ -9,16 +10,16 @@
 #include "drivers/driver.h"
 
 struct local_driver_config {
-    const char *state_dir;        /* per-sandbox directories are made below; 0700 */
-    const char *supervisor;       /* path of openshell-sandbox (static) */
-    const char *launcher;         /* path of openshell-local-launcher (static) */
-    const char *gateway_endpoint; /* "https://127.0.0.1:17670" */
+    const char *state_dir;                   /* per-sandbox directories are made below; 0700 */
+    const char *supervisor;                  /* path of openshell-sandbox (static) */
+    const char *launcher;                    /* path of openshell-local-launcher (static) */
+    const char *gateway_endpoint;            /* "https://127.0.0.1:17670" */
     const char *tls_ca, *tls_cert, *tls_key; /* files; NULL with a plaintext gateway */
-    const char *log_level;        /* of the supervisor */
-    uid_t agent_uid, worker_uid;  /* 0 = defaults; gids are equal to the uids */
-    const char *extra_ca_file;    /* operator: extra upstream trust roots, NULL = none */
-    const char *extra_hosts;      /* operator: hosts-file text, NULL = none */
-    const char *const *mask;      /* more host paths to hide, NULL-terminated; NULL = none */
+    const char *log_level;                   /* of the supervisor */
+    uid_t agent_uid, worker_uid;             /* 0 = defaults; gids are equal to the uids */
+    const char *extra_ca_file;               /* operator: extra upstream trust roots, NULL = none */
+    const char *extra_hosts;                 /* operator: hosts-file text, NULL = none */
+    const char *const *mask;                 /* more host paths to hide, NULL-terminated; NULL = none */
 };
 
 /* Every text is copied. Re-adopts the sandboxes found in state_dir. */

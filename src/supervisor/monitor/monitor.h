@@ -32,6 +32,15 @@ struct monitor_sockets {
  * has IPv6; an IPv4 peer then shows as an IPv4-mapped address. */
 int monitor_network_setup(struct monitor_sockets *out, struct os_error *err);
 
+/* In the forked worker: unprivileged uid and gid, no capability, no_new_privs, own seccomp filter. Whatever
+ * needs a privilege (files, directories) must be done before. */
+int monitor_confine_worker(uid_t uid, gid_t gid, struct os_error *err);
+
+/* The first message: hands the sockets to the worker (and closes them here); the worker's side receives them
+ * before anything else, blocking. */
+int monitor_send_sockets(int fd, struct monitor_sockets *sockets, struct os_error *err);
+int monitor_receive_sockets(int fd, struct monitor_sockets *out, struct os_error *err);
+
 /* Serves the worker on fd until the worker is gone or the main process ended; returns the exit code of the
  * supervisor (spec/supervisor.md 10.5). */
 int monitor_serve(const struct monitor_config *cfg, int fd, pid_t worker);

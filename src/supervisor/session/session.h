@@ -68,8 +68,8 @@ void session_report_exit(struct session *s, int32_t exit_code, void (*done)(void
 /* Sends what is queued (logs, relay frames), for at most one second, and closes; then done(ctx), after which
  * session_free() is due. */
 void session_stop(struct session *s, void (*done)(void *ctx), void *ctx);
-/* After session_stop's done, or instead of it; before agent_free(). The loop must run once more to release handles.
- * Producers of session_log() must have been silenced. */
+/* After session_stop's done, or instead of it; before agent_free(). The loop must run once more to release
+ * handles. Producers of session_log() must have been silenced. */
 void session_free(struct session *s);
 
 #endif

@@ -1,7 +1,7 @@
 /* System calls refused whatever their arguments: DENY(name, agent, worker, monitor), 1 = refused with EPERM.
  * A name without a number on an architecture is skipped there. Children inherit the monitor's filter, so its
- * column holds only what the agent is refused anyway or could not do without capabilities. Keyrings belong to a
- * user id and no namespace: sandboxes of one user would share them. */
+ * column holds only what the agent is refused anyway or could not do without capabilities. Keyrings belong to
+ * a user id and no namespace: sandboxes of one user would share them. */
 
 /* mounts */
 DENY(mount, 1, 1, 1)

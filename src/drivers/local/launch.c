@@ -1,0 +1,210 @@
+/* Starts a supervisor in namespaces of its own: see launch.h. The gateway is a large threaded process, so the
+ * child shares its memory until it executes the launcher (as vfork does) and makes nothing but system calls.
+ */
+#include "drivers/local/launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+#include "core/clock.h"
+#include "core/limits.h"
+#include "core/str.h"
+#include "drivers/local/launcher/plan.h"
+#include "sys/file.h"
+
+#define CHILD_STACK ((size_t)64 << 10)
+#define FIRST_FREE_FD 10 /* above every descriptor the launcher is given */
+
+/* What the child needs, prepared by the parent; error comes back through the shared memory. */
+struct child {
+    const char *launcher;
+    int null, output, plan, control; /* all >= FIRST_FREE_FD */
+    volatile int error;
+};
+
+__attribute__((no_sanitize("address", "undefined"))) static int child_main(void *arg)
+{
+    struct child *c = arg;
+    char *const argv[] = {(char *)"openshell-local-launcher", NULL};
+    char *const env[] = {NULL};
+    if (setsid() >= 0 && dup2(c->null, 0) >= 0 && dup2(c->output, 1) >= 0 && dup2(c->output, 2) >= 0 &&
+        dup2(c->plan, LAUNCH_PLAN_FD) >= 0 && dup2(c->control, LAUNCH_CONTROL_FD) >= 0 &&
+        syscall(SYS_close_range, LAUNCH_CONTROL_FD + 1, ~0u, 0) == 0)
+        execve(c->launcher, argv, env);
+    c->error = errno;
+    _exit(127);
+}
+
+static const char *clone_hint(int e)
+{
+    switch (e) {
+    case EPERM:
+        return "; the gateway needs CAP_SYS_ADMIN in the initial user namespace: run it as root, outside of "
+               "unprivileged containers";
+    case ENOSPC:
+    case EUSERS:
+        return "; raise the user.max_*_namespaces sysctls of this machine";
+    case EAGAIN:
+        return "; a process limit is reached: see kernel.pid_max, ulimit -u and pids.max of the gateway's "
+               "control "
+               "group";
+    case EINVAL:
+        return "; the kernel lacks pid, mount, ipc or uts namespaces (CONFIG_PID_NS, CONFIG_IPC_NS, "
+               "CONFIG_UTS_NS)";
+    default:
+        return "";
+    }
+}
+
+/* No signal handler of the gateway may run in the child that shares its memory. */
+static int spawn(struct child *c, struct launch *out, struct os_error *err)
+{
+    char *stack =
+        mmap(NULL, CHILD_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (stack == MAP_FAILED)
+        return os_error_sys(err, errno, "cannot start the launcher");
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &old);
+    out->pid = clone(child_main, stack + CHILD_STACK,
+                     CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC |
+                         CLONE_NEWUTS | SIGCHLD,
+                     c, &out->pidfd);
+    int e = errno;
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    munmap(stack, CHILD_STACK);
+    if (out->pid < 0)
+        return os_error_sys(err, e, "cannot make the namespaces of a sandbox%s", clone_hint(e));
+    if (!c->error)
+        return 0;
+    launch_abort(out);
+    return os_error_sys(err, c->error, "cannot execute the launcher '%s'", c->launcher);
+}
+
+static int above(int fd)
+{
+    return fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
+}
+
+int launch_begin(const char *launcher, const struct os_buf *plan, int output, struct launch *out,
+                 struct os_error *err)
+{
+    int pair[2] = {-1, -1};
+    *out = (struct launch){.pid = -1, .pidfd = -1, .control = -1};
+    cleanup_close int null = open("/dev/null", O_RDWR | O_CLOEXEC),
+                      memory = memfd_create("launch-plan", MFD_CLOEXEC);
+    if (null < 0 || memory < 0 || os_write_all(memory, plan->data, plan->len) < 0 ||
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return os_error_sys(err, errno, "cannot start the launcher");
+    cleanup_close int theirs = pair[1], high_null = above(null), high_output = above(output);
+    cleanup_close int high_plan = above(memory), high_control = above(theirs);
+    out->control = pair[0];
+    struct child c = {launcher, high_null, high_output, high_plan, high_control, 0};
+    if (high_null < 0 || high_output < 0 || high_plan < 0 || high_control < 0)
+        os_error_sys(err, errno, "cannot start the launcher");
+    else if (spawn(&c, out, err) == 0)
+        return 0;
+    launch_abort(out);
+    return -1;
+}
+
+/* One message, or 0 at the end of the socket; -1 with errno. */
+static ssize_t receive(int fd, char *text, size_t n, int64_t deadline)
+{
+    for (;;) {
+        int64_t left = deadline - os_clock_mono_ms();
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        int ready = poll(&p, 1, left > 0 ? (int)left : 0);
+        if (ready == 0) {
+            errno = ETIMEDOUT;
+            return -1;
+        }
+        ssize_t got = ready < 0 ? -1 : recv(fd, text, n, 0);
+        if (got < 0 && errno == EINTR)
+            continue;
+        return got < 0 && errno == ECONNRESET ? 0 : got;
+    }
+}
+
+static int follow(struct launch *l, struct os_error *err)
+{
+    int64_t deadline = os_clock_mono_ms() + OS_LOCAL_LAUNCH_MS;
+    bool executing = false;
+    char text[LAUNCH_ERROR_MAX + 1];
+    /* A launcher that failed already is found out by what it says, below. */
+    send(l->control, LAUNCH_GO, strlen(LAUNCH_GO), MSG_NOSIGNAL);
+    for (;;) {
+        ssize_t n = receive(l->control, text, sizeof(text) - 1, deadline);
+        if (n < 0)
+            return os_error_sys(err, errno, "the launcher of the sandbox does not answer");
+        if (n == 0)
+            return executing
+                       ? 0
+                       : os_error_set(err, OS_INTERNAL, "the launcher of the sandbox ended unexpectedly");
+        text[n] = '\0';
+        if (strcmp(text, LAUNCH_EXEC) != 0)
+            return os_error_set(err, OS_INTERNAL, "%s", text);
+        executing = true;
+    }
+}
+
+int launch_go(struct launch *l, struct os_error *err)
+{
+    if (follow(l, err) < 0) {
+        launch_abort(l);
+        return -1;
+    }
+    close(l->control);
+    l->control = -1;
+    return 0;
+}
+
+void launch_abort(struct launch *l)
+{
+    if (l->pidfd >= 0) {
+        pidfd_send_signal(l->pidfd, SIGKILL, NULL, 0);
+        launch_wait_end(l->pidfd, OS_LOCAL_KILL_MS);
+        launch_collect(l->pidfd);
+        close(l->pidfd);
+    }
+    if (l->control >= 0)
+        close(l->control);
+    *l = (struct launch){.pid = -1, .pidfd = -1, .control = -1};
+}
+
+bool launch_wait_end(int pidfd, int ms)
+{
+    int64_t end = os_clock_mono_ms() + ms;
+    for (;;) {
+        int64_t left = ms < 0 ? -1 : end - os_clock_mono_ms();
+        struct pollfd p = {.fd = pidfd, .events = POLLIN};
+        int ready = poll(&p, 1, ms < 0 ? -1 : left > 0 ? (int)left : 0);
+        if (ready >= 0 || errno != EINTR)
+            return ready > 0;
+    }
+}
+
+int launch_collect(int pidfd)
+{
+    siginfo_t info = {0};
+    int rc;
+    do
+        rc = waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG);
+    while (rc < 0 && errno == EINTR);
+    if (rc < 0 || info.si_pid == 0)
+        return -1;
+    return info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
+}

@@ -1,0 +1,78 @@
+/* Paths below the new root: see inside.h. */
+#include "drivers/local/launcher/inside.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+#include "core/str.h"
+#include "sys/file.h"
+
+int inside_open(int root, const char *path, int flags)
+{
+    const struct open_how how = {.flags = (unsigned)(flags | O_CLOEXEC),
+                                 .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+    return (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+}
+
+/* Opens the directory that holds path; *name points at the last component inside path. */
+static int open_parent(int root, const char *path, const char **name, struct os_error *err)
+{
+    const char *slash = strrchr(path, '/');
+    *name = slash ? slash + 1 : path;
+    if (!**name)
+        return os_error_set(err, OS_INTERNAL, "'%s' in the sandbox names no file", path);
+    cleanup_free char *dir =
+        slash && slash > path ? os_strndup(path, (size_t)(slash - path)) : os_strdup("/");
+    int fd = inside_open(root, dir, O_PATH | O_DIRECTORY);
+    return fd < 0 ? os_error_sys(err, errno, "cannot open directory '%s' in the sandbox", dir) : fd;
+}
+
+int inside_dir(int root, const char *path, mode_t mode, uid_t uid, gid_t gid, struct os_error *err)
+{
+    const char *name;
+    cleanup_close int dir = open_parent(root, path, &name, err);
+    if (dir < 0)
+        return -1;
+    if (mkdirat(dir, name, 0700) < 0) {
+        struct stat st;
+        if (errno == EEXIST && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode))
+            return 0;
+        return os_error_sys(err, errno, "cannot create directory '%s' in the sandbox", path);
+    }
+    if (fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0 || fchmodat(dir, name, mode, 0) < 0)
+        return os_error_sys(err, errno, "cannot set up directory '%s' in the sandbox", path);
+    return 0;
+}
+
+int inside_file(int root, const char *path, mode_t mode, uid_t uid, gid_t gid, const char *content,
+                struct os_error *err)
+{
+    const char *name;
+    cleanup_close int dir = open_parent(root, path, &name, err);
+    if (dir < 0)
+        return -1;
+    if (unlinkat(dir, name, 0) < 0 && errno != ENOENT)
+        return os_error_sys(err, errno, "cannot replace '%s' in the sandbox", path);
+    cleanup_close int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0 || os_write_all(fd, content, strlen(content)) < 0 || fchown(fd, uid, gid) < 0 ||
+        fchmod(fd, mode) < 0)
+        return os_error_sys(err, errno, "cannot write '%s' in the sandbox", path);
+    return 0;
+}
+
+int inside_link(int root, const char *path, const char *target, struct os_error *err)
+{
+    const char *name;
+    cleanup_close int dir = open_parent(root, path, &name, err);
+    if (dir < 0)
+        return -1;
+    if (symlinkat(target, dir, name) < 0 && errno != EEXIST)
+        return os_error_sys(err, errno, "cannot create link '%s' in the sandbox", path);
+    return 0;
+}

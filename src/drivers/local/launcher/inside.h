@@ -1,0 +1,17 @@
+/* Paths below the new root. The kernel resolves them with that directory as "/", so a symbolic link left by
+ * the sandbox cannot lead to the host. */
+#ifndef DRIVERS_LOCAL_LAUNCHER_INSIDE_H
+#define DRIVERS_LOCAL_LAUNCHER_INSIDE_H
+
+#include <sys/types.h>
+
+#include "core/error.h"
+
+/* openat2 with RESOLVE_IN_ROOT and O_CLOEXEC; -1 with errno. */
+int inside_open(int root, const char *path, int flags);
+int inside_dir(int root, const char *path, mode_t mode, uid_t uid, gid_t gid, struct os_error *err);
+int inside_file(int root, const char *path, mode_t mode, uid_t uid, gid_t gid, const char *content,
+                struct os_error *err);
+int inside_link(int root, const char *path, const char *target, struct os_error *err);
+
+#endif

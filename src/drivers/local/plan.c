@@ -1,0 +1,282 @@
+/* The launch plan of a sandbox: see plan.h. Read from top to bottom of plan_build it is the sandbox's file
+ * system in the order in which it is put together. */
+#include "drivers/local/plan.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "core/cleanup.h"
+#include "drivers/local/environ.h"
+#include "drivers/local/layer.h"
+#include "drivers/local/mountinfo.h"
+#include "drivers/local/state.h"
+#include "sys/file.h"
+
+#define MATERIAL_MAX ((size_t)1 << 20) /* certificate, key, hosts and resolver files */
+#define MOUNTINFO_MAX ((size_t)4 << 20)
+#define HOSTNAME_MAX 63
+#define RUN_SIZE "64m"
+#define CONTROL_SIZE "8m"
+
+static const char *const var_dirs[] = {
+#define X(path) path,
+#include "drivers/local/tbl/var.h"
+#undef X
+};
+
+/* Shows of the kernel that a sandbox has no business with. */
+static const char *const proc_masked[] = {"proc/acpi",
+                                          "proc/asound",
+                                          "proc/kcore",
+                                          "proc/keys",
+                                          "proc/scsi",
+                                          "proc/kmsg",
+                                          "proc/timer_list",
+                                          "proc/sysrq-trigger",
+                                          "proc/sched_debug",
+                                          "proc/latency_stats",
+                                          "proc/kallsyms",
+                                          "sys/firmware",
+                                          "sys/class/net",
+                                          "sys/devices/virtual/net",
+                                          "sys/devices/virtual/powercap",
+                                          "sys/kernel/debug",
+                                          "sys/kernel/tracing"};
+static const char *const proc_readonly[] = {"proc/bus", "proc/fs", "proc/irq", "proc/sys"};
+
+/* One operation: name and arguments, ended by NULL. */
+static void op(struct os_buf *out, ...)
+{
+    va_list ap;
+    va_start(ap, out);
+    for (const char *text; (text = va_arg(ap, const char *));)
+        os_buf_add(out, text, strlen(text) + 1);
+    va_end(ap);
+}
+
+static void plan_namespaces(const driver_sandbox *s, const struct os_strv *leaves, struct os_buf *out)
+{
+    cleanup_free char *hostname =
+        os_strndup(s->name, strlen(s->name) < HOSTNAME_MAX ? strlen(s->name) : HOSTNAME_MAX);
+    for (size_t i = 0; i < leaves->n; i++)
+        op(out, "cgroup", leaves->v[i], NULL);
+    op(out, "cgroupns", NULL);
+    op(out, "hostname", hostname, NULL);
+    op(out, "private", NULL);
+}
+
+/* --- the host's system --- */
+
+struct submounts {
+    const struct os_strv *tops;
+    const struct local_settings *cfg;
+    struct os_buf *out;
+};
+
+static bool below(const char *path, const char *dir)
+{
+    size_t n = strlen(dir);
+    return strncmp(path, dir, n) == 0 && (path[n] == '/' || !path[n]);
+}
+
+/* Overlays do not bring along what is mounted below their lower directory. /etc is left to its layer: what
+ * container engines mount there (resolv.conf, hosts, hostname) is written anew. */
+static void on_submount(void *ctx, const struct mountinfo *m)
+{
+    static const char *const types[] = {"ext2", "ext3",     "ext4",  "xfs",     "btrfs", "zfs",
+                                        "f2fs", "squashfs", "erofs", "overlay", "tmpfs"};
+    const struct submounts *sub = ctx;
+    bool wanted = false;
+    for (size_t i = 0; i < OS_ARRAY_LEN(types); i++)
+        wanted = wanted || strcmp(m->type, types[i]) == 0;
+    for (size_t i = 0; i < sub->cfg->mask.n; i++)
+        wanted = wanted && !below(m->point, sub->cfg->mask.v[i]);
+    if (!wanted || below(m->point, "/etc") || below(m->point, "/opt/openshell"))
+        return;
+    for (size_t i = 0; i < sub->tops->n; i++) {
+        size_t n = strlen(sub->tops->v[i]);
+        if (strncmp(m->point + 1, sub->tops->v[i], n) == 0 && m->point[n + 1] == '/')
+            op(sub->out, "bind", m->point, m->point + 1, "ro", NULL);
+    }
+}
+
+static int plan_system(const struct local_settings *cfg, const char *dir, struct os_buf *out,
+                       struct os_error *err)
+{
+    cleanup_strv struct os_strv tops = {0};
+    cleanup_buf struct os_buf mounts = {0};
+    layer_list(dir, &tops);
+    for (size_t i = 0; i < tops.n; i++) {
+        cleanup_free char *lower = os_asprintf("/%s", tops.v[i]);
+        cleanup_free char *upper = os_asprintf("%s/layers/%s/upper", dir, tops.v[i]);
+        cleanup_free char *work = os_asprintf("%s/layers/%s/work", dir, tops.v[i]);
+        op(out, "overlay", lower, upper, work, tops.v[i], NULL);
+    }
+    if (os_file_read("/proc/self/mountinfo", MOUNTINFO_MAX, &mounts, err) < 0)
+        return -1;
+    mountinfo_each(os_buf_str(&mounts), on_submount, &(struct submounts){&tops, cfg, out});
+    for (size_t i = 0; i < OS_ARRAY_LEN(var_dirs); i++) {
+        cleanup_free char *host = os_asprintf("/%s", var_dirs[i]);
+        if (!os_file_exists(host))
+            continue;
+        op(out, "dir", var_dirs[i], "755", "0", "0", NULL);
+        op(out, "bind", host, var_dirs[i], "ro", NULL);
+    }
+    return 0;
+}
+
+/* --- kernel file systems --- */
+
+static void plan_kernel(const struct cgroups *cgroups, const struct os_strv *leaves, struct os_buf *out)
+{
+    op(out, "proc", "proc", NULL);
+    op(out, "sysfs", "sys", NULL);
+    op(out, "dev", "dev", NULL);
+    for (size_t i = 0; i < OS_ARRAY_LEN(proc_masked); i++)
+        op(out, "mask", proc_masked[i], NULL);
+    for (size_t i = 0; i < OS_ARRAY_LEN(proc_readonly); i++)
+        op(out, "readonly", proc_readonly[i], NULL);
+    if (leaves->n == 1 && cgroups->h[0].v2) {
+        op(out, "bind", leaves->v[0], "sys/fs/cgroup", "ro", NULL);
+        return;
+    }
+    op(out, "tmpfs", "sys/fs/cgroup", "0755", "64k", NULL);
+    for (size_t i = 0; i < leaves->n; i++) {
+        cleanup_free char *at = os_asprintf("sys/fs/cgroup/%s", cgroups->h[i].label);
+        op(out, "dir", at, "755", "0", "0", NULL);
+        op(out, "bind", leaves->v[i], at, "ro", NULL);
+        cleanup_free char *limit = os_asprintf("%s/pids.max", cgroups->h[i].label);
+        if (cgroups->h[i].controllers & CGROUP_PIDS)
+            op(out, "link", "sys/fs/cgroup/pids.max", limit, NULL);
+    }
+}
+
+/* --- the sandbox's own --- */
+
+static int plan_copy(const char *host, const char *inside, const char *mode, struct os_buf *out,
+                     struct os_error *err)
+{
+    cleanup_buf struct os_buf b = {0};
+    if (os_file_read(host, MATERIAL_MAX, &b, err) < 0)
+        return -1;
+    if (strlen(os_buf_str(&b)) != b.len)
+        return os_error_set(err, OS_FAILED_PRECONDITION, "'%s' is not a text file", host);
+    op(out, "file", inside + 1, mode, "0", "0", os_buf_str(&b), NULL);
+    if (b.data)
+        explicit_bzero(b.data, b.len);
+    return 0;
+}
+
+/* Token and keys live in a memory file system: readable by root, gone with the sandbox's namespace. */
+static int plan_material(const struct local_settings *cfg, const driver_sandbox *s, struct os_buf *out,
+                         struct os_error *err)
+{
+    op(out, "tmpfs", "etc/openshell", "0755", CONTROL_SIZE, NULL);
+    op(out, "dir", "etc/openshell/auth", "700", "0", "0", NULL);
+    op(out, "dir", "etc/openshell/tls", "700", "0", "0", NULL);
+    op(out, "dir", "etc/openshell/tls/client", "700", "0", "0", NULL);
+    op(out, "dir", "etc/openshell/operator", "755", "0", "0", NULL);
+    if (*s->spec->sandbox_token) {
+        cleanup_free char *line = os_asprintf("%s\n", s->spec->sandbox_token);
+        op(out, "file", INSIDE_TOKEN + 1, "400", "0", "0", line, NULL);
+        explicit_bzero(line, strlen(line));
+    }
+    if (cfg->tls_ca && (plan_copy(cfg->tls_ca, INSIDE_TLS "/ca.crt", "400", out, err) < 0 ||
+                        plan_copy(cfg->tls_cert, INSIDE_TLS "/tls.crt", "400", out, err) < 0 ||
+                        plan_copy(cfg->tls_key, INSIDE_TLS "/tls.key", "400", out, err) < 0))
+        return -1;
+    if (cfg->extra_hosts)
+        op(out, "file", INSIDE_EXTRA_HOSTS + 1, "444", "0", "0", cfg->extra_hosts, NULL);
+    return cfg->extra_ca_file ? plan_copy(cfg->extra_ca_file, INSIDE_EXTRA_CA, "444", out, err) : 0;
+}
+
+/* The address this machine uses towards others; no packet is sent. */
+static void own_address(char out[INET_ADDRSTRLEN])
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(9)};
+    socklen_t n = sizeof(a);
+    cleanup_close int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    snprintf(out, INET_ADDRSTRLEN, "127.0.0.1");
+    a.sin_addr.s_addr = htonl(0xc0000201); /* 192.0.2.1, documentation (RFC 5737) */
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&a, n) == 0 &&
+        getsockname(fd, (struct sockaddr *)&a, &n) == 0)
+        inet_ntop(AF_INET, &a.sin_addr, out, INET_ADDRSTRLEN);
+}
+
+static int plan_network_files(const driver_sandbox *s, struct os_buf *out, struct os_error *err)
+{
+    char host[INET_ADDRSTRLEN];
+    own_address(host);
+    cleanup_free char *hosts =
+        os_asprintf("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 %s\n"
+                    "%s host.openshell.internal host.docker.internal\n",
+                    s->name, host);
+    cleanup_free char *name = os_asprintf("%s\n", s->name);
+    op(out, "file", "etc/hosts", "644", "0", "0", hosts, NULL);
+    op(out, "file", "etc/hostname", "644", "0", "0", name, NULL);
+    if (os_file_exists("/etc/resolv.conf"))
+        return plan_copy("/etc/resolv.conf", "/etc/resolv.conf", "644", out, err);
+    op(out, "file", "etc/resolv.conf", "644", "0", "0", "", NULL);
+    return 0;
+}
+
+static void plan_own(const struct local_settings *cfg, const char *dir, struct os_buf *out)
+{
+    cleanup_free char *workspace = os_asprintf("%s/workspace", dir);
+    op(out, "bind", workspace, INSIDE_WORKSPACE + 1, "rw", NULL);
+    op(out, "tmpfs", "run", "0755", RUN_SIZE, NULL);
+    op(out, "dir", "run/lock", "1777", "0", "0", NULL);
+    op(out, "dir", "run/netns", "755", "0", "0", NULL);
+    op(out, "dir", "run/openshell", "755", "0", "0", NULL);
+    op(out, "bind", cfg->supervisor, INSIDE_SUPERVISOR + 1, "ro", NULL);
+}
+
+static int plan_program(const struct local_settings *cfg, const driver_sandbox *s, struct os_buf *out,
+                        struct os_error *err)
+{
+    char agent[16], worker[16];
+    cleanup_strv struct os_strv env = {0};
+    if (environ_build(cfg, s, &env, err) < 0)
+        return -1;
+    for (size_t i = 0; i < env.n; i++)
+        op(out, "env", env.v[i], NULL);
+    snprintf(agent, sizeof(agent), "%u", cfg->agent_uid);
+    snprintf(worker, sizeof(worker), "%u", cfg->worker_uid);
+    const char *const args[] = {INSIDE_SUPERVISOR, "--workdir", INSIDE_WORKSPACE, "--agent-uid", agent,
+                                "--worker-uid",    worker};
+    for (size_t i = 0; i < OS_ARRAY_LEN(args); i++)
+        op(out, "arg", args[i], NULL);
+    if (cfg->extra_ca_file) {
+        op(out, "arg", "--extra-ca", NULL);
+        op(out, "arg", INSIDE_EXTRA_CA, NULL);
+    }
+    if (cfg->extra_hosts) {
+        op(out, "arg", "--extra-hosts", NULL);
+        op(out, "arg", INSIDE_EXTRA_HOSTS, NULL);
+    }
+    op(out, "exec", INSIDE_SUPERVISOR, NULL);
+    return 0;
+}
+
+int plan_build(const struct local_settings *cfg, const driver_sandbox *s, const struct cgroups *cgroups,
+               const struct os_strv *leaves, struct os_buf *out, struct os_error *err)
+{
+    cleanup_free char *dir = state_path(cfg, s->id), *root = os_asprintf("%s/root", dir);
+    plan_namespaces(s, leaves, out);
+    op(out, "root", root, NULL);
+    if (plan_system(cfg, dir, out, err) < 0)
+        return -1;
+    plan_kernel(cgroups, leaves, out);
+    plan_own(cfg, dir, out);
+    if (plan_material(cfg, s, out, err) < 0 || plan_network_files(s, out, err) < 0)
+        return -1;
+    op(out, "pivot", NULL);
+    op(out, "drop", NULL);
+    if (plan_program(cfg, s, out, err) < 0)
+        return -1;
+    return out->failed ? os_error_set(err, OS_RESOURCE_EXHAUSTED, "the launch plan does not fit memory") : 0;
+}

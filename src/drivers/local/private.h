@@ -1,0 +1,39 @@
+/* What the files of the local driver share. */
+#ifndef DRIVERS_LOCAL_PRIVATE_H
+#define DRIVERS_LOCAL_PRIVATE_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "core/id.h"
+#include "core/str.h"
+#include "drivers/driver.h"
+
+/* local_driver_config with owned, checked values. Read-only after local_driver_new. */
+struct local_settings {
+    char *state_dir; /* absolute, no symbolic links */
+    char *supervisor, *launcher;
+    char *gateway_endpoint;
+    char *tls_ca, *tls_cert, *tls_key; /* all or none */
+    char *log_level;
+    uid_t agent_uid, worker_uid;
+    char *extra_ca_file, *extra_hosts;
+    struct os_strv mask; /* absolute, resolved */
+};
+
+/* Limits of one sandbox; 0 = none. */
+struct local_limits {
+    uint64_t pids;
+    uint64_t memory; /* bytes */
+    uint64_t cpu;    /* thousandths of a CPU */
+};
+
+/* A supervisor process, also after the driver that started it is gone. */
+struct local_process {
+    pid_t pid;
+    uint64_t start_time; /* clock ticks since boot: tells a reused pid */
+    char boot_id[OS_UUID_LEN];
+    char instance_id[OS_UUID_LEN];
+};
+
+#endif

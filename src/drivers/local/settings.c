@@ -1,0 +1,105 @@
+/* Checked copy of the driver's configuration: see settings.h. */
+#include "drivers/local/settings.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+#include "sys/file.h"
+
+/* Outside of what distributions and systemd hand out to people, services and containers. */
+#define AGENT_UID 58998
+#define WORKER_UID 58999
+
+static char *copy(const char *s)
+{
+    return s ? os_strdup(s) : NULL;
+}
+
+static int check_program(const char *path, const char *what, struct os_error *err)
+{
+    struct stat st;
+    if (!path || stat(path, &st) < 0 || !S_ISREG(st.st_mode) || access(path, X_OK) < 0)
+        return os_error_set(
+            err, OS_FAILED_PRECONDITION,
+            "the local driver needs the program '%s' (%s), and it is not there or not executable; "
+            "install it beside openshell-gateway",
+            path ? path : "", what);
+    return 0;
+}
+
+static int make_state_dir(const char *path, struct local_settings *out, struct os_error *err)
+{
+    if (os_dir_make(path, 0700, err) < 0)
+        return -1;
+    out->state_dir = realpath(path, NULL);
+    if (!out->state_dir || chmod(out->state_dir, 0700) < 0)
+        return os_error_sys(err, errno, "cannot use state directory '%s'", path);
+    return 0;
+}
+
+static void add_mask(struct local_settings *out, const char *path)
+{
+    cleanup_free char *real = path ? realpath(path, NULL) : NULL;
+    if (real && real[1] && !os_strv_has(&out->mask, real))
+        os_strv_add(&out->mask, real);
+}
+
+/* A directory of keys is hidden as a whole, unless it is one that everything needs. */
+static void add_key_mask(struct local_settings *out, const char *key)
+{
+    cleanup_free char *path = copy(key);
+    cleanup_free char *real = path ? realpath(path, NULL) : NULL;
+    cleanup_free char *dir = copy(real);
+    const char *parent = dir ? dirname(dir) : NULL;
+    add_mask(out, real);
+    if (parent && !os_str_eq(parent, "/etc") && !os_str_eq(parent, "/usr") && !os_str_eq(parent, "/etc/ssl"))
+        add_mask(out, parent);
+}
+
+int settings_load(const struct local_driver_config *cfg, struct local_settings *out, struct os_error *err)
+{
+    *out = (struct local_settings){.agent_uid = cfg->agent_uid ? cfg->agent_uid : AGENT_UID,
+                                   .worker_uid = cfg->worker_uid ? cfg->worker_uid : WORKER_UID};
+    if (geteuid() != 0)
+        return os_error_set(
+            err, OS_FAILED_PRECONDITION,
+            "the local driver makes namespaces, mounts and control groups: start the gateway as root");
+    if (out->agent_uid == out->worker_uid)
+        return os_error_set(err, OS_INVALID_ARGUMENT,
+                            "agent uid and worker uid are both %u; they must differ", out->agent_uid);
+    if (!cfg->gateway_endpoint || !*cfg->gateway_endpoint)
+        return os_error_set(err, OS_INVALID_ARGUMENT, "the local driver needs the gateway's endpoint");
+    if (!cfg->tls_ca != !cfg->tls_cert || !cfg->tls_ca != !cfg->tls_key)
+        return os_error_set(err, OS_INVALID_ARGUMENT,
+                            "client TLS for sandboxes needs CA, certificate and key; give all three or none");
+    if (check_program(cfg->supervisor, "supervisor", err) < 0 ||
+        check_program(cfg->launcher, "launcher", err) < 0 || make_state_dir(cfg->state_dir, out, err) < 0)
+        return -1;
+    out->supervisor = realpath(cfg->supervisor, NULL);
+    out->launcher = realpath(cfg->launcher, NULL);
+    out->gateway_endpoint = os_strdup(cfg->gateway_endpoint);
+    out->tls_ca = copy(cfg->tls_ca);
+    out->tls_cert = copy(cfg->tls_cert);
+    out->tls_key = copy(cfg->tls_key);
+    out->log_level = os_strdup(cfg->log_level ? cfg->log_level : "warn");
+    out->extra_ca_file = copy(cfg->extra_ca_file);
+    out->extra_hosts = copy(cfg->extra_hosts);
+    add_mask(out, out->state_dir);
+    add_key_mask(out, cfg->tls_key);
+    for (size_t i = 0; cfg->mask && cfg->mask[i]; i++)
+        add_mask(out, cfg->mask[i]);
+    return 0;
+}
+
+void settings_clear(struct local_settings *s)
+{
+    char *const texts[] = {s->state_dir, s->supervisor, s->launcher,  s->gateway_endpoint, s->tls_ca,
+                           s->tls_cert,  s->tls_key,    s->log_level, s->extra_ca_file,    s->extra_hosts};
+    for (size_t i = 0; i < OS_ARRAY_LEN(texts); i++)
+        free(texts[i]);
+    os_strv_free(&s->mask);
+}
