@@ -257,11 +257,12 @@ static void channel_step(ares_channel channel, int64_t wait_ms)
 {
     ares_socket_t socks[ARES_GETSOCK_MAXNUM];
     struct pollfd fds[ARES_GETSOCK_MAXNUM];
-    int bits = ares_getsock(channel, socks, ARES_GETSOCK_MAXNUM);
+    /* Not the macros of ares.h: they shift a signed 1 by 31. */
+    unsigned bits = (unsigned)ares_getsock(channel, socks, ARES_GETSOCK_MAXNUM);
     nfds_t n = 0;
     for (int i = 0; i < ARES_GETSOCK_MAXNUM; i++) {
-        short events = (short)((ARES_GETSOCK_READABLE(bits, i) ? POLLIN : 0) |
-                               (ARES_GETSOCK_WRITABLE(bits, i) ? POLLOUT : 0));
+        bool readable = bits & (1u << i), writable = bits & (1u << (i + ARES_GETSOCK_MAXNUM));
+        short events = (short)((readable ? POLLIN : 0) | (writable ? POLLOUT : 0));
         if (events)
             fds[n++] = (struct pollfd){.fd = socks[i], .events = events};
     }

@@ -336,7 +336,8 @@ static void refuse_message(struct rpc_call *call, enum rpc_frame_result why, siz
                  call->rx_limit);
         refuse_stream(call, OS_OUT_OF_RANGE, text);
     } else if (why == RPC_FRAME_COMPRESSED) {
-        refuse_stream(call, OS_UNIMPLEMENTED, "compressed messages are not supported; send them uncompressed");
+        refuse_stream(call, OS_UNIMPLEMENTED,
+                      "compressed messages are not supported; send them uncompressed");
     } else {
         refuse_stream(call, OS_INTERNAL, "protocol error: invalid compression flag in a message prefix");
     }
