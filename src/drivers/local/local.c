@@ -265,12 +265,29 @@ static int local_stop(void *self, const char *id, struct os_error *err)
     return rc;
 }
 
+/* Layers are volatile (see mounts_overlay): a machine that went down takes their last writes along. */
+static void warn_after_crash(struct local_driver *d, const struct sandbox *s)
+{
+    struct local_process p;
+    struct state_ended e;
+    char boot_id[OS_UUID_LEN];
+    state_boot_id(boot_id);
+    if (!state_read_process(&d->cfg, s->id, &p) || strcmp(p.boot_id, boot_id) == 0 ||
+        (state_read_ended(&d->cfg, s->id, &e) && e.stopped))
+        return;
+    snapshot_emit_warning(d->fn, d->fn_ctx, s->id, "UncleanShutdown",
+                          "The machine went down while the sandbox ran; files outside of /sandbox that were written "
+                          "shortly before may be incomplete");
+}
+
 static int start_taken(struct local_driver *d, struct sandbox *s, struct os_error *err)
 {
     driver_sandbox *spec = state_read_spec(&d->cfg, s->id, err);
     if (!spec)
         return -1;
-    int rc = launch_sandbox(d, s, spec, false, err);
+    cleanup_free char *dir = state_path(&d->cfg, s->id);
+    warn_after_crash(d, s);
+    int rc = layer_renew(dir, err) < 0 ? -1 : launch_sandbox(d, s, spec, false, err);
     openshell__compute__v1__driver_sandbox__free_unpacked(spec, NULL);
     if (rc == 0) {
         snapshot_emit_progress(d->fn, d->fn_ctx, s->id, s->name, PROGRESS_STARTED);
