@@ -82,14 +82,15 @@ class Origin:
                 buf += self.read(conn)
             line, buf = buf.split(b"\r\n", 1)
             n = int(line.split(b";")[0], 16)
-            while len(buf) < n + 2:
-                buf += self.read(conn)
             if n == 0:
-                while buf[:2] != b"\r\n":
+                while True:
                     while b"\r\n" not in buf:
                         buf += self.read(conn)
-                    buf = buf.split(b"\r\n", 1)[1]
-                return body, buf[2:]
+                    line, buf = buf.split(b"\r\n", 1)
+                    if not line:
+                        return body, buf
+            while len(buf) < n + 2:
+                buf += self.read(conn)
             body, buf = body + buf[:n], buf[n + 2:]
 
     def reply(self, conn, path, head, body):
