@@ -43,6 +43,7 @@
 #define OS_LIMIT_POLICY_PATHS 256
 #define OS_LIMIT_MIDDLEWARES 10
 #define OS_LIMIT_MIDDLEWARE_PATTERNS 32 /* of one middleware */
+#define OS_LIMIT_L7_BODY 65536          /* default of an inspected GraphQL or JSON-RPC body */
 #define OS_GLOB_NODES 2048              /* elements of one pattern */
 #define OS_LIMIT_COMMAND_ARGS 256       /* arguments of the main command */
 #define OS_LIMIT_ARG 32768
