@@ -181,8 +181,13 @@ policy_doc *enforcement_begin(struct enforcement *e, const config_response *c, s
         return policy_default(arena);
     }
     take_up(e, c, engine);
-    cleanup_free char *text = os_asprintf("Policy loaded [policy_hash:%s]", c->policy_hash);
-    emit(e, "loaded", AUDIT_SEV_INFO, text, c->policy_hash[0] ? c->policy_hash : NULL);
+    if (!c->policy) { /* once the gateway has it too, it comes back under this hash: nothing to reload */
+        char hash[65];
+        free(e->hash);
+        e->hash = os_strdup(policy_hash(doc, hash));
+    }
+    cleanup_free char *text = os_asprintf("Policy loaded [policy_hash:%s]", e->hash);
+    emit(e, "loaded", AUDIT_SEV_INFO, text, e->hash);
     return doc;
 }
 

@@ -244,6 +244,8 @@ static void start(struct worker *w, const session_config *config)
     struct os_arena cleanup_arena arena = {0};
     struct os_error cleanup_error err = {0};
     const policy_doc *doc = enforcement_begin(w->enforcement, config, &arena);
+    if (!config->policy && w->opt->sandbox_name)
+        session_offer_policy(w->session, w->opt->sandbox_name, doc);
     if (isolate(w, doc, &err) < 0 || start_egress(w, &err) < 0) {
         fatal(w, &err);
         return;
