@@ -113,7 +113,7 @@ static void on_event(struct provision *p, const Openshell__V1__PlatformEvent *ev
     if (complete || label || active || detail || vm_progress(ev))
         uv_timer_again(&p->idle);
     else
-        show_line(p, ev->reason, ev->message);
+        show_line(p, *ev->message ? ev->message : ev->reason, "");
 }
 
 static void on_sandbox(struct provision *p, const Openshell__V1__Sandbox *s)
