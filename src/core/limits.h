@@ -79,6 +79,7 @@
 #define OS_CHILDREN 1024           /* live children of one sandbox */
 #define OS_SPAWN_TIMEOUT_MS 10000  /* from fork to exec */
 #define OS_DIAL_TIMEOUT_MS 10000   /* connect inside the sandbox */
+#define OS_SETTLE_MS 2000          /* after the start, until memory that only starting needed is given back */
 #define OS_TERMINATE_GRACE_MS 8000 /* SIGTERM to the main process, then SIGKILL */
 #define OS_CMDLINE 65536           /* bytes read of one command line */
 #define OS_CMDLINE_PATHS 64        /* absolute paths kept of the command lines of one connection */
