@@ -5,6 +5,7 @@
 set -u
 cd "$(dirname "$0")/.."
 what=${1:-all}
+python=$([ -x /usr/bin/python3 ] && echo /usr/bin/python3 || echo python3) # Debian's, which has the packages
 logs=build/test-logs
 mkdir -p "$logs"
 passed=0 failed=0 skipped=0
@@ -63,7 +64,7 @@ scripts_of() { # scripts_of DIRECTORY LABEL
     [ -d "$1" ] || return 0
     for t in $(find "$1" -name 'test_*.py' -o -name 'test_*.sh' | sort); do
         case $t in
-        *.py) one "$2/$(basename "$t")" python3 "$t" ;;
+        *.py) one "$2/$(basename "$t")" "$python" "$t" ;;
         *) one "$2/$(basename "$t")" sh "$t" ;;
         esac
     done

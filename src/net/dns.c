@@ -1,6 +1,7 @@
 /* Name resolution: IP literals, then /etc/hosts, then A and AAAA queries with c-ares on the calling thread.
- * Only ares_search() is used: it is the part of c-ares that pulls no getaddrinfo or getservbyname into a
- * static binary. The caller judges the addresses; nothing here decides what may be reached. */
+ * Only ares_search() is called: it is the part of c-ares that needs no getaddrinfo or getservbyname, which a
+ * static glibc serves with shared libraries or not at all. The caller judges the addresses; nothing here
+ * decides what may be reached. */
 #include "net/dns.h"
 
 #include <ares.h>
@@ -256,11 +257,12 @@ static void channel_step(ares_channel channel, int64_t wait_ms)
 {
     ares_socket_t socks[ARES_GETSOCK_MAXNUM];
     struct pollfd fds[ARES_GETSOCK_MAXNUM];
-    int bits = ares_getsock(channel, socks, ARES_GETSOCK_MAXNUM);
+    /* Not the macros of ares.h: they shift a signed 1 by 31. */
+    unsigned bits = (unsigned)ares_getsock(channel, socks, ARES_GETSOCK_MAXNUM);
     nfds_t n = 0;
     for (int i = 0; i < ARES_GETSOCK_MAXNUM; i++) {
-        short events = (short)((ARES_GETSOCK_READABLE(bits, i) ? POLLIN : 0) |
-                               (ARES_GETSOCK_WRITABLE(bits, i) ? POLLOUT : 0));
+        bool readable = bits & (1u << i), writable = bits & (1u << (i + ARES_GETSOCK_MAXNUM));
+        short events = (short)((readable ? POLLIN : 0) | (writable ? POLLOUT : 0));
         if (events)
             fds[n++] = (struct pollfd){.fd = socks[i], .events = events};
     }
@@ -330,14 +332,16 @@ static void library_init(void)
     ares_library_init(ARES_LIB_INIT_ALL);
 }
 
-static int query_servers(const char *resolv_conf, const char *name, int timeout_ms, struct net_addrs *out,
-                         struct os_error *err)
+static int query_servers(const struct net_dns_source *from, const char *name, int timeout_ms,
+                         struct net_addrs *out, struct os_error *err)
 {
-    struct ares_options options = {.resolvconf_path = (char *)resolv_conf};
+    struct ares_options options = {
+        .resolvconf_path = (char *)from->resolv_conf, .udp_port = from->port, .tcp_port = from->port};
     ares_channel channel = NULL;
     struct answer v4 = {0}, v6 = {0};
     pthread_once(&library_once, library_init);
-    int status = ares_init_options(&channel, &options, ARES_OPT_RESOLVCONF);
+    int status =
+        ares_init_options(&channel, &options, ARES_OPT_RESOLVCONF | ARES_OPT_UDP_PORT | ARES_OPT_TCP_PORT);
     if (status != ARES_SUCCESS)
         return os_error_set(err, OS_UNAVAILABLE, "'%s': cannot set up name resolution: %s", name,
                             ares_strerror(status));
@@ -352,8 +356,8 @@ static int query_servers(const char *resolv_conf, const char *name, int timeout_
 
 /* --- entry points --- */
 
-int net_dns_resolve_files(const struct net_dns_files *files, const char *name, int timeout_ms,
-                          struct net_addrs *out, struct os_error *err)
+int net_dns_resolve_from(const struct net_dns_source *from, const char *name, int timeout_ms,
+                         struct net_addrs *out, struct os_error *err)
 {
     struct net_addr literal;
     *out = (struct net_addrs){0};
@@ -364,15 +368,16 @@ int net_dns_resolve_files(const struct net_dns_files *files, const char *name, i
     if (!name_valid(name))
         return fail_not_a_name(name, err);
     cleanup_buf struct os_buf hosts = {.max = OS_LIMIT_HOSTS_FILE + 1};
-    if (os_file_read(files->hosts, OS_LIMIT_HOSTS_FILE, &hosts, NULL) == 0)
+    if (os_file_read(from->hosts, OS_LIMIT_HOSTS_FILE, &hosts, NULL) == 0)
         net_hosts_lookup(os_buf_str(&hosts), name, out);
     if (!out->n && name_is_localhost(name))
         add_localhost(out);
-    return out->n ? 0 : query_servers(files->resolv_conf, name, timeout_ms, out, err);
+    return out->n ? 0 : query_servers(from, name, timeout_ms, out, err);
 }
 
 int net_dns_resolve(const char *name, int timeout_ms, struct net_addrs *out, struct os_error *err)
 {
-    static const struct net_dns_files system = {.hosts = "/etc/hosts", .resolv_conf = "/etc/resolv.conf"};
-    return net_dns_resolve_files(&system, name, timeout_ms, out, err);
+    static const struct net_dns_source system = {
+        .hosts = "/etc/hosts", .resolv_conf = "/etc/resolv.conf", .port = 53};
+    return net_dns_resolve_from(&system, name, timeout_ms, out, err);
 }

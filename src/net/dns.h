@@ -4,6 +4,7 @@
 
 #include <netinet/in.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 #include "core/error.h"
@@ -40,11 +41,12 @@ void net_hosts_lookup(const char *hosts_text, const char *name, struct net_addrs
  */
 int net_dns_resolve(const char *name, int timeout_ms, struct net_addrs *out, struct os_error *err);
 
-struct net_dns_files {
+struct net_dns_source {
     const char *hosts, *resolv_conf; /* paths */
+    uint16_t port;                   /* of the name servers */
 };
-/* The same with other files. */
-int net_dns_resolve_files(const struct net_dns_files *files, const char *name, int timeout_ms,
-                          struct net_addrs *out, struct os_error *err);
+/* The same from elsewhere. */
+int net_dns_resolve_from(const struct net_dns_source *from, const char *name, int timeout_ms,
+                         struct net_addrs *out, struct os_error *err);
 
 #endif

@@ -23,8 +23,8 @@ struct policy_compile_options {
     bool binary_identity; /* false: every binary test is true */
     policy_resolve_fn *resolve;
     void *resolve_ctx;
-    uint32_t version;        /* revision number, for messages */
-    uint64_t generation;     /* stamped on the engine; grows with every published one */
+    uint32_t version;    /* revision number, for messages */
+    uint64_t generation; /* stamped on the engine; grows with every published one */
 };
 
 /* NULL and OS_INVALID_ARGUMENT when the runtime rules refuse the document. */
@@ -138,8 +138,8 @@ enum policy_l7_why {
 };
 
 struct policy_l7 {
-    bool allow;  /* what the rules say */
-    bool audit;  /* not allowed, but the endpoint only audits: forward and log */
+    bool allow; /* what the rules say */
+    bool audit; /* not allowed, but the endpoint only audits: forward and log */
     enum policy_l7_why why;
     const struct policy_endpoint *config; /* that parsed the request; NULL for POLICY_L7_NO_PATH */
     const char *policy;                   /* matched policy key, never NULL */

@@ -31,7 +31,8 @@ void policy_validate(const policy_doc *doc, struct os_strv *violations);
 void policy_validate_runtime(const policy_doc *doc, struct os_strv *violations);
 /* "policy contains unsafe content: a; b" as OS_INVALID_ARGUMENT when policy_validate finds anything. */
 int policy_check(const policy_doc *doc, struct os_error *err);
-/* Static sections against the policy the sandbox was created with (spec/policy.md 8.2). created may be NULL. */
+/* Static sections against the policy the sandbox was created with (spec/policy.md 8.2). created may be NULL.
+ */
 int policy_check_static(const policy_doc *created, const policy_doc *update, struct os_error *err);
 /* Lower-case hex SHA-256 (spec/policy.md 8.3); out takes 65 bytes. Returns out. */
 const char *policy_hash(const policy_doc *doc, char out[65]);

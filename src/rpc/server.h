@@ -35,7 +35,7 @@ typedef void rpc_http_fn(void *ctx, const struct rpc_http_request *req, struct r
 
 struct rpc_server_options {
     uv_loop_t *loop;
-    SSL_CTX *tls;    /* NULL = plaintext; referenced, see net/tls.h */
+    SSL_CTX *tls;     /* NULL = plaintext; referenced, see net/tls.h */
     unsigned workers; /* worker threads, 1..64 */
     unsigned queue;   /* unary calls waiting for a worker; more are refused RESOURCE_EXHAUSTED */
     rpc_authenticate_fn *authenticate; /* NULL = everyone */
@@ -43,6 +43,7 @@ struct rpc_server_options {
     void *ctx;                         /* for both hooks */
 };
 
+/* SIGPIPE is ignored from here on unless the program handles it. */
 struct rpc_server *rpc_server_new(const struct rpc_server_options *opt);
 /* Registration before listen; a method without handler answers UNIMPLEMENTED and names itself. */
 void rpc_server_unary(struct rpc_server *s, enum rpc_method_id id, rpc_unary_fn *fn, void *ctx);

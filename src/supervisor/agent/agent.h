@@ -1,8 +1,8 @@
-/* The agent's processes as seen by the worker (spec/supervisor.md 10): the main process with its retained output,
- * attachments to it, and direct execs. Children are spawned by the monitor; their pipes are served here, on one
- * libuv loop, with flow control in both directions.
+/* The agent's processes as seen by the worker (spec/supervisor.md 10): the main process with its retained
+ * output, attachments to it, and direct execs. Children are spawned by the monitor; their pipes are served
+ * here, on one libuv loop, with flow control in both directions.
  *
- * Loop thread only, except agent_child_exited() and agent_terminated(). */
+ * Loop thread only, except agent_child_exited() and agent_terminated(). The program must ignore SIGPIPE. */
 #ifndef SUPERVISOR_AGENT_H
 #define SUPERVISOR_AGENT_H
 
@@ -20,16 +20,18 @@ struct agent;
 struct agent_options {
     uv_loop_t *loop;
     struct agent_environment env; /* copied */
-    /* The main process ended; once, on the loop. Its output has been collected (bounded wait, 2 s) and delivered
-     * to the attachments, their on_end included. status: exit code, 128+signal, 124 after the timeout, or -1. */
+    /* The main process ended; once, on the loop. Its output has been collected (bounded wait, 2 s) and
+     * delivered to the attachments, their on_end included. status: exit code, 128+signal, 124 after the
+     * timeout, or -1. */
     void (*on_main_exit)(void *ctx, int status);
-    /* SIGTERM reached the supervisor; on the loop. SIGTERM has been sent to a running main process, whose end
-     * then arrives in on_main_exit. main_running is false when there is none to wait for. */
+    /* SIGTERM reached the supervisor; on the loop. The monitor has passed it on to a running main process,
+     * whose end then arrives in on_main_exit. main_running is false when there is none to wait for. */
     void (*on_terminate)(void *ctx, bool main_running);
     void *ctx;
 };
 
-/* Start order: agent_new, monitor_client_new(fd, agent_child_exited, agent_terminated, agent), agent_set_monitor. */
+/* Start order: agent_new, monitor_client_new(fd, agent_child_exited, agent_terminated, agent),
+ * agent_set_monitor. */
 struct agent *agent_new(const struct agent_options *opt);
 void agent_set_monitor(struct agent *a, struct monitor_client *monitor); /* borrowed */
 struct monitor_client *agent_monitor(struct agent *a);
@@ -65,16 +67,17 @@ struct agent_stream_ops {
     void (*on_stderr)(void *ctx, const uint8_t *data, size_t n);
     /* Input that was above OS_RELAY_WINDOW has fallen below half of it. */
     void (*on_input_ready)(void *ctx);
-    /* Exactly once and last, after all output. status as in on_main_exit; 0 for a detached attachment. */
-    void (*on_end)(void *ctx, int status);
+    /* Exactly once and last, after all output. status as in on_main_exit; 0 for a detached attachment. With
+     * error there is no status: the stream ended for the reason it states. */
+    void (*on_end)(void *ctx, int status, const char *error);
 };
 
 /* Callbacks never run inside these two. NULL with *err when the command cannot be run (OS_NOT_FOUND and
  * OS_PERMISSION_DENIED name the program). */
-struct agent_stream *agent_exec(struct agent *a, const struct agent_command *cmd, const struct agent_stream_ops *ops,
-                                void *ctx, struct os_error *err);
-/* Replays the retained output, then follows. cols/rows > 0 resize the main PTY. The first attachment that is not
- * read_only owns the input; others are told on stderr that they are read-only. Ctrl-P Ctrl-Q detaches. */
+struct agent_stream *agent_exec(struct agent *a, const struct agent_command *cmd,
+                                const struct agent_stream_ops *ops, void *ctx, struct os_error *err);
+/* Replays the retained output, then follows. cols/rows > 0 resize the main PTY. The first attachment that is
+ * not read_only owns the input; others are told on stderr that they are read-only. Ctrl-P Ctrl-Q detaches. */
 struct agent_stream *agent_attach(struct agent *a, bool read_only, uint16_t cols, uint16_t rows,
                                   const struct agent_stream_ops *ops, void *ctx, struct os_error *err);
 
@@ -82,17 +85,18 @@ struct agent_stream *agent_attach(struct agent *a, bool read_only, uint16_t cols
  * OS_RELAY_WINDOW and goes on at on_input_ready. */
 void agent_stream_write(struct agent_stream *s, const uint8_t *data, size_t n);
 size_t agent_stream_queued(const struct agent_stream *s);
-/* No more input. Exec: closes stdin once the queue is written (a tty stays open). Attachment: gives up the input
- * lease; the main process keeps its stdin. */
+/* No more input. Exec: closes stdin once the queue is written (a tty stays open). Attachment: gives up the
+ * input lease; the main process keeps its stdin. */
 void agent_stream_eof(struct agent_stream *s);
 /* Ignored without a tty; at least 1 x 1. */
 void agent_stream_resize(struct agent_stream *s, uint16_t cols, uint16_t rows);
-/* Stops and restarts output callbacks (on_end waits too). A paused exec makes its process wait; a paused attachment falls
- * behind and is ended when its output is no longer retained. */
+/* Stops and restarts output callbacks (on_end waits too). A paused exec makes its process wait; a paused
+ * attachment falls behind and is ended when its output is no longer retained. */
 void agent_stream_pause(struct agent_stream *s);
 void agent_stream_resume(struct agent_stream *s);
-/* Ends the stream and frees it; no further callback. Also after on_end, and allowed in a callback. An exec that still
- * runs gets SIGHUP, then SIGTERM and SIGKILL, sent to its process group; an attachment just detaches. */
+/* Ends the stream and frees it; no further callback. Also after on_end, and allowed in a callback. An exec
+ * that still runs gets SIGHUP, then SIGTERM and SIGKILL, sent to its process group; an attachment just
+ * detaches. */
 void agent_stream_close(struct agent_stream *s);
 
 #endif

@@ -30,16 +30,16 @@ struct audit_event {
     const char *activity; /* "Open", "Refuse", "Listen", "Launch"...; for HTTP the method */
     enum audit_severity severity;
     enum audit_action action;
-    const char *state;      /* CONFIG label: "loaded", "probed" ... */
-    const char *process;    /* executable path */
+    const char *state;   /* CONFIG label: "loaded", "probed" ... */
+    const char *process; /* executable path */
     int32_t pid;
     const char *ancestors, *cmdline; /* already joined; NULL = unknown */
     const char *host;
     uint16_t port;
-    const char *protocol;   /* "tcp", "udp" */
-    const char *url;        /* HTTP: scheme://host[:port]/path, query removed */
+    const char *protocol;         /* "tcp", "udp" */
+    const char *url;              /* HTTP: scheme://host[:port]/path, query removed */
     const char *rule, *rule_type; /* policy name ("-" when none) and "opa", "ssrf", "l7", ... */
-    const char *detail;     /* status_detail: the reason */
+    const char *detail;           /* status_detail: the reason */
     const char *message;
     const char *finding_uid, *title;
     int32_t exit_code;

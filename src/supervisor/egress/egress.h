@@ -1,6 +1,6 @@
 /* Egress: everything the agent sends out enters here (spec/proxy.md). One thread per agent connection,
- * straight-line blocking code: accept -> parse -> identify process -> resolve and vet destination -> decide ->
- * inspect -> connect upstream -> relay -> audit event. Runs in the unprivileged worker. */
+ * straight-line blocking code: accept -> parse -> identify process -> resolve and vet destination -> decide
+ * -> inspect -> connect upstream -> relay -> audit event. Runs in the unprivileged worker. */
 #ifndef SUPERVISOR_EGRESS_H
 #define SUPERVISOR_EGRESS_H
 
@@ -33,9 +33,9 @@ struct egress_options {
     egress_identify_fn *identify;
     void *identify_ctx;
     struct audit *audit;
-    const char *ca_dir;         /* openshell-ca.pem and ca-bundle.pem are written here */
-    const char *extra_ca_file;  /* operator: more upstream trust roots, PEM; NULL = none */
-    const char *extra_hosts;    /* operator: hosts-file text consulted before DNS; NULL = none */
+    const char *ca_dir;        /* openshell-ca.pem and ca-bundle.pem are written here */
+    const char *extra_ca_file; /* operator: more upstream trust roots, PEM; NULL = none */
+    const char *extra_hosts;   /* operator: hosts-file text consulted before DNS; NULL = none */
 };
 
 struct egress;

@@ -19,8 +19,8 @@ typedef void monitor_exit_fn(void *ctx, uint32_t child, int status);
 /* SIGTERM reached the supervisor. */
 typedef void monitor_terminate_fn(void *ctx);
 
-struct monitor_client *monitor_client_new(int fd, monitor_exit_fn *on_exit, monitor_terminate_fn *on_terminate,
-                                          void *ctx);
+struct monitor_client *monitor_client_new(int fd, monitor_exit_fn *on_exit,
+                                          monitor_terminate_fn *on_terminate, void *ctx);
 
 /* What every child of this sandbox is confined to; sent once before the first spawn. Paths are absolute. */
 struct monitor_plan {
@@ -34,7 +34,7 @@ struct monitor_plan {
 
 /* What isolation the kernel gave, for audit events and status. */
 struct monitor_isolation {
-    int landlock_abi;       /* 0 = unavailable */
+    int landlock_abi;         /* 0 = unavailable */
     char landlock_error[128]; /* why unavailable, "" otherwise */
     uint32_t rules, skipped;
 };
@@ -51,7 +51,7 @@ struct monitor_spawn {
 };
 
 struct monitor_child {
-    uint32_t id;   /* names the child in later requests and in on_exit */
+    uint32_t id; /* names the child in later requests and in on_exit */
     pid_t pid;
     int in, out, err; /* pipes; with tty `in` is the PTY master (close once) and out = err = -1 */
 };

@@ -1,7 +1,7 @@
 /* The privileged half of the supervisor (DESIGN 10): small, single-threaded, parses nothing that the agent or
  * the network wrote. It makes the agent's network namespace and the sockets in it, spawns isolated children,
- * answers "which process owns this connection", reaps and signals. It serves the worker over a socketpair with
- * the fixed message set of protocol.h. */
+ * answers "which process owns this connection", reaps and signals. It serves the worker over a socketpair
+ * with the fixed message set of protocol.h. */
 #ifndef SUPERVISOR_MONITOR_H
 #define SUPERVISOR_MONITOR_H
 
@@ -12,7 +12,7 @@
 
 /* Filled by main from the driver's environment, before the worker exists. */
 struct monitor_config {
-    uid_t agent_uid;  /* never 0 */
+    uid_t agent_uid; /* never 0 */
     gid_t agent_gid;
     uid_t worker_uid; /* never 0, never agent_uid */
     gid_t worker_gid;
@@ -26,8 +26,20 @@ struct monitor_sockets {
     int udp_trap; /* UDP socket that the redirect leads to, with IP_RECVORIGDSTADDR; -1 if unavailable */
 };
 
-/* Makes namespace, addresses, routes, nf_tables redirect and sockets. */
+/* Moves the calling process into a new network namespace for good, with addresses, routes, nf_tables rules
+ * and the sockets in it. Call after the worker was forked: it has to stay outside to reach the world. `trap`
+ * is -1 when the kernel has no nf_tables. trap and udp_trap are dual-stack (AF_INET6) sockets when the kernel
+ * has IPv6; an IPv4 peer then shows as an IPv4-mapped address. */
 int monitor_network_setup(struct monitor_sockets *out, struct os_error *err);
+
+/* In the forked worker: unprivileged uid and gid, no capability, no_new_privs, own seccomp filter. Whatever
+ * needs a privilege (files, directories) must be done before. */
+int monitor_confine_worker(uid_t uid, gid_t gid, struct os_error *err);
+
+/* The first message: hands the sockets to the worker (and closes them here); the worker's side receives them
+ * before anything else, blocking. */
+int monitor_send_sockets(int fd, struct monitor_sockets *sockets, struct os_error *err);
+int monitor_receive_sockets(int fd, struct monitor_sockets *out, struct os_error *err);
 
 /* Serves the worker on fd until the worker is gone or the main process ended; returns the exit code of the
  * supervisor (spec/supervisor.md 10.5). */

@@ -1,0 +1,158 @@
+/* The command tree (spec/cli.md 4). Help, usage errors and parsing all come from these tables. */
+#include "cli/commands.h"
+
+/* clang-format off */
+#define OUTPUT(values) {.name = "output", .letter = 'o', .kind = FLAG_TEXT, .metavar = "OUTPUT", .fallback = "table", \
+                        .choices = values, .help = "Output format"}
+#define LIMIT(n) {.name = "limit", .kind = FLAG_U32, .metavar = "LIMIT", .fallback = n, .help = "Most entries to show"}
+#define OFFSET {.name = "offset", .kind = FLAG_U32, .metavar = "OFFSET", .fallback = "0", .help = "Entries to skip"}
+#define SWITCH(flag, text, ...) {.name = flag, .kind = FLAG_SWITCH, .help = text, __VA_ARGS__}
+#define TEXT(flag, meta, text, ...) {.name = flag, .kind = FLAG_TEXT, .metavar = meta, .help = text, __VA_ARGS__}
+#define FLAGS_END {0}
+
+const struct flag_spec commands_globals[] = {
+    TEXT("gateway", "NAME", "Gateway to use", .letter = 'g', .env = "OPENSHELL_GATEWAY", .last_wins = true),
+    TEXT("gateway-endpoint", "URL", "Endpoint to use instead of a registered gateway", .env = "OPENSHELL_GATEWAY_ENDPOINT", .last_wins = true),
+    SWITCH("gateway-insecure", "Do not verify the certificate of the gateway", .env = "OPENSHELL_GATEWAY_INSECURE", .last_wins = true),
+    TEXT("workspace", "NAME", "Workspace", .env = "OPENSHELL_WORKSPACE", .fallback = "default", .last_wins = true),
+    SWITCH("verbose", "More log lines on stderr (-v info, -vv debug, -vvv trace)", .letter = 'v', .repeat = true),
+    SWITCH("help", "Print help", .letter = 'h', .last_wins = true),
+    SWITCH("version", "Print version", .letter = 'V', .last_wins = true),
+    FLAGS_END};
+
+static const struct arg_spec sandbox_name[] = {{"NAME", "Sandbox (default: the last used one)", false, false, ARG_PLAIN}, {0}};
+static const struct arg_spec gateway_name[] = {{"NAME", "Gateway", false, false, ARG_PLAIN}, {0}};
+
+/* --- sandbox --- */
+
+static const struct flag_spec create_flags[] = {
+    TEXT("name", "NAME", "Name of the sandbox, at most 19 characters (default: generated)"),
+    TEXT("from", "SOURCE", "Image reference or community sandbox name"),
+    SWITCH("keep", "No effect: sandboxes are kept unless --no-keep is given", .hidden = true),
+    SWITCH("no-keep", "Delete the sandbox when its main process has been attached to and left", .conflicts = "keep,detach"),
+    TEXT("cpu", "QUANTITY", "CPU limit: cores (2, 0.5) or millicores (500m)"),
+    TEXT("memory", "QUANTITY", "Memory limit: bytes or a quantity such as 512Mi, 4Gi, 8G"),
+    TEXT("driver-config-json", "JSON", "Settings for the compute driver, an object keyed by driver name"),
+    TEXT("provider", "NAME", "Attach a provider", .repeat = true),
+    TEXT("policy", "FILE", "Policy file (YAML)", .env = "OPENSHELL_SANDBOX_POLICY"),
+    SWITCH("tty", "Give the main process a terminal", .last_wins = true),
+    SWITCH("no-tty", "Give the main process no terminal", .last_wins = true),
+    SWITCH("detach", "Start without attaching", .conflicts = "no-keep"),
+    SWITCH("auto-providers", "Create missing providers from local credentials", .last_wins = true),
+    SWITCH("no-auto-providers", "Never create providers", .last_wins = true),
+    TEXT("label", "KEY=VALUE", "Label", .repeat = true),
+    TEXT("env", "KEY=VALUE", "Environment variable of the main process", .letter = 'e', .repeat = true),
+    OUTPUT("table,yaml,json"),
+    FLAGS_END};
+static const struct arg_spec create_args[] = {{"COMMAND", "Main process (default: /bin/bash -l)", false, true, ARG_DASHES}, {0}};
+
+static const struct flag_spec get_flags[] = {
+    SWITCH("policy-only", "Print only the policy, as YAML", .conflicts = "output"),
+    OUTPUT("table,yaml,json"), FLAGS_END};
+
+static const struct flag_spec list_flags[] = {
+    LIMIT("100"), OFFSET,
+    SWITCH("ids", "Print only ids", .conflicts = "names,output"),
+    SWITCH("names", "Print only names", .conflicts = "ids,output"),
+    TEXT("selector", "SELECTOR", "Only sandboxes with these labels (k=v,...)"),
+    OUTPUT("table,yaml,json"),
+    SWITCH("all-workspaces", "Sandboxes of every workspace"), FLAGS_END};
+
+static const struct flag_spec delete_flags[] = {
+    SWITCH("all", "Delete every sandbox of the workspace", .conflicts = "NAME"), FLAGS_END};
+static const struct arg_spec delete_args[] = {{"NAME", "Sandboxes to delete", false, true, ARG_PLAIN}, {0}};
+
+static const struct flag_spec exec_flags[] = {
+    TEXT("name", "NAME", "Sandbox (default: the last used one)", .letter = 'n'),
+    TEXT("workdir", "DIR", "Working directory in the sandbox"),
+    {.name = "timeout", .kind = FLAG_U32, .metavar = "SECONDS", .fallback = "0", .help = "End the command after this time with exit code 124 (0 = never)"},
+    SWITCH("tty", "Give the command a terminal", .last_wins = true),
+    SWITCH("no-tty", "Give the command no terminal", .last_wins = true),
+    TEXT("env", "KEY=VALUE", "Environment variable", .letter = 'e', .repeat = true), FLAGS_END};
+static const struct arg_spec exec_args[] = {{"COMMAND", "Command and arguments, taken as they are", true, true, ARG_VERBATIM}, {0}};
+
+static const struct command_spec sandbox_commands[] = {
+    {.name = "create", .about = "Create a sandbox and attach to its main process", .flags = create_flags, .args = create_args, .run = sandbox_create_run,
+     .examples = "  openshell sandbox create\n  openshell sandbox create --name demo --detach -- sleep infinity\n"
+                 "  openshell sandbox create --policy policy.yaml --env MODE=test -- ./agent\n"},
+    {.name = "list", .about = "List sandboxes", .flags = list_flags, .run = sandbox_list_run},
+    {.name = "get", .about = "Show a sandbox and its policy", .flags = get_flags, .args = sandbox_name, .run = sandbox_get_run},
+    {.name = "exec", .about = "Run a command in a sandbox", .flags = exec_flags, .args = exec_args, .run = sandbox_exec_run,
+     .examples = "  openshell sandbox exec -n demo -- ls -la\n  echo text | openshell sandbox exec -n demo -- cat\n"
+                 "  openshell sandbox exec -n demo --tty -- /bin/bash\n"},
+    {.name = "connect", .about = "Attach to the main process of a sandbox (Ctrl-P Ctrl-Q detaches)", .args = sandbox_name, .run = sandbox_connect_run},
+    {.name = "delete", .about = "Delete sandboxes", .flags = delete_flags, .args = delete_args, .run = sandbox_delete_run},
+    {0}};
+
+/* --- gateway --- */
+
+static const struct flag_spec start_flags[] = {
+    {.name = "port", .kind = FLAG_U16, .metavar = "PORT", .env = "OPENSHELL_SERVER_PORT", .fallback = "17670", .help = "Port on 127.0.0.1"}, FLAGS_END};
+static const struct arg_spec start_args[] = {{"ARGS", "More arguments for openshell-gateway", false, true, ARG_DASHES}, {0}};
+
+static const struct flag_spec add_flags[] = {
+    TEXT("name", "NAME", "Name to register it under (default: from the endpoint)"),
+    TEXT("remote", "SSH_DEST", "Gateway on another machine with client certificates", .conflicts = "local"),
+    SWITCH("local", "Gateway on this machine", .conflicts = "remote"), FLAGS_END};
+static const struct arg_spec add_args[] = {{"ENDPOINT", "https://host:port or http://host:port", true, false, ARG_PLAIN}, {0}};
+static const struct flag_spec output_flags[] = {OUTPUT("table,yaml,json"), FLAGS_END};
+
+static const struct command_spec gateway_commands[] = {
+    {.name = "start", .about = "Start a gateway on this machine, register and select it", .flags = start_flags, .args = start_args, .run = gateway_start_run},
+    {.name = "stop", .about = "Stop the gateway that `gateway start` started", .run = gateway_stop_run},
+    {.name = "add", .about = "Register a gateway and select it", .flags = add_flags, .args = add_args, .run = gateway_add_run,
+     .examples = "  openshell gateway add https://127.0.0.1:17670 --local\n  openshell gateway add http://127.0.0.1:8080 --local\n"},
+    {.name = "list", .about = "List registered gateways", .flags = output_flags, .run = gateway_list_run},
+    {.name = "select", .about = "Set the active gateway", .args = gateway_name, .run = gateway_select_run},
+    {.name = "remove", .about = "Remove a registration", .args = gateway_name, .run = gateway_remove_run},
+    {.name = "info", .about = "Show version and compute drivers of the gateway", .flags = output_flags, .run = gateway_info_run},
+    {0}};
+
+/* --- policy, logs --- */
+
+static const struct flag_spec policy_set_flags[] = {
+    TEXT("policy", "FILE", "Policy file (YAML)", .required = true),
+    SWITCH("wait", "Wait until the sandbox runs under it"),
+    {.name = "timeout", .kind = FLAG_U64, .metavar = "SECONDS", .fallback = "60", .help = "How long --wait waits"}, FLAGS_END};
+static const struct flag_spec policy_get_flags[] = {
+    {.name = "rev", .kind = FLAG_U32, .metavar = "VERSION", .fallback = "0", .help = "Revision (0 = the effective policy)"},
+    SWITCH("full", "Print the policy too", .conflicts = "base"),
+    SWITCH("base", "Print the policy too, without the rules of providers", .conflicts = "full"),
+    OUTPUT("table,json"), FLAGS_END};
+static const struct flag_spec policy_list_flags[] = {LIMIT("20"), FLAGS_END};
+
+static const struct command_spec policy_commands[] = {
+    {.name = "set", .about = "Replace the policy of a sandbox", .flags = policy_set_flags, .args = sandbox_name, .run = policy_set_run,
+     .examples = "  openshell policy set demo --policy policy.yaml --wait\n"},
+    {.name = "get", .about = "Show the policy of a sandbox", .flags = policy_get_flags, .args = sandbox_name, .run = policy_get_run},
+    {.name = "list", .about = "List policy revisions of a sandbox", .flags = policy_list_flags, .args = sandbox_name, .run = policy_list_run},
+    {0}};
+
+static const struct flag_spec logs_flags[] = {
+    {.name = "lines", .letter = 'n', .kind = FLAG_U32, .metavar = "LINES", .fallback = "200", .help = "Lines to show"},
+    SWITCH("tail", "Follow new lines"),
+    SWITCH("follow", "Same as --tail", .letter = 'f', .hidden = true),
+    TEXT("since", "DURATION", "Only lines of the last DURATION (30s, 5m, 1h)"),
+    TEXT("source", "SOURCE", "Only lines of this source (sandbox, gateway, all)", .repeat = true),
+    TEXT("level", "LEVEL", "Least level (error, warn, info, debug, trace)"), FLAGS_END};
+
+/* --- root --- */
+
+#define SANDBOX_HEADING "SANDBOX COMMANDS"
+#define GATEWAY_HEADING "GATEWAY COMMANDS"
+
+static const struct command_spec root_commands[] = {
+    {.name = "sandbox", .alias = "sb", .heading = SANDBOX_HEADING, .about = "Create and use sandboxes", .sub = sandbox_commands},
+    {.name = "logs", .alias = "lg", .heading = SANDBOX_HEADING, .about = "Show log lines of a sandbox", .flags = logs_flags, .args = sandbox_name, .run = logs_run,
+     .examples = "  openshell logs demo --since 5m\n  openshell logs demo --source sandbox --level debug --tail\n"},
+    {.name = "policy", .alias = "pol", .heading = SANDBOX_HEADING, .about = "Read and replace policies", .sub = policy_commands},
+    {.name = "gateway", .alias = "gw", .heading = GATEWAY_HEADING, .about = "Start, register and select gateways", .sub = gateway_commands},
+    {.name = "status", .heading = GATEWAY_HEADING, .about = "Is the gateway there, and am I let in?", .flags = output_flags, .run = status_run},
+    {0}};
+
+const struct command_spec commands_root = {
+    .name = "openshell", .about = "OpenShell runs autonomous agents in sandboxes ruled by policy.",
+    .sub = root_commands, .flags = commands_globals,
+    .examples = "  openshell gateway start\n  openshell sandbox create -- bash\n"
+                "  openshell policy set --policy policy.yaml --wait\n  openshell logs --tail\n"};
+/* clang-format on */

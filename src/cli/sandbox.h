@@ -1,0 +1,19 @@
+/* How a sandbox is shown, shared by the sandbox commands. */
+#ifndef CLI_SANDBOX_H
+#define CLI_SANDBOX_H
+
+#include <jansson.h>
+
+#include "openshell.pb-c.h"
+
+/* "Ready" and so on (spec/cli.md 1.5). */
+const char *sandbox_phase_name(Openshell__V1__SandboxPhase phase);
+/* Object of spec/cli.md 6.5; new reference. */
+json_t *sandbox_json(const Openshell__V1__Sandbox *s);
+/* Ready=False condition as "<reason>: <message>", NULL when there is none; in the arena. */
+struct os_arena;
+const char *sandbox_reason(const Openshell__V1__Sandbox *s, struct os_arena *a);
+/* Text from the peer as a JSON string; bytes that are not UTF-8 are replaced. */
+json_t *json_text(const char *s);
+
+#endif

@@ -1,0 +1,395 @@
+/* Policy message -> compiled policy: checks it, resolves binaries, compiles patterns, expands presets, and
+ * files every endpoint under what a decision looks up. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/cleanup.h"
+#include "policy/engine_priv.h"
+#include "policy/validate.h"
+
+struct compiler {
+    struct policy_engine *e;
+    struct os_arena *arena; /* the engine's */
+    const struct policy_compile_options *opt;
+};
+
+/* --- L7 rules --- */
+
+static void compile_pattern(struct compiler *c, const char *text, char delimiter, struct l7_pattern *out)
+{
+    char *copy = os_arena_strdup(c->arena, policy_text(text));
+    out->bad = glob_compile_arena(c->arena, copy, delimiter, &out->glob) != NULL;
+}
+
+static void compile_query(struct compiler *c, const struct policy_map_entry *entry, struct l7_query *out)
+{
+    const policy_matcher *m = (const void *)entry->value;
+    size_t n = m && m->n_any ? m->n_any : 1;
+    struct l7_pattern *patterns = os_arena_alloc(c->arena, n * sizeof(*patterns));
+    for (size_t i = 0; i < n; i++)
+        compile_pattern(c, m && m->n_any ? m->any[i] : m ? m->glob : "", '.', &patterns[i]);
+    *out = (struct l7_query){
+        .key = os_arena_strdup(c->arena, policy_text(entry->key)), .patterns = patterns, .n = n};
+}
+
+/* An omitted path means every path, as everywhere else; a deny rule without a method denies every method. */
+static void compile_clause(struct compiler *c, const policy_clause *from, bool deny, struct l7_clause *out)
+{
+    const char *method = policy_text(from->method);
+    const char *path = policy_text(from->path);
+    bool any = !strcmp(method, "*") || (deny && !*method);
+    out->method = any ? NULL : os_arena_strdup(c->arena, method);
+    out->every_path = !*path || !strcmp(path, "**");
+    if (!out->every_path)
+        compile_pattern(c, path, '/', &out->path);
+    struct l7_query *query = os_arena_alloc(c->arena, from->n_query * sizeof(*query));
+    for (size_t i = 0; i < from->n_query; i++)
+        compile_query(c, (const void *)from->query[i], &query[i]);
+    out->query = query;
+    out->n_query = from->n_query;
+}
+
+/* Access presets (spec/policy.md 5.5) as rules on every path. */
+static void expand_preset(struct compiler *c, const char *access, struct engine_endpoint *ep)
+{
+    static const char *const read_only[] = {"GET", "HEAD", "OPTIONS"};
+    static const char *const read_write[] = {"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH"};
+    static const char *const full[] = {NULL};
+    const char *const *methods = full;
+    size_t n = OS_ARRAY_LEN(full);
+    if (!strcmp(access, "read-only")) {
+        methods = read_only;
+        n = OS_ARRAY_LEN(read_only);
+    } else if (!strcmp(access, "read-write")) {
+        methods = read_write;
+        n = OS_ARRAY_LEN(read_write);
+    } else if (strcmp(access, "full") != 0) {
+        return;
+    }
+    struct l7_clause *allow = os_arena_alloc(c->arena, n * sizeof(*allow));
+    for (size_t i = 0; i < n; i++)
+        allow[i] = (struct l7_clause){.method = methods[i], .every_path = true};
+    ep->allow = allow;
+    ep->n_allow = n;
+}
+
+/* Deny rules of protocols without a built inspector still count for what REST sees; their allow rules do not,
+ * since nobody checked what those would allow. */
+static void compile_l7(struct compiler *c, const policy_endpoint_doc *from, struct engine_endpoint *ep)
+{
+    enum policy_protocol p = ep->pub.protocol;
+    bool by_path = p != POLICY_JSON_RPC && p != POLICY_MCP && p != POLICY_TCP && p != POLICY_GRAPHQL;
+    bool rest = p == POLICY_REST || p == POLICY_L4;
+    if (rest && from->n_rules) {
+        struct l7_clause *allow = os_arena_alloc(c->arena, from->n_rules * sizeof(*allow));
+        for (size_t i = 0; i < from->n_rules; i++) {
+            if (from->rules[i]->allow)
+                compile_clause(c, from->rules[i]->allow, false, &allow[ep->n_allow++]);
+        }
+        ep->allow = allow;
+    } else if (rest) {
+        expand_preset(c, policy_text(from->access), ep);
+    }
+    if (by_path && from->n_deny_rules) {
+        struct l7_clause *deny = os_arena_alloc(c->arena, from->n_deny_rules * sizeof(*deny));
+        for (size_t i = 0; i < from->n_deny_rules; i++)
+            compile_clause(c, policy_deny_clause(from->deny_rules[i]), true, &deny[i]);
+        ep->deny = deny;
+        ep->n_deny = from->n_deny_rules;
+    }
+}
+
+/* --- endpoints --- */
+
+/* Lower case, without brackets and root dot: the form in which requests ask. */
+static char *normal_host(struct os_arena *arena, const char *host)
+{
+    size_t n = strlen(host);
+    if (n >= 2 && host[0] == '[' && host[n - 1] == ']' && strchr(host, ':')) {
+        host++;
+        n -= 2;
+    }
+    if (n > 1 && host[n - 1] == '.')
+        n--;
+    return os_str_lower(os_arena_strndup(arena, host, n));
+}
+
+static void compile_allowed_ips(struct compiler *c, const policy_endpoint_doc *from,
+                                struct policy_endpoint *pub)
+{
+    struct policy_cidr *list = os_arena_alloc(c->arena, from->n_allowed_ips * sizeof(*list));
+    for (size_t i = 0; i < from->n_allowed_ips; i++) {
+        if (!policy_cidr_parse(policy_text(from->allowed_ips[i]), &list[i]) || policy_cidr_blocked(&list[i]))
+            pub->allowed_ips_invalid = true;
+    }
+    pub->allowed_ips = list;
+    pub->n_allowed_ips = from->n_allowed_ips;
+}
+
+static unsigned path_weight(const char *path)
+{
+    unsigned n = 0;
+    for (; *path; path++)
+        n += *path != '*';
+    return n;
+}
+
+static void compile_endpoint(struct compiler *c, const policy_endpoint_doc *from, uint32_t rule,
+                             struct engine_endpoint *ep)
+{
+    const char *path = policy_text(from->path);
+    ep->rule = rule;
+    ep->pub = (struct policy_endpoint){
+        .policy_key = c->e->rules[rule].key,
+        .host = normal_host(c->arena, policy_text(from->host)),
+        .path = os_arena_strdup(c->arena, path),
+        .tls = os_str_eq(from->tls, "skip") ? POLICY_TLS_SKIP : POLICY_TLS_AUTO,
+        .enforce = os_str_eq(from->enforcement, "enforce"),
+        .allow_encoded_slash = from->allow_encoded_slash,
+        .path_weight = path_weight(path),
+    };
+    policy_protocol_parse(from->protocol, &ep->pub.protocol);
+    compile_allowed_ips(c, from, &ep->pub);
+    bool wild = strchr(ep->pub.host, '*') != NULL;
+    ep->kind = wild ? HOST_GLOB : *ep->pub.host ? HOST_EXACT : HOST_ANY;
+    if (wild)
+        glob_compile_arena(c->arena, ep->pub.host, '.', &ep->host_glob);
+    ep->declared = ep->kind == HOST_EXACT && !from->advisor_proposed;
+    ep->extended = (ep->pub.protocol != POLICY_L4 && ep->pub.protocol != POLICY_TCP) || from->n_allowed_ips ||
+                   *policy_text(from->tls);
+    ep->every_path = !*path || !strcmp(path, "**");
+    if (!ep->every_path)
+        compile_pattern(c, path, '/', &ep->path);
+    compile_l7(c, from, ep);
+}
+
+/* --- binaries --- */
+
+uint64_t engine_hash_path(const char *path)
+{
+    return engine_hash_text(path, strlen(path));
+}
+
+static void add_binary(struct compiler *c, struct engine_binary *b, const char *path, bool advisor)
+{
+    *b = (struct engine_binary){.path = os_arena_strdup(c->arena, path), .advisor = advisor};
+    b->is_glob = strchr(path, '*') != NULL;
+    b->hash = engine_hash_path(path);
+    if (b->is_glob)
+        glob_compile_arena(c->arena, b->path, '/', &b->glob);
+}
+
+/* Deprecated as a key of the file, but on the wire it marks what the policy advisor proposed. */
+static bool advisor_proposed(const Openshell__Sandbox__V1__NetworkBinary *b)
+{
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+    return b->harness;
+#pragma GCC diagnostic pop
+}
+
+static void compile_binaries(struct compiler *c, const policy_rule *from, struct engine_rule *rule)
+{
+    struct engine_binary *list = os_arena_alloc(c->arena, 2 * from->n_binaries * sizeof(*list));
+    size_t n = 0;
+    for (size_t i = 0; i < from->n_binaries; i++) {
+        const char *path = policy_text(from->binaries[i]->path);
+        bool advisor = advisor_proposed(from->binaries[i]);
+        add_binary(c, &list[n++], path, advisor);
+        if (!c->opt->resolve || list[n - 1].is_glob)
+            continue;
+        cleanup_free char *target = c->opt->resolve(c->opt->resolve_ctx, path);
+        if (target && strcmp(target, path) != 0) {
+            add_binary(c, &list[n], target, advisor);
+            list[n++].is_glob = false; /* a file name is never a pattern */
+        }
+    }
+    rule->binaries = list;
+    rule->n_binaries = n;
+}
+
+/* --- index --- */
+
+/* Literal labels behind the last wildcard character, NULL when there are none. */
+static const char *literal_tail(const char *host)
+{
+    const char *tail = host;
+    for (const char *p = host; *p; p++) {
+        if (strchr("*?[]{},\\", *p))
+            tail = p + 1;
+    }
+    const char *dot = strchr(tail, '.');
+    return dot && dot[1] ? dot + 1 : NULL;
+}
+
+static void index_key(const struct engine_endpoint *ep, enum index_kind *kind, const char **text)
+{
+    const char *tail = ep->kind == HOST_GLOB ? literal_tail(ep->pub.host) : NULL;
+    *kind = ep->kind == HOST_EXACT ? INDEX_EXACT : tail ? INDEX_SUFFIX : INDEX_PORT;
+    *text = *kind == INDEX_EXACT ? ep->pub.host : tail ? tail : "";
+}
+
+static struct index_slot *find_slot(struct policy_engine *e, enum index_kind kind, uint16_t port,
+                                    const char *text)
+{
+    uint64_t hash = engine_hash_key(engine_hash_text(text, strlen(text)), port, kind);
+    for (uint64_t i = hash & e->index_mask;; i = (i + 1) & e->index_mask) {
+        struct index_slot *s = &e->index[i];
+        if (!s->text) {
+            *s = (struct index_slot){.hash = hash, .text = text, .port = port, .kind = (uint8_t)kind};
+            return s;
+        }
+        if (s->hash == hash && s->port == port && s->kind == kind && !strcmp(s->text, text))
+            return s;
+    }
+}
+
+static bool port_repeats(const uint32_t *ports, size_t i)
+{
+    for (size_t k = 0; k < i; k++) {
+        if (ports[k] == ports[i])
+            return true;
+    }
+    return false;
+}
+
+/* Two passes over (endpoint, port) pairs: count per slot, then file the numbers; order stays ascending. */
+static void build_index(struct policy_engine *e, const policy_endpoint_doc *const *docs)
+{
+    size_t pairs = 0;
+    size_t n;
+    for (size_t i = 0; i < e->n_endpoints; i++) {
+        policy_endpoint_ports(docs[i], &n);
+        pairs += n;
+    }
+    size_t slots = 8;
+    while (slots < 2 * pairs)
+        slots *= 2;
+    e->index = os_arena_alloc(&e->arena, slots * sizeof(*e->index));
+    e->index_mask = slots - 1;
+    e->ids = os_arena_alloc(&e->arena, pairs * sizeof(*e->ids));
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < e->n_endpoints; i++) {
+            enum index_kind kind;
+            const char *text;
+            index_key(&e->endpoints[i], &kind, &text);
+            const uint32_t *ports = policy_endpoint_ports(docs[i], &n);
+            for (size_t k = 0; k < n; k++) {
+                if (port_repeats(ports, k))
+                    continue;
+                struct index_slot *s = find_slot(e, kind, (uint16_t)ports[k], text);
+                if (pass == 1)
+                    e->ids[s->start + s->n] = (uint32_t)i;
+                s->n++;
+            }
+        }
+        uint32_t start = 0;
+        for (size_t i = 0; pass == 0 && i < slots; i++) {
+            e->index[i].start = start;
+            start += e->index[i].n;
+            e->index[i].n = 0;
+        }
+    }
+}
+
+/* --- engine --- */
+
+static struct policy_engine *new_engine(uint64_t generation, uint32_t version)
+{
+    struct policy_engine *e = os_calloc(1, sizeof(*e));
+    atomic_init(&e->refs, 1);
+    e->generation = generation;
+    e->version = version;
+    return e;
+}
+
+static void compile_rules(struct compiler *c, const policy_doc *doc)
+{
+    struct policy_engine *e = c->e;
+    cleanup_arena struct os_arena scratch = {0};
+    struct policy_map_entry **sorted =
+        policy_map_sorted(&scratch, doc->network_policies, doc->n_network_policies);
+    static const policy_rule none;
+    e->n_rules = doc->n_network_policies;
+    e->rules = os_arena_alloc(c->arena, e->n_rules * sizeof(*e->rules));
+    for (size_t i = 0; i < e->n_rules; i++) {
+        const policy_rule *rule = sorted[i]->value ? (const void *)sorted[i]->value : &none;
+        e->rules[i].key = os_arena_strdup(c->arena, policy_text(sorted[i]->key));
+        compile_binaries(c, rule, &e->rules[i]);
+        e->n_endpoints += rule->n_endpoints;
+    }
+    e->endpoints = os_arena_alloc(c->arena, e->n_endpoints * sizeof(*e->endpoints));
+    const policy_endpoint_doc **docs = os_arena_alloc(&scratch, e->n_endpoints * sizeof(*docs));
+    size_t at = 0;
+    for (size_t i = 0; i < e->n_rules; i++) {
+        const policy_rule *rule = sorted[i]->value ? (const void *)sorted[i]->value : &none;
+        for (size_t k = 0; k < rule->n_endpoints; k++, at++) {
+            docs[at] = rule->endpoints[k];
+            compile_endpoint(c, docs[at], (uint32_t)i, &e->endpoints[at]);
+        }
+    }
+    build_index(e, docs);
+}
+
+static int refuse(const char *stage, const struct os_strv *bad, struct os_error *err)
+{
+    if (!bad->n)
+        return 0;
+    cleanup_free char *lines = os_strv_join(bad, "\n");
+    return os_error_set(err, OS_INVALID_ARGUMENT, "%s:\n%s", stage, lines);
+}
+
+static int check(const policy_doc *doc, struct os_error *err)
+{
+    cleanup_strv struct os_strv base = {0};
+    policy_validate(doc, &base);
+    if (refuse("policy validation failed", &base, err))
+        return -1;
+    cleanup_strv struct os_strv l7 = {0};
+    policy_validate_runtime(doc, &l7);
+    return refuse("L7 policy validation failed", &l7, err);
+}
+
+struct policy_engine *policy_compile(const policy_doc *doc, const struct policy_compile_options *opt,
+                                     struct os_error *err)
+{
+    if (check(doc, err))
+        return NULL;
+    struct policy_engine *e = new_engine(opt->generation, opt->version);
+    e->binary_identity = opt->binary_identity;
+    struct compiler c = {.e = e, .arena = &e->arena, .opt = opt};
+    compile_rules(&c, doc);
+    return e;
+}
+
+struct policy_engine *policy_quarantine(const char *reason, uint64_t generation)
+{
+    struct policy_engine *e = new_engine(generation, 0);
+    e->quarantine = os_arena_strdup(&e->arena, reason);
+    return e;
+}
+
+struct policy_engine *policy_engine_ref(struct policy_engine *e)
+{
+    atomic_fetch_add_explicit(&e->refs, 1, memory_order_relaxed);
+    return e;
+}
+
+void policy_engine_unref(struct policy_engine *e)
+{
+    if (!e || atomic_fetch_sub_explicit(&e->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    struct os_arena arena = e->arena;
+    free(e);
+    os_arena_free(&arena);
+}
+
+uint64_t policy_engine_generation(const struct policy_engine *e)
+{
+    return e->generation;
+}
+
+uint32_t policy_engine_version(const struct policy_engine *e)
+{
+    return e->version;
+}

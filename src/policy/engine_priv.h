@@ -1,0 +1,114 @@
+/* The compiled form itself. Everything hangs on one arena, is written once by compile.c and only read
+ * afterwards. Private to src/policy. */
+#ifndef POLICY_ENGINE_PRIV_H
+#define POLICY_ENGINE_PRIV_H
+
+#include <stdatomic.h>
+
+#include "core/arena.h"
+#include "policy/engine.h"
+#include "policy/glob_prog.h"
+
+/* A pattern of an L7 rule. bad = evaluation error when it is reached. */
+struct l7_pattern {
+    bool bad;
+    struct glob glob;
+};
+
+struct l7_query {
+    const char *key;
+    const struct l7_pattern *patterns; /* one of them has to match */
+    size_t n;
+};
+
+struct l7_clause {
+    const char *method; /* NULL = any */
+    bool every_path;
+    struct l7_pattern path;
+    const struct l7_query *query;
+    size_t n_query;
+};
+
+enum host_kind { HOST_EXACT, HOST_GLOB, HOST_ANY };
+
+struct engine_endpoint {
+    struct policy_endpoint pub; /* first: policy_l4 hands out pointers to it */
+    uint32_t rule;
+    enum host_kind kind;
+    struct glob host_glob;
+    bool extended; /* belongs to the endpoint configurations */
+    bool declared; /* an exact host written by a user */
+    bool every_path;
+    struct l7_pattern path;
+    const struct l7_clause *allow, *deny;
+    size_t n_allow, n_deny;
+};
+
+struct engine_binary {
+    const char *path;
+    uint64_t hash; /* of path */
+    bool is_glob;
+    bool advisor;
+    struct glob glob;
+};
+
+struct engine_rule {
+    const char *key;
+    const struct engine_binary *binaries;
+    size_t n_binaries;
+};
+
+/* What endpoints are filed under: an exact host, the literal labels behind the last wildcard, or the port
+ * alone. */
+enum index_kind { INDEX_EXACT, INDEX_SUFFIX, INDEX_PORT };
+
+struct index_slot {
+    uint64_t hash;
+    const char *text; /* NULL = free slot */
+    uint16_t port;
+    uint8_t kind;
+    uint32_t start, n; /* range of ids, ascending */
+};
+
+struct policy_engine {
+    struct os_arena arena;
+    atomic_uint refs;
+    uint64_t generation;
+    uint32_t version;
+    const char *quarantine; /* deny reason, NULL in normal operation */
+    bool binary_identity;
+    struct engine_rule *rules; /* sorted by key */
+    size_t n_rules;
+    struct engine_endpoint *endpoints; /* rules by key, endpoints in list order */
+    size_t n_endpoints;
+    struct index_slot *index;
+    uint64_t index_mask; /* slots - 1, a power of two */
+    uint32_t *ids;
+};
+
+#define ENGINE_HASH_SEED UINT64_C(0xcbf29ce484222325)
+
+/* Hash of a text read from its end, one byte more at a time: suffixes come for free. */
+static inline uint64_t engine_hash_byte(uint64_t h, char c)
+{
+    return (h ^ (unsigned char)c) * UINT64_C(0x100000001b3);
+}
+
+static inline uint64_t engine_hash_key(uint64_t text_hash, uint16_t port, enum index_kind kind)
+{
+    uint64_t h = (text_hash ^ ((uint64_t)port << 8) ^ (uint64_t)kind) * UINT64_C(0x9e3779b97f4a7c15);
+    return h ^ (h >> 29);
+}
+
+static inline uint64_t engine_hash_text(const char *s, size_t n)
+{
+    uint64_t h = ENGINE_HASH_SEED;
+    while (n > 0)
+        h = engine_hash_byte(h, s[--n]);
+    return h;
+}
+
+/* Hash of a whole path. */
+uint64_t engine_hash_path(const char *path);
+
+#endif

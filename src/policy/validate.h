@@ -1,0 +1,24 @@
+/* Pieces of policy validation that share predicates. Private to src/policy. */
+#ifndef POLICY_VALIDATE_H
+#define POLICY_VALIDATE_H
+
+#include "policy/engine.h"
+#include "policy/model.h"
+
+/* Known protocol, any letter case; false for an unknown name. */
+bool policy_protocol_parse(const char *name, enum policy_protocol *out);
+/* Reasons of spec/policy.md 2.2 "L7 reasons", in their order. */
+void policy_l7_reasons(const policy_endpoint_doc *ep, struct os_strv *reasons);
+/* The rule set's clauses all lack content. fields_count: fields and parameters other than the tool count. */
+bool policy_rules_all_empty(const policy_endpoint_doc *ep, bool fields_count);
+/* Host selector of a middleware; NULL when good, else the message. */
+char *policy_host_pattern_error(const char *pattern);
+void policy_validate_middlewares(const policy_doc *doc, struct os_strv *out);
+/* NULL when the entry is usable, else the published message (caller frees). */
+char *policy_allowed_ip_error(const char *entry);
+/* CIDR or single address; false when it is neither. */
+bool policy_cidr_parse(const char *text, struct policy_cidr *out);
+/* Overlaps loopback, link-local or unspecified ranges, mapped forms included. */
+bool policy_cidr_blocked(const struct policy_cidr *c);
+
+#endif

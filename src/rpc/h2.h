@@ -1,0 +1,42 @@
+/* HTTP/2 under the calls: one nghttp2 session per connection. Inside of src/rpc. */
+#ifndef RPC_H2_H
+#define RPC_H2_H
+
+#include "rpc/internal.h"
+
+/* Creates the session and queues SETTINGS. Out of memory aborts, as for every small allocation. */
+void rpc_h2_start(struct rpc_conn *conn);
+/* The rpc_conn_ops of a connection that speaks HTTP/2. */
+void rpc_h2_feed(struct rpc_conn *conn, const uint8_t *data, size_t n);
+void rpc_h2_fill(struct rpc_conn *conn, struct os_buf *out, size_t room);
+void rpc_h2_on_timer(struct rpc_conn *conn);
+void rpc_h2_flushed(struct rpc_conn *conn);
+/* Ends every call of a connection that is gone. */
+void rpc_h2_drop(struct rpc_conn *conn, const struct os_error *why);
+/* No new calls; the connection closes after the last one. */
+void rpc_h2_goaway(struct rpc_conn *conn);
+
+/* Server: response headers, with the body (tx of the call) behind them unless fin. */
+void rpc_h2_submit(struct rpc_call *call, const nghttp2_nv *nv, size_t n, bool fin);
+/* Client: opens the stream. -1 when the connection cannot take more streams. */
+int rpc_h2_submit_request(struct rpc_conn *conn, struct rpc_call *call, const nghttp2_nv *nv, size_t n);
+/* There are new bytes to send, or their end. */
+void rpc_h2_wake(struct rpc_call *call);
+void rpc_h2_reset(struct rpc_call *call, uint32_t error_code);
+/* Credits n received bytes to the stream. */
+void rpc_h2_credit(struct rpc_call *call, size_t n);
+
+/* --- h2_headers.c: which header fields go out --- */
+
+/* Server: response headers of a gRPC call, if they are not out yet; fin = trailers-only with the status. */
+void rpc_h2_respond(struct rpc_call *call, bool fin);
+/* Server: grpc-status and grpc-message behind the last message. */
+void rpc_h2_trailers(struct rpc_call *call);
+/* Server: head of the answer to a plain HTTP request. */
+void rpc_h2_respond_http(struct rpc_call *call, int status, const char *content_type, size_t length,
+                         bool fin);
+/* Client: what rpc_h2_submit_request() sends for a call. */
+int rpc_h2_request(struct rpc_conn *conn, struct rpc_call *call, const char *scheme, const char *authority,
+                   const char *bearer);
+
+#endif

@@ -1,0 +1,29 @@
+/* The sandbox CA (spec/proxy.md 8.1, 8.2): made at start, its key never leaves memory. Issues one certificate
+ * per host and keeps the most recently used ones. */
+#ifndef SUPERVISOR_EGRESS_CA_H
+#define SUPERVISOR_EGRESS_CA_H
+
+#include <openssl/ssl.h>
+#include <stdbool.h>
+
+#include "core/error.h"
+
+struct egress_ca;
+
+/* Makes the CA, writes openshell-ca.pem and ca-bundle.pem to dir, and reads the upstream trust roots: the
+ * system bundle and extra_ca_file (NULL = none). NULL with *err; *what then names the step that failed. */
+struct egress_ca *egress_ca_new(const char *dir, const char *extra_ca_file, const char **what,
+                                struct os_error *err);
+void egress_ca_free(struct egress_ca *ca);
+
+/* Server side for a connection to host, with a certificate for it. A client that names another host in SNI
+ * is refused. host must outlive the SSL. Any thread. */
+SSL *egress_ca_server(struct egress_ca *ca, const char *host, struct os_error *err);
+/* Why the handshake with the agent failed, when it was for what the client asked: another name in SNI. */
+bool egress_ca_wrong_name(const SSL *ssl);
+/* Client side that verifies host. Any thread. */
+SSL *egress_ca_client(struct egress_ca *ca, const char *host, struct os_error *err);
+/* Hosts in the certificate cache. */
+size_t egress_ca_cached(struct egress_ca *ca);
+
+#endif

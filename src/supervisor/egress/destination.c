@@ -1,0 +1,216 @@
+/* Resolves a host and vets every address it has; only vetted addresses are dialled, without a second lookup.
+ */
+#include "supervisor/egress/destination.h"
+
+#include <string.h>
+
+#include "core/str.h"
+#include "supervisor/egress/internal.h"
+
+struct range {
+    uint8_t addr[4];
+    uint8_t prefix;
+};
+
+static const struct range blocked4[] = {{{127, 0, 0, 0}, 8}, {{169, 254, 0, 0}, 16}, {{0, 0, 0, 0}, 8}};
+static const struct range internal4[] = {
+    {{10, 0, 0, 0}, 8},     {{172, 16, 0, 0}, 12}, {{192, 168, 0, 0}, 16}, {{100, 64, 0, 0}, 10},
+    {{192, 0, 0, 0}, 24},   {{192, 0, 2, 0}, 24},  {{198, 18, 0, 0}, 15},  {{198, 51, 100, 0}, 24},
+    {{203, 0, 113, 0}, 24}, {{240, 0, 0, 0}, 4},   {{224, 0, 0, 0}, 4},
+};
+
+static bool has_prefix(const uint8_t *addr, const uint8_t *net, unsigned prefix)
+{
+    unsigned whole = prefix / 8, rest = prefix % 8;
+    if (memcmp(addr, net, whole))
+        return false;
+    return !rest || (addr[whole] >> (8 - rest)) == (net[whole] >> (8 - rest));
+}
+
+static bool in_ranges(const uint8_t *addr, const struct range *r, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (has_prefix(addr, r[i].addr, r[i].prefix))
+            return true;
+    return false;
+}
+
+/* The IPv4 address that *a is or embeds, NULL for other IPv6 addresses. */
+static const uint8_t *embedded_v4(const struct net_addr *a)
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    static const uint8_t nat64[12] = {0x00, 0x64, 0xff, 0x9b};
+    if (a->family == AF_INET)
+        return (const uint8_t *)&a->v4;
+    if (!memcmp(a->v6.s6_addr, mapped, 12) || !memcmp(a->v6.s6_addr, nat64, 12))
+        return a->v6.s6_addr + 12;
+    return NULL;
+}
+
+enum destination_class destination_classify(const struct net_addr *a)
+{
+    const uint8_t *v4 = embedded_v4(a);
+    if (v4) {
+        if (in_ranges(v4, blocked4, OS_ARRAY_LEN(blocked4)))
+            return DESTINATION_BLOCKED;
+        return in_ranges(v4, internal4, OS_ARRAY_LEN(internal4)) ? DESTINATION_INTERNAL : DESTINATION_PUBLIC;
+    }
+    const uint8_t *p = a->v6.s6_addr;
+    if (IN6_IS_ADDR_UNSPECIFIED(&a->v6) || IN6_IS_ADDR_LOOPBACK(&a->v6) ||
+        (p[0] == 0xfe && (p[1] & 0xc0) == 0x80))
+        return DESTINATION_BLOCKED;
+    return (p[0] & 0xfe) == 0xfc || p[0] == 0xff ? DESTINATION_INTERNAL : DESTINATION_PUBLIC;
+}
+
+static bool same_addr(const struct net_addr *a, const struct net_addr *b)
+{
+    const uint8_t *x = embedded_v4(a), *y = embedded_v4(b);
+    if (x && y)
+        return !memcmp(x, y, 4);
+    return !x && !y && !memcmp(&a->v6, &b->v6, 16);
+}
+
+static bool is_metadata(const struct net_addr *a)
+{
+    static const uint8_t metadata[4] = {169, 254, 169, 254};
+    const uint8_t *v4 = embedded_v4(a);
+    return v4 && !memcmp(v4, metadata, 4);
+}
+
+static bool is_link_local(const struct net_addr *a)
+{
+    const uint8_t *v4 = embedded_v4(a);
+    return v4 ? v4[0] == 169 && v4[1] == 254 : IN6_IS_ADDR_LINKLOCAL(&a->v6);
+}
+
+void destination_gateway_read(const char *hosts_text, struct destination_gateway *out)
+{
+    struct net_addrs found = {0};
+    net_hosts_lookup(hosts_text, "host.openshell.internal", &found);
+    out->trusted = found.n && is_link_local(&found.v[0]) && !is_metadata(&found.v[0]);
+    if (out->trusted)
+        out->addr = found.v[0];
+}
+
+static bool is_gateway_alias(const char *host)
+{
+    return !strcmp(host, "host.openshell.internal") || !strcmp(host, "host.containers.internal") ||
+           !strcmp(host, "host.docker.internal");
+}
+
+static int control_plane_port(uint16_t port, struct os_error *reason)
+{
+    static const uint16_t ports[] = {2379, 2380, 6443, 10250, 10255};
+    for (size_t i = 0; i < OS_ARRAY_LEN(ports); i++)
+        if (port == ports[i])
+            return os_error_set(reason, OS_PERMISSION_DENIED,
+                                "port %u is a blocked control-plane port, connection rejected", port);
+    return 0;
+}
+
+static int reject(struct os_error *reason, const char *host, const char *what, const struct net_addr *a,
+                  const char *more)
+{
+    char text[INET6_ADDRSTRLEN];
+    return os_error_set(reason, OS_PERMISSION_DENIED, "%s resolves to %s%s%s, connection rejected", host,
+                        what, net_addr_text(a, text), more);
+}
+
+static int check_gateway(const struct destination_gateway *gateway, const char *host,
+                         const struct net_addr *a, struct os_error *reason)
+{
+    char trusted[INET6_ADDRSTRLEN];
+    if (is_metadata(a))
+        return reject(reason, host, "cloud metadata address ", a, "");
+    if (!is_link_local(a))
+        return reject(reason, host, "non-link-local address ", a, "");
+    if (same_addr(a, &gateway->addr))
+        return 0;
+    cleanup_free char *more =
+        os_asprintf(" which does not match trusted host gateway %s", net_addr_text(&gateway->addr, trusted));
+    return reject(reason, host, "", a, more);
+}
+
+static bool in_allowed(const struct policy_endpoint *ep, const struct net_addr *a)
+{
+    const uint8_t *v4 = embedded_v4(a);
+    for (size_t i = 0; i < ep->n_allowed_ips; i++) {
+        const struct policy_cidr *cidr = &ep->allowed_ips[i];
+        if (cidr->family == AF_INET
+                ? v4 && has_prefix(v4, cidr->addr, cidr->prefix)
+                : a->family == AF_INET6 && has_prefix(a->v6.s6_addr, cidr->addr, cidr->prefix))
+            return true;
+    }
+    return false;
+}
+
+static int check_not_blocked(const char *host, const struct net_addr *a, struct os_error *reason)
+{
+    return destination_classify(a) == DESTINATION_BLOCKED
+               ? reject(reason, host, "always-blocked address ", a, "")
+               : 0;
+}
+
+static int check_public(const char *host, const struct net_addr *a, struct os_error *reason)
+{
+    return destination_classify(a) == DESTINATION_PUBLIC ? 0
+                                                         : reject(reason, host, "internal address ", a, "");
+}
+
+int destination_check(const struct policy_l4 *l4, const struct destination_gateway *gateway, const char *host,
+                      uint16_t port, const struct net_addrs *addrs, const char **kind,
+                      struct os_error *reason)
+{
+    const struct policy_endpoint *first = l4->n_configs ? l4->configs[0] : NULL;
+    bool alias = gateway->trusted && is_gateway_alias(host);
+    bool listed = !alias && first && (first->n_allowed_ips || first->allowed_ips_invalid);
+    struct net_addr literal;
+    bool is_literal = !alias && !listed && net_addr_parse(host, &literal) == 0 &&
+                      destination_classify(&literal) != DESTINATION_BLOCKED;
+    bool declared = !alias && !listed && !is_literal && l4->declared_host;
+    if (listed && first->allowed_ips_invalid) {
+        *kind = "invalid allowed_ips in policy";
+        return os_error_set(
+            reason, OS_PERMISSION_DENIED,
+            "allowed_ips of the endpoint are unusable: every entry must be an address or CIDR "
+            "outside the always-blocked ranges");
+    }
+    *kind = alias                  ? "trusted-gateway check failed"
+            : listed || is_literal ? "allowed_ips check failed"
+            : declared             ? "declared endpoint check failed"
+                                   : "internal address";
+    if (!addrs->n)
+        return os_error_set(reason, OS_NOT_FOUND, "DNS resolution returned no addresses for %s", host);
+    bool plan = alias || listed || is_literal || declared;
+    if (plan && control_plane_port(port, reason) < 0)
+        return -1;
+    for (size_t i = 0; i < addrs->n; i++) {
+        const struct net_addr *a = &addrs->v[i];
+        if (alias ? check_gateway(gateway, host, a, reason) < 0
+                  : (plan ? check_not_blocked(host, a, reason) : check_public(host, a, reason)) < 0)
+            return -1;
+        if ((listed && !in_allowed(first, a)) || (is_literal && !same_addr(a, &literal)))
+            return reject(reason, host, "", a, " which is not in allowed_ips");
+    }
+    return 0;
+}
+
+int destination_resolve(struct egress_conn *c, struct net_addrs *out, const char **kind,
+                        struct os_error *reason)
+{
+    struct net_addr literal;
+    struct os_error failed cleanup_error = {0};
+    *out = (struct net_addrs){0};
+    if (net_addr_parse(c->host, &literal) == 0)
+        net_addrs_add(out, &literal);
+    else if (c->egress->opt.extra_hosts)
+        net_hosts_lookup(c->egress->opt.extra_hosts, c->host, out);
+    if (!out->n)
+        net_dns_resolve(c->host, OS_PROXY_DNS_MS, out, &failed);
+    if (destination_check(&c->l4, &c->egress->gateway, c->host, c->port, out, kind, reason) == 0)
+        return 0;
+    if (!out->n && failed.code && strcmp(*kind, "invalid allowed_ips in policy"))
+        os_error_set(reason, failed.code, "DNS resolution failed for %s:%u: %s", c->host, c->port,
+                     os_error_text(&failed));
+    return -1;
+}

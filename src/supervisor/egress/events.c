@@ -1,0 +1,198 @@
+/* Audit events of egress (spec/proxy.md 18, spec/supervisor.md 4.2). Queries and bodies never get here. */
+#include <arpa/inet.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/log.h"
+#include "core/str.h"
+#include "supervisor/egress/internal.h"
+
+#define LOG "egress"
+
+/* Process, endpoint and rule of the connection. */
+static struct audit_event base(const struct egress_conn *c, enum audit_class cls, const struct conn_event *ev)
+{
+    const char *exe = c->who.process.exe;
+    return (struct audit_event){
+        .cls = cls,
+        .activity = ev->activity,
+        .severity = ev->severity,
+        .action = ev->action,
+        .process = exe && *exe ? exe
+                   : c->host   ? "-"
+                               : NULL,
+        .pid = c->who.pid,
+        .ancestors = c->ancestors ? c->ancestors : "-",
+        .cmdline = c->cmdline ? c->cmdline : "-",
+        .host = c->host,
+        .port = c->port,
+        .rule = ev->rule_type ? (c->l4.allow && c->l4.policy ? c->l4.policy : "-") : NULL,
+        .rule_type = ev->rule_type,
+        .detail = ev->detail,
+    };
+}
+
+void event_conn(struct egress_conn *c, const struct conn_event *ev, const char *fmt, ...)
+{
+    cleanup_buf struct os_buf message = {.max = OS_AUDIT_LINE};
+    va_list ap;
+    va_start(ap, fmt);
+    os_buf_vaddf(&message, fmt, ap);
+    va_end(ap);
+    struct audit_event out = base(c, AUDIT_NET, ev);
+    out.message = os_buf_str(&message);
+    audit_emit(c->egress->opt.audit, &out);
+}
+
+void event_http(const struct egress_request *r, const char *scheme, const char *policy,
+                const struct conn_event *ev, const char *fmt, ...)
+{
+    const struct egress_conn *c = r->conn;
+    cleanup_buf struct os_buf message = {.max = OS_AUDIT_LINE}, url = {.max = OS_AUDIT_LINE};
+    va_list ap;
+    va_start(ap, fmt);
+    os_buf_vaddf(&message, fmt, ap);
+    va_end(ap);
+    bool ipv6 = strchr(c->host, ':') != NULL;
+    os_buf_addf(&url, "%s://%s%s%s", scheme, ipv6 ? "[" : "", c->host, ipv6 ? "]" : "");
+    if (c->port != (!strcmp(scheme, "https") ? 443 : 80))
+        os_buf_addf(&url, ":%u", c->port);
+    os_buf_adds(&url, r->path);
+    struct audit_event out = base(c, AUDIT_HTTP, ev);
+    out.activity = r->method;
+    out.url = os_buf_str(&url);
+    out.rule = policy ? policy : "-";
+    out.message = os_buf_str(&message);
+    audit_emit(c->egress->opt.audit, &out);
+}
+
+void event_finding(struct egress_conn *c, const char *uid, const char *title, const char *message)
+{
+    const struct conn_event ev = {.severity = AUDIT_SEV_HIGH, .action = AUDIT_DENIED};
+    struct audit_event out = base(c, AUDIT_FINDING, &ev);
+    out.finding_uid = uid;
+    out.title = title;
+    out.message = message;
+    audit_emit(c->egress->opt.audit, &out);
+}
+
+void event_failure(struct egress_conn *c, const char *what, const struct os_error *err)
+{
+    const struct conn_event ev = {
+        .activity = "Fail", .severity = AUDIT_SEV_LOW, .detail = os_error_text(err)};
+    event_conn(c, &ev, "%s: %s", what, os_error_text(err));
+    os_log_info(LOG, "%s (%s:%u): %s", what, c->host ? c->host : "-", c->port, os_error_text(err));
+}
+
+void event_reloaded(struct egress_conn *c)
+{
+    const struct conn_event ev = {.activity = "Close", .severity = AUDIT_SEV_INFO, .rule_type = "opa"};
+    event_conn(c, &ev,
+               "L7 tunnel closed after policy reload [host:%s port:%u captured_generation:%llu "
+               "current_generation:%llu]",
+               c->host, c->port, (unsigned long long)c->generation,
+               (unsigned long long)policy_slot_generation(c->egress->opt.policy));
+}
+
+void event_listening(struct egress *e)
+{
+    struct sockaddr_storage ss = {0};
+    socklen_t len = sizeof(ss);
+    char host[INET6_ADDRSTRLEN] = "";
+    uint16_t port = 0;
+    getsockname(e->opt.proxy_listener, (struct sockaddr *)&ss, &len);
+    if (ss.ss_family == AF_INET) {
+        const struct sockaddr_in *in = (struct sockaddr_in *)&ss;
+        inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
+        port = ntohs(in->sin_port);
+    } else if (ss.ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&ss;
+        inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
+        port = ntohs(in6->sin6_port);
+    }
+    cleanup_free char *message = os_asprintf("Proxy listening on %s:%u", host, port);
+    audit_emit(e->opt.audit, &(struct audit_event){.cls = AUDIT_NET,
+                                                   .activity = "Listen",
+                                                   .severity = AUDIT_SEV_INFO,
+                                                   .host = host,
+                                                   .port = port,
+                                                   .message = message});
+}
+
+void event_ca_failed(struct audit *a, const char *what, const struct os_error *err)
+{
+    cleanup_free char *message = os_asprintf("%s, TLS termination disabled: %s", what, os_error_text(err));
+    os_log_error(LOG, "%s", message);
+    audit_emit(a,
+               &(struct audit_event){
+                   .cls = AUDIT_CONFIG, .state = "disabled", .severity = AUDIT_SEV_HIGH, .message = message});
+}
+
+/* --- traffic around the proxy --- */
+
+void event_limit_init(struct event_limit *l)
+{
+    *l = (struct event_limit){.refilled_ms = os_clock_mono_ms(), .tokens = OS_BYPASS_BURST};
+    pthread_mutex_init(&l->lock, NULL);
+}
+
+/* True when an event may be emitted; *suppressed is how many were not since the last one. */
+static bool take_token(struct event_limit *l, uint64_t *suppressed)
+{
+    pthread_mutex_lock(&l->lock);
+    int64_t now = os_clock_mono_ms();
+    l->tokens += (double)(now - l->refilled_ms) * OS_BYPASS_PER_SECOND / 1000;
+    l->refilled_ms = now;
+    if (l->tokens > OS_BYPASS_BURST)
+        l->tokens = OS_BYPASS_BURST;
+    bool ok = l->tokens >= 1;
+    if (ok) {
+        l->tokens -= 1;
+        *suppressed = l->suppressed;
+        l->suppressed = 0;
+    } else {
+        l->suppressed++;
+    }
+    pthread_mutex_unlock(&l->lock);
+    return ok;
+}
+
+static const char *hint(const char *protocol, uint16_t port)
+{
+    if (strcmp(protocol, "udp"))
+        return "ensure process honors HTTP_PROXY/HTTPS_PROXY; for Node.js set NODE_USE_ENV_PROXY=1";
+    return port == 53 ? "DNS queries should route through the sandbox proxy; check resolver configuration"
+                      : "UDP traffic must route through the sandbox proxy";
+}
+
+void event_bypass(struct egress_conn *c, const char *protocol)
+{
+    uint64_t suppressed = 0;
+    if (!take_token(&c->egress->bypass, &suppressed))
+        return;
+    const struct conn_event ev = {
+        .activity = "Refuse", .severity = AUDIT_SEV_MEDIUM, .action = AUDIT_DENIED, .rule_type = "nftables"};
+    struct audit_event out = base(c, AUDIT_NET, &ev);
+    cleanup_buf struct os_buf message = {.max = OS_AUDIT_LINE}, detail = {0};
+    os_buf_adds(&detail, "direct connection bypassed HTTP CONNECT proxy");
+    if (suppressed)
+        os_buf_addf(&detail, "; %llu more not logged", (unsigned long long)suppressed);
+    os_buf_addf(&message, "BYPASS_DETECT %s:%u proto=%s binary=%s action=reject reason=%s", c->host, c->port,
+                protocol, out.process, os_buf_str(&detail));
+    out.protocol = protocol;
+    out.rule = "bypass-detect";
+    out.detail = os_buf_str(&detail);
+    out.message = os_buf_str(&message);
+    audit_emit(c->egress->opt.audit, &out);
+
+    os_buf_clear(&message);
+    os_buf_addf(&message, "BYPASS_DETECT %s:%u proto=%s binary=%s hint=%s", c->host, c->port, protocol,
+                out.process, hint(protocol, c->port));
+    out.cls = AUDIT_FINDING;
+    out.finding_uid = "bypass-detect";
+    out.title = "Proxy Bypass Detected";
+    out.detail = NULL;
+    out.message = os_buf_str(&message);
+    audit_emit(c->egress->opt.audit, &out);
+}

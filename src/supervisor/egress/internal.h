@@ -1,0 +1,213 @@
+/* What the stages of the egress path share: the listener side (struct egress), one agent connection
+ * (struct egress_conn) and one request on it. The files, in the order a connection passes them:
+ *
+ *   accept.c       accepts, one thread per connection; cuts connections on reload
+ *   proxy.c        first request head; CONNECT or absolute-form
+ *   decide.c       who is it, and may it reach this host and port (identity, L4)
+ *   destination.c  which addresses, and are they fit to be dialled (SSRF)
+ *   dial.c         connects to the vetted addresses
+ *   tunnel.c       CONNECT: answers 200, finds out what is inside
+ *   relay.c        opaque: bytes both ways
+ *   tls.c, ca.c    terminates TLS with a certificate of the sandbox CA
+ *   l7/http.c      requests inside a tunnel, one after the other;  l7/rest.c  judges one
+ *   l7/head.c      request heads in and out;  l7/exchange.c  one request and its response
+ *   forward.c      absolute-form requests
+ *   trap.c         direct connections and datagrams
+ *   deny.c         every refusal body;  events.c  every audit event */
+#ifndef SUPERVISOR_EGRESS_INTERNAL_H
+#define SUPERVISOR_EGRESS_INTERNAL_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "core/cleanup.h"
+#include "core/limits.h"
+#include "net/dns.h"
+#include "net/http1/http1.h"
+#include "policy/target.h"
+#include "supervisor/egress/ca.h"
+#include "supervisor/egress/destination.h"
+#include "supervisor/egress/egress.h"
+#include "supervisor/egress/stream.h"
+
+struct egress_conn;
+
+/* Token bucket for events that a process can cause at will. */
+struct event_limit {
+    pthread_mutex_t lock;
+    int64_t refilled_ms;
+    double tokens;
+    uint64_t suppressed;
+};
+
+struct egress {
+    struct egress_options opt; /* extra_hosts is an owned copy; the other texts serve only the start */
+    struct egress_ca *ca;      /* NULL: TLS termination is unavailable */
+    struct destination_gateway gateway;
+    struct event_limit bypass;
+    pthread_t accepter;
+    int wake; /* eventfd: something for the accept thread to look at */
+
+    pthread_mutex_t lock; /* guards what follows, and the guarded fields of every connection */
+    pthread_cond_t drained;
+    struct egress_conn *conns;
+    size_t live;
+    bool stopping;
+};
+
+struct egress_conn {
+    struct egress *egress;
+    bool captured; /* came through the trap listener */
+
+    /* Guarded by egress->lock. */
+    struct egress_conn *next, **link;
+    int client_fd, upstream_fd; /* shut down from outside to end the connection; -1 = none */
+    bool cut_on_reload;
+
+    struct sockaddr_storage agent, local;
+    struct os_arena arena; /* lives as long as the connection */
+    struct egress_stream client, upstream;
+    struct http1_head head; /* of the request being served */
+
+    /* decide.c */
+    struct policy_engine *engine;
+    uint64_t generation;
+    struct egress_identity who;
+    const char *ancestors, *cmdline; /* joined for events; NULL = unknown */
+    const char *host;                /* lower case, without brackets and trailing dot */
+    uint16_t port;
+    struct policy_l4 l4;
+
+    unsigned requests; /* served so far */
+};
+
+/* --- accept.c --- */
+
+/* Registers the upstream socket so that a cut reaches it; false when the connection is being ended. */
+bool conn_set_upstream(struct egress_conn *c, int fd);
+/* From now on a policy change ends the connection at once. */
+void conn_follow_policy(struct egress_conn *c);
+/* A newer policy is published than the one this connection was admitted under. */
+bool conn_stale(const struct egress_conn *c);
+void *egress_accept_loop(void *egress);
+void egress_cut(void *egress);
+
+/* --- stages --- */
+
+void proxy_serve(struct egress_conn *c);
+void tunnel_serve(struct egress_conn *c);
+void forward_serve(struct egress_conn *c);
+void trap_serve(struct egress_conn *c);
+void trap_datagram(struct egress *e);
+/* Reads the next head of at most max bytes into the stream's buffer; deadline_ms for the whole head once its
+ * first byte is there, first_ms for that byte (-1 = any time). Length of the head, 0 for an end before the
+ * first byte, -1 otherwise with *err (OS_OUT_OF_RANGE: too long). While idle, `other` (may be NULL) is
+ * watched: when it ends or speaks, the wait ends with 0. */
+ssize_t head_read(struct egress_stream *s, struct egress_stream *other, size_t max, int first_ms,
+                  struct os_error *err);
+
+/* Identifies the process, pins the policy and decides host and port: 0, or -1 with the deny reason. */
+int decide_connection(struct egress_conn *c, struct os_buf *reason);
+/* Identity alone, for events; false with *err when it cannot be told. */
+bool decide_identify(struct egress_conn *c, const struct sockaddr_storage *to, struct os_error *err);
+
+/* Resolves c->host and vets every address: 0, or -1 with the published kind and the reason for the log. */
+int destination_resolve(struct egress_conn *c, struct net_addrs *out, const char **kind,
+                        struct os_error *reason);
+
+/* Connects c->upstream; -1 with *err. */
+int dial_upstream(struct egress_conn *c, const struct net_addrs *addrs, struct os_error *err);
+
+/* Bytes both ways until both directions ended. */
+void relay_opaque(struct egress_conn *c);
+
+/* TLS handshake with the agent, with a certificate for c->host. */
+int tls_accept_agent(struct egress_conn *c, struct os_error *err);
+/* TLS handshake with the upstream, verified for c->host. */
+int tls_connect_upstream(struct egress_conn *c, struct os_error *err);
+
+/* --- requests --- */
+
+struct egress_request {
+    struct egress_conn *conn;
+    struct os_arena *arena; /* of this request */
+    const char *method;
+    const char *path; /* canonical, without query; shown in events and bodies */
+    struct policy_target target;
+    const struct policy_query_pair *query;
+    size_t n_query;
+    struct os_buf out; /* the head that goes upstream */
+};
+
+/* Requests inside a tunnel until it ends; scheme is that of the tunnel, "https" or "http". upstream_error is
+ * what the first request is answered with when there is no upstream, else NULL. */
+void http_serve(struct egress_conn *c, const char *scheme, const char *upstream_error);
+
+enum rest_verdict { REST_FORWARD, REST_DENY };
+/* Canonicalises the target with the loosest setting of the connection and splits the query; -1 with the text
+ * of spec/proxy.md 3.4. */
+int rest_parse(struct egress_request *r, struct os_error *err);
+/* Judges by the rules and logs the decision; on REST_DENY out_policy and reason say why. */
+enum rest_verdict rest_judge(struct egress_request *r, const char *scheme, bool forward, const char **policy,
+                             struct os_buf *reason);
+/* HTTP/2 cleartext upgrade asked for. */
+bool rest_is_h2c_upgrade(const struct http1_head *h);
+
+/* Writes the request head for the upstream: canonical target, fields in order without hop fields. forward
+ * also replaces Host by host_field and drops what a proxy answers for (spec/proxy.md 5). */
+void request_write_head(struct egress_request *r, bool forward, const char *host_field);
+
+enum exchange_end {
+    EXCHANGE_KEEP,     /* complete; both sides can go on */
+    EXCHANGE_CLOSE,    /* complete; close */
+    EXCHANGE_BROKEN,   /* part of a response was sent; break the connection */
+    EXCHANGE_BAD_BODY, /* the request body is not framed; nothing was answered */
+    EXCHANGE_NO_REPLY, /* the upstream gave no usable response; nothing was answered */
+    EXCHANGE_STALE,    /* the policy changed */
+};
+/* Sends r->out and the request body, relays the response(s). *err says what broke. */
+enum exchange_end exchange_run(struct egress_request *r, struct os_error *err);
+
+/* --- deny.c: the one place that answers anything but success --- */
+
+/* "HTTP/1.1 <status line>\r\n\r\n" alone. */
+void deny_bare(struct egress_stream *to, const char *status_line);
+void deny_plain(struct egress_stream *to, const char *status_line, const char *text);
+/* {"detail":..,"error":..,"reason":..}; reason is left out when NULL or empty. */
+void deny_json(struct egress_stream *to, const char *status_line, const char *error, const char *detail,
+               const char *reason);
+/* As deny_json with "message" for "detail". */
+void deny_json_message(struct egress_stream *to, const char *status_line, const char *error,
+                       const char *message);
+/* The L7 denial body (spec/proxy.md 6.3). */
+void deny_request(struct egress_stream *to, const struct egress_request *r, const char *policy,
+                  const char *detail);
+
+/* --- events.c --- */
+
+/* A network event of this connection. rule NULL = the matched policy or "-". */
+struct conn_event {
+    const char *activity; /* "Open", "Refuse", "Fail", "Close" */
+    enum audit_severity severity;
+    enum audit_action action;
+    const char *rule_type;
+    const char *detail;
+};
+void event_conn(struct egress_conn *c, const struct conn_event *ev, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* An HTTP event; policy NULL = "-". */
+void event_http(const struct egress_request *r, const char *scheme, const char *policy,
+                const struct conn_event *ev, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+/* A high finding of this connection. */
+void event_finding(struct egress_conn *c, const char *uid, const char *title, const char *message);
+/* Low event about something that failed for a technical reason. */
+void event_failure(struct egress_conn *c, const char *what, const struct os_error *err);
+void event_listening(struct egress *e);
+void event_ca_failed(struct audit *a, const char *what, const struct os_error *err);
+/* Closed because a newer policy is in force. */
+void event_reloaded(struct egress_conn *c);
+/* "NET:REFUSE" and the finding for traffic around the proxy; rate limited. */
+void event_bypass(struct egress_conn *c, const char *protocol);
+void event_limit_init(struct event_limit *l);
+
+#endif

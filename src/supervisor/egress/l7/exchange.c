@@ -1,0 +1,305 @@
+/* One request and its response, both directions at once, so that neither side can block the other: interim
+ * responses, early answers and slow readers included (spec/proxy.md 3.6, 3.7). */
+#include <poll.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "supervisor/egress/internal.h"
+
+struct exchange {
+    struct egress_conn *c;
+    struct egress_stream *client, *upstream;
+    struct http1_head *head; /* of the response; reuses the room of the request's */
+    struct http1_body request, response;
+    size_t request_ready;  /* bytes in the client's buffer that belong to the body and may be sent */
+    size_t response_ready; /* bytes in the upstream's buffer that may be sent */
+    bool is_head, client_is_10;
+    bool client_closes; /* the client wants the connection closed */
+    bool final;         /* the final response head was seen */
+    bool to_eof;        /* its body ends with the connection */
+    bool answered;      /* a byte of a final response was sent */
+    bool request_lost;  /* the upstream takes no more of the body */
+    bool close;
+    bool done;
+    int eof_idle_ms; /* limit of silence in a body that ends with the connection */
+};
+
+enum step { STEP_IDLE, STEP_MOVED, STEP_BAD_BODY, STEP_BROKEN, STEP_STALE };
+
+/* Marks what is buffered of the request body as ready; -1 when the framing is broken. */
+static int take_body(struct exchange *x, struct os_error *err)
+{
+    if (x->request.done || x->request_ready)
+        return 0;
+    int64_t n = http1_body_feed(&x->request, stream_bytes(x->client), stream_buffered(x->client), err);
+    if (n < 0)
+        return -1;
+    x->request_ready = (size_t)n;
+    return 0;
+}
+
+/* client -> upstream */
+static enum step move_request(struct exchange *x, struct os_error *err)
+{
+    if (x->request_lost || (x->request.done && !x->request_ready))
+        return STEP_IDLE;
+    enum step step = STEP_IDLE;
+    if (!x->request_ready && !stream_buffered(x->client)) {
+        ssize_t n = stream_fill(x->client);
+        if (n == STREAM_AGAIN)
+            return STEP_IDLE;
+        if (n <= 0) {
+            os_error_set(err, OS_UNAVAILABLE, "client closed the connection inside the request body");
+            return STEP_BROKEN;
+        }
+        if (conn_stale(x->c))
+            return STEP_STALE;
+        step = STEP_MOVED;
+    }
+    if (take_body(x, err) < 0)
+        return STEP_BAD_BODY;
+    if (!x->request_ready)
+        return step;
+    ssize_t n = stream_write(x->upstream, stream_bytes(x->client), x->request_ready);
+    if (n == STREAM_AGAIN)
+        return step;
+    if (n < 0) {
+        x->request_lost = x->close = true;
+        return STEP_MOVED;
+    }
+    x->request_ready -= (size_t)n;
+    stream_consume(x->client, (size_t)n);
+    return STEP_MOVED;
+}
+
+/* How the final response is framed, and whether the connection outlives it. */
+static void frame_response(struct exchange *x)
+{
+    const struct http1_head *h = x->head;
+    bool promised = http1_has_token(h, "connection", "close") || h->minor == 0;
+    x->close = x->close || promised || x->client_closes;
+    if (x->is_head || h->status == 204 || h->status == 304) {
+        http1_body_start(&x->response, HTTP1_NO_BODY, 0);
+        return;
+    }
+    http1_body_start(&x->response, h->framing, h->length);
+    x->to_eof = h->framing == HTTP1_NO_BODY;
+    if (!x->to_eof)
+        return;
+    x->close = true;
+    const struct http1_field *type = http1_find(h, "content-type", NULL);
+    bool stream = type && type->value.n >= 17 && !strncasecmp(type->value.p, "text/event-stream", 17);
+    x->eof_idle_ms = stream ? -1 : promised ? OS_PROXY_BODY_IDLE_MS : OS_PROXY_UNFRAMED_IDLE_MS;
+}
+
+/* A complete head of n bytes stands at the start of the upstream's buffer. */
+static enum step take_head(struct exchange *x, size_t n, struct os_error *err)
+{
+    if (http1_parse_response(stream_bytes(x->upstream), n, x->head, err) < 0)
+        return STEP_BROKEN;
+    int status = x->head->status;
+    if (status == 101) {
+        os_error_set(err, OS_UNAVAILABLE, "upstream switched protocols without being asked");
+        return STEP_BROKEN;
+    }
+    if (status < 200) {
+        if (x->client_is_10)
+            stream_consume(x->upstream, n);
+        else
+            x->response_ready = n;
+        return STEP_MOVED;
+    }
+    frame_response(x);
+    x->final = true;
+    x->response_ready = n;
+    if (!x->to_eof)
+        return STEP_MOVED;
+    static const char closing[] = "Connection: close\r\n\r\n";
+    x->answered = true;
+    x->response_ready = 0;
+    if (stream_send(x->client, stream_bytes(x->upstream), n - 2, OS_PROXY_BODY_IDLE_MS) < 0 ||
+        stream_send(x->client, closing, sizeof(closing) - 1, OS_PROXY_BODY_IDLE_MS) < 0)
+        return STEP_BROKEN;
+    stream_consume(x->upstream, n);
+    return STEP_MOVED;
+}
+
+/* Marks buffered response bytes as ready to be sent. */
+static enum step take_response(struct exchange *x, struct os_error *err)
+{
+    struct egress_stream *up = x->upstream;
+    if (!x->final && !x->response_ready) {
+        size_t seen = 0, n = http1_head_end(stream_bytes(up), stream_buffered(up), &seen);
+        if (!n)
+            return STEP_IDLE;
+        enum step step = take_head(x, n, err);
+        if (step == STEP_BROKEN || !x->final)
+            return step;
+    }
+    if (!x->final)
+        return STEP_IDLE;
+    size_t rest = stream_buffered(up) - x->response_ready;
+    if (x->to_eof) {
+        x->response_ready += rest;
+        return STEP_IDLE;
+    }
+    int64_t n = http1_body_feed(&x->response, stream_bytes(up) + x->response_ready, rest, err);
+    if (n < 0)
+        return STEP_BROKEN;
+    x->response_ready += (size_t)n;
+    return STEP_IDLE;
+}
+
+/* The upstream ended its direction. */
+static enum step upstream_ended(struct exchange *x, bool clean, struct os_error *err)
+{
+    if (x->to_eof && clean) {
+        x->done = true;
+        return STEP_MOVED;
+    }
+    os_error_set(err, OS_UNAVAILABLE,
+                 x->final ? "upstream closed the connection inside the response"
+                          : "upstream closed the connection before a response");
+    return STEP_BROKEN;
+}
+
+/* upstream -> client */
+static enum step move_response(struct exchange *x, bool readable, struct os_error *err)
+{
+    struct egress_stream *up = x->upstream;
+    enum step step = STEP_IDLE;
+    if (!x->response_ready && readable && !(x->final && x->response.done && !x->to_eof)) {
+        ssize_t n = stream_fill(up);
+        if (n != STREAM_AGAIN && n <= 0)
+            return upstream_ended(x, n == 0, err);
+        if (n > 0)
+            step = STEP_MOVED;
+    }
+    if (!x->response_ready) {
+        enum step taken = take_response(x, err);
+        if (taken == STEP_BROKEN)
+            return taken;
+        if (taken == STEP_MOVED)
+            step = taken;
+    }
+    if (x->response_ready) {
+        ssize_t n = stream_write(x->client, stream_bytes(up), x->response_ready);
+        if (n == STREAM_FAIL) {
+            os_error_set(err, OS_UNAVAILABLE, "client closed the connection inside the response");
+            return STEP_BROKEN;
+        }
+        if (n > 0) {
+            x->answered = x->answered || x->final;
+            x->response_ready -= (size_t)n;
+            stream_consume(up, (size_t)n);
+            step = STEP_MOVED;
+        }
+    }
+    if (x->final && !x->to_eof && x->response.done && !x->response_ready)
+        x->done = true;
+    return step;
+}
+
+/* Waits until something can move; false when the client is gone or a limit passed. */
+static bool wait_any(struct exchange *x, bool *upstream_readable, struct os_error *err)
+{
+    struct pollfd p[] = {{.fd = x->client->fd}, {.fd = x->upstream->fd}};
+    bool body_missing = !x->request_lost && !x->request.done && !x->request_ready;
+    if (body_missing)
+        p[0].events |= x->client->read_wants;
+    if (x->request_ready && !x->request_lost)
+        p[1].events |= x->upstream->write_wants;
+    if (x->response_ready)
+        p[0].events |= x->client->write_wants;
+    else
+        p[1].events |= x->upstream->read_wants;
+    if (!p[1].events)
+        p[1].fd = -1;
+    int limit = -1;
+    if (x->to_eof)
+        limit = x->eof_idle_ms;
+    else if (body_missing || x->response_ready || x->request_ready)
+        limit = OS_PROXY_BODY_IDLE_MS;
+    int n = poll(p, 2, limit);
+    *upstream_readable = p[1].revents != 0;
+    if (n == 0) {
+        os_error_set(err, OS_DEADLINE_EXCEEDED, "no progress for %d s", limit / 1000);
+        return false;
+    }
+    if (n > 0 && (p[0].revents & (POLLERR | POLLHUP | POLLNVAL))) {
+        os_error_set(err, OS_UNAVAILABLE, "client closed the connection");
+        return false;
+    }
+    return true;
+}
+
+/* The head and whatever of the body is already here, in one write. */
+static int send_head(struct exchange *x, struct os_buf *head)
+{
+    if (x->request_ready) {
+        os_buf_add(head, stream_bytes(x->client), x->request_ready);
+        stream_consume(x->client, x->request_ready);
+        x->request_ready = 0;
+    }
+    if (head->failed)
+        return -1;
+    return stream_send(x->upstream, head->data, head->len, OS_PROXY_HANDSHAKE_MS);
+}
+
+static enum exchange_end broken(const struct exchange *x)
+{
+    return x->answered ? EXCHANGE_BROKEN : EXCHANGE_NO_REPLY;
+}
+
+static enum exchange_end run(struct exchange *x, struct os_error *err)
+{
+    bool readable = false; /* nothing is tried before the first wait: the answer takes a while */
+    while (!x->done) {
+        enum step a = move_request(x, err);
+        if (a == STEP_STALE)
+            return EXCHANGE_STALE;
+        if (a == STEP_BAD_BODY)
+            return x->answered ? EXCHANGE_BROKEN : EXCHANGE_BAD_BODY;
+        enum step b = a == STEP_BROKEN ? a : move_response(x, readable, err);
+        if (b == STEP_BROKEN)
+            return a == STEP_BROKEN ? EXCHANGE_BROKEN : broken(x);
+        readable = stream_decrypted(x->upstream);
+        if (x->done || a == STEP_MOVED || b == STEP_MOVED || (readable && !x->response_ready))
+            continue;
+        if (!wait_any(x, &readable, err))
+            return x->to_eof && err->code == OS_DEADLINE_EXCEEDED &&
+                           x->eof_idle_ms == OS_PROXY_UNFRAMED_IDLE_MS
+                       ? EXCHANGE_CLOSE
+                       : EXCHANGE_BROKEN;
+    }
+    bool complete = x->request.done && !x->request_ready && !x->request_lost;
+    return complete && !x->close && !stream_buffered(x->upstream) && !stream_decrypted(x->upstream)
+               ? EXCHANGE_KEEP
+               : EXCHANGE_CLOSE;
+}
+
+enum exchange_end exchange_run(struct egress_request *r, struct os_error *err)
+{
+    struct egress_conn *c = r->conn;
+    struct exchange x = {.c = c,
+                         .client = &c->client,
+                         .upstream = &c->upstream,
+                         .head = &c->head,
+                         .is_head = !strcmp(r->method, "HEAD"),
+                         .client_is_10 = c->head.minor == 0,
+                         .client_closes =
+                             c->head.minor == 0 || http1_has_token(&c->head, "connection", "close")};
+    http1_body_start(&x.request, c->head.framing, c->head.length);
+    /* What is here of the body goes with the head, and a body that is broken from the start is not sent. */
+    if (!x.request.done && !stream_buffered(x.client))
+        stream_fill(x.client);
+    if (take_body(&x, err) < 0)
+        return EXCHANGE_BAD_BODY;
+    if (conn_stale(c))
+        return EXCHANGE_STALE;
+    if (send_head(&x, &r->out) < 0) {
+        os_error_set(err, OS_UNAVAILABLE, "upstream closed the connection before the request was sent");
+        return EXCHANGE_NO_REPLY;
+    }
+    return run(&x, err);
+}

@@ -1,0 +1,111 @@
+/* The opaque relay: splice(2) both ways in one thread. Bytes never enter this process; the end of one
+ * direction is passed on while the other goes on. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "supervisor/egress/internal.h"
+
+struct direction {
+    int from, to;
+    int in, out; /* the pipe in between */
+    size_t held; /* bytes in it */
+    bool ended;  /* nothing more comes */
+    bool done;   /* and that was passed on */
+};
+
+static int open_pipe(struct direction *d, int from, int to)
+{
+    int p[2];
+    *d = (struct direction){.from = from, .to = to, .in = -1, .out = -1};
+    if (pipe2(p, O_CLOEXEC | O_NONBLOCK) < 0)
+        return -1;
+    d->in = p[1];
+    d->out = p[0];
+    fcntl(d->in, F_SETPIPE_SZ, OS_PROXY_PIPE);
+    return 0;
+}
+
+static void close_pipe(const struct direction *d)
+{
+    if (d->in >= 0)
+        close(d->in);
+    if (d->out >= 0)
+        close(d->out);
+}
+
+/* Moves what can be moved now; -1 when the connection is broken, 1 when something moved. */
+static int move(struct direction *d)
+{
+    const unsigned flags = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
+    int moved = 0;
+    if (!d->ended) {
+        ssize_t n = splice(d->from, NULL, d->in, NULL, OS_PROXY_PIPE, flags);
+        if (n < 0 && errno != EAGAIN && errno != EINTR)
+            return -1;
+        if (n == 0)
+            d->ended = true;
+        if (n > 0) {
+            d->held += (size_t)n;
+            moved = 1;
+        }
+    }
+    if (d->held) {
+        ssize_t n = splice(d->out, NULL, d->to, NULL, d->held, flags);
+        if (n < 0 && errno != EAGAIN && errno != EINTR)
+            return -1;
+        if (n > 0) {
+            d->held -= (size_t)n;
+            moved = 1;
+        }
+    }
+    if (d->ended && !d->held && !d->done) {
+        d->done = true;
+        shutdown(d->to, SHUT_WR);
+    }
+    return moved;
+}
+
+/* What a direction waits for: room at its target while it holds bytes, else bytes at its source. */
+static void want(const struct direction *d, struct pollfd *from, struct pollfd *to)
+{
+    if (d->held)
+        to->events |= POLLOUT;
+    else if (!d->ended)
+        from->events |= POLLIN;
+}
+
+static int pump(struct direction *up, struct direction *down)
+{
+    while (!up->done || !down->done) {
+        struct pollfd p[2] = {{.fd = up->from}, {.fd = up->to}};
+        want(up, &p[0], &p[1]);
+        want(down, &p[1], &p[0]);
+        /* A socket nobody waits for must not wake the loop by its hang-up alone. */
+        for (size_t i = 0; i < 2; i++)
+            if (!p[i].events)
+                p[i].fd = -1;
+        if (poll(p, 2, -1) < 0 && errno != EINTR)
+            return -1;
+        if (move(up) < 0 || move(down) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+void relay_opaque(struct egress_conn *c)
+{
+    struct direction up, down;
+    int rc = open_pipe(&up, c->client.fd, c->upstream.fd);
+    rc |= open_pipe(&down, c->upstream.fd, c->client.fd);
+    if (rc == 0)
+        rc = pump(&up, &down);
+    close_pipe(&up);
+    close_pipe(&down);
+    if (rc < 0) {
+        stream_reset(&c->client);
+        stream_reset(&c->upstream);
+    }
+}

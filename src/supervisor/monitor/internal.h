@@ -1,0 +1,66 @@
+/* State of the monitor process; files of monitor/ only. */
+#ifndef SUPERVISOR_MONITOR_INTERNAL_H
+#define SUPERVISOR_MONITOR_INTERNAL_H
+
+#include <linux/filter.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "core/arena.h"
+#include "core/error.h"
+#include "core/limits.h"
+#include "supervisor/isolation/landlock.h"
+#include "supervisor/monitor/monitor.h"
+#include "supervisor/monitor/protocol.h"
+
+struct monitor_process {
+    uint32_t id; /* never 0; 0 = free slot */
+    pid_t pid;   /* also its process group */
+};
+
+struct monitor {
+    const struct monitor_config *cfg;
+    int fd;       /* to the worker */
+    pid_t worker; /* 0 once reaped */
+    int diag;     /* sock_diag socket in the agent's namespace */
+    struct sock_fprog filter;
+
+    bool isolated;
+    bool landlock_required;
+    struct isolation_ruleset landlock;
+    char *workdir; /* NULL = none */
+
+    struct monitor_process children[OS_CHILDREN];
+    uint32_t last_id;
+    uint32_t main_id; /* 0 before the start */
+    pid_t main_pid;   /* 0 before the start; kept after the end */
+    bool main_running;
+
+    bool quit;
+    int status;
+    int64_t kill_at; /* monotonic ms; 0 = no termination under way */
+};
+
+/* The ends of a child's standard streams that the worker gets; with tty only in is set. */
+struct monitor_streams {
+    int in, out, err;
+};
+
+/* Forks, isolates and executes; returns when the program runs. */
+int monitor_spawn(struct monitor *m, const struct protocol_request *r, struct monitor_streams *out,
+                  pid_t *pid, struct os_error *err);
+
+/* Makes the directories the policy promises (spec/supervisor.md 7.2, 7.4) and the Landlock ruleset. */
+int monitor_prepare(struct monitor *m, const struct protocol_request *r, struct os_error *err);
+
+/* Answers with pid, executable, ancestors and command line paths; fds get one descriptor per executable
+ * (owner first). */
+int monitor_identify(struct monitor *m, const struct protocol_request *r, struct os_buf *body, int *fds,
+                     size_t *n_fds, struct os_error *err);
+
+/* The calling process keeps only what the monitor's loop needs; its seccomp filter is inherited by children.
+ */
+int monitor_confine(struct os_error *err);
+
+#endif
