@@ -104,8 +104,7 @@ static const struct {
     [OS_INTERNAL] = {"INTERNAL", "Internal error"},
     [OS_UNAVAILABLE] = {"UNAVAILABLE", "The service is currently unavailable"},
     [OS_DATA_LOSS] = {"DATA_LOSS", "Unrecoverable data loss or corruption"},
-    [OS_UNAUTHENTICATED] = {"UNAUTHENTICATED",
-                            "The request does not have valid authentication credentials"},
+    [OS_UNAUTHENTICATED] = {"UNAUTHENTICATED", "The request does not have valid authentication credentials"},
 };
 
 const char *os_code_text(enum os_code code)

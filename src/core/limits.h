@@ -14,8 +14,8 @@
 #define OS_CONNECT_TIMEOUT_MS 10000
 #define OS_LIMIT_PROTO_DEPTH 64          /* nested messages */
 #define OS_LIMIT_PROTO_UNPACKED 33554432 /* bytes of memory one unpacked message may take */
-#define OS_LIMIT_STATUS_MESSAGE 6144     /* bytes of an encoded grpc-message; peers bound their header lists */
-#define OS_LIMIT_HTTP1_HEAD 16384        /* bytes of an HTTP/1.1 request head */
+#define OS_LIMIT_STATUS_MESSAGE 6144 /* bytes of an encoded grpc-message; peers bound their header lists */
+#define OS_LIMIT_HTTP1_HEAD 16384    /* bytes of an HTTP/1.1 request head */
 #define OS_LIMIT_CONNECTION_PARTIAL 33554432 /* bytes of unfinished messages held per connection */
 #define OS_LIMIT_SERVER_CONNECTIONS 16384
 #define OS_H2_STREAM_WINDOW 262144      /* bytes a peer may send on a stream before we take them */
@@ -43,8 +43,8 @@
 #define OS_LIMIT_POLICY_PATHS 256
 #define OS_LIMIT_MIDDLEWARES 10
 #define OS_LIMIT_MIDDLEWARE_PATTERNS 32 /* of one middleware */
-#define OS_GLOB_NODES 2048           /* elements of one pattern */
-#define OS_LIMIT_COMMAND_ARGS 256    /* arguments of the main command */
+#define OS_GLOB_NODES 2048              /* elements of one pattern */
+#define OS_LIMIT_COMMAND_ARGS 256       /* arguments of the main command */
 #define OS_LIMIT_ARG 32768
 #define OS_LIMIT_COMMAND_TOTAL 262144
 #define OS_LIMIT_EXEC_ARGS 1024 /* arguments of an exec */
@@ -84,9 +84,9 @@
 #define OS_SOCKET_OWNERS 64        /* processes that may share one socket */
 
 /* Supervisor (spec/supervisor.md 10, 12; spec/proxy.md 19) */
-#define OS_MAIN_RETAINED 1048576 /* bytes of main process output kept for attach */
+#define OS_MAIN_RETAINED 1048576   /* bytes of main process output kept for attach */
 #define OS_RELAYS_OPEN_SANDBOX 256 /* relays a supervisor serves at once */
-#define OS_LOG_QUEUE 1024        /* lines waiting for push */
+#define OS_LOG_QUEUE 1024          /* lines waiting for push */
 #define OS_LOG_BATCH 50
 #define OS_LOG_BATCH_MS 500
 #define OS_PROXY_PORT 3128
@@ -105,12 +105,12 @@
 #define OS_HTTP1_CHUNK_LINE 16384 /* bytes of one chunk size line, or of all trailers */
 #define OS_PROXY_DNS_MS 10000
 #define OS_PROXY_TUNNEL_IDLE_MS 600000 /* open tunnel before its first byte */
-#define OS_PROXY_SNIFF_MS 100        /* wait for an ambiguous first byte sequence of a tunnel */
-#define OS_PROXY_BODY_IDLE_MS 300000 /* request body without progress */
-#define OS_PROXY_LINGER_MS 1000      /* for the peer to read a last answer */
-#define OS_PROXY_PIPE 262144         /* bytes of pipe per direction of an opaque tunnel */
-#define OS_PROXY_STACK 262144        /* bytes of stack per connection thread */
-#define OS_BYPASS_BURST 10           /* direct connection events at once (spec/supervisor.md 18) */
+#define OS_PROXY_SNIFF_MS 100          /* wait for an ambiguous first byte sequence of a tunnel */
+#define OS_PROXY_BODY_IDLE_MS 300000   /* request body without progress */
+#define OS_PROXY_LINGER_MS 1000        /* for the peer to read a last answer */
+#define OS_PROXY_PIPE 262144           /* bytes of pipe per direction of an opaque tunnel */
+#define OS_PROXY_STACK 262144          /* bytes of stack per connection thread */
+#define OS_BYPASS_BURST 10             /* direct connection events at once (spec/supervisor.md 18) */
 #define OS_BYPASS_PER_SECOND 5
 #define OS_AUDIT_TEXT 1024 /* bytes of one text in an audit line that has no smaller limit */
 #define OS_AUDIT_LINE 8192 /* bytes of one audit line */
@@ -120,24 +120,24 @@
 #define OS_LIMIT_HOST_NAME 253       /* bytes without the final dot, RFC 1035 2.3.4 */
 #define OS_LIMIT_HOST_LABEL 63       /* bytes */
 #define OS_LIMIT_HOSTS_FILE 16777216 /* bytes of /etc/hosts; block lists reach several megabytes */
-#define OS_INTEGRITY_PATHS 4096 /* executables remembered by path */
+#define OS_INTEGRITY_PATHS 4096      /* executables remembered by path */
 #define OS_LIMIT_CA_BUNDLE 8388608   /* bytes of trust roots in PEM */
 #define OS_DNS_OTHER_FAMILY_MS 500   /* wait for the other of A and AAAA once one has addresses */
 
 /* Command line (spec/cli.md) */
-#define OS_LIMIT_CONFIG_FILE 262144    /* bytes of a registration, token or PEM file */
-#define OS_LIMIT_GATEWAYS 1024         /* registrations listed */
+#define OS_LIMIT_CONFIG_FILE 262144      /* bytes of a registration, token or PEM file */
+#define OS_LIMIT_GATEWAYS 1024           /* registrations listed */
 #define OS_LIMIT_EXEC_STDIN_UNARY 786432 /* bytes of stdin that fit one request; more is streamed */
-#define OS_STDIN_FRAME 4096            /* bytes of one interactive stdin frame, spec/cli.md 7.4 */
-#define OS_GATEWAY_START_MS 10000      /* until a started gateway must answer */
+#define OS_STDIN_FRAME 4096              /* bytes of one interactive stdin frame, spec/cli.md 7.4 */
+#define OS_GATEWAY_START_MS 10000        /* until a started gateway must answer */
 
 /* Local compute driver (spec/drivers.md 3.5, 9) */
-#define OS_LOCAL_PIDS 2048             /* processes and threads of a sandbox */
-#define OS_LOCAL_STOP_MS 10000         /* SIGTERM to SIGKILL */
-#define OS_LOCAL_KILL_MS 30000         /* for a killed sandbox to be gone */
-#define OS_LOCAL_LAUNCH_MS 10000       /* for the launcher to become the supervisor */
-#define OS_LOCAL_CGROUP_WAIT_MS 2000   /* for a control group to empty after its last process ended */
+#define OS_LOCAL_PIDS 2048              /* processes and threads of a sandbox */
+#define OS_LOCAL_STOP_MS 10000          /* SIGTERM to SIGKILL */
+#define OS_LOCAL_KILL_MS 30000          /* for a killed sandbox to be gone */
+#define OS_LOCAL_LAUNCH_MS 10000        /* for the launcher to become the supervisor */
+#define OS_LOCAL_CGROUP_WAIT_MS 2000    /* for a control group to empty after its last process ended */
 #define OS_LOCAL_SPEC ((size_t)2 << 20) /* bytes of a stored sandbox description */
-#define OS_LOCAL_LOG ((size_t)4 << 20) /* bytes of console log kept from before a start */
+#define OS_LOCAL_LOG ((size_t)4 << 20)  /* bytes of console log kept from before a start */
 
 #endif

@@ -348,10 +348,8 @@ static void stop(struct program *p)
         rpc_server_free(p->health);
     if (gw->rpc)
         rpc_server_free(gw->rpc);
-    if (gw->driver) {
+    if (gw->driver)
         gw->driver->ops->free(gw->driver->self);
-        free(gw->driver);
-    }
     compute_events_free(p->events);
     if (p->readiness)
         readiness_stop(p->readiness);

@@ -10,8 +10,6 @@
 #include "rpc/h2.h"
 #include "rpc/status.h"
 
-#define KEEP_CAP 4096 /* an empty buffer larger than this is given back */
-
 /* --- life --- */
 
 struct rpc_call *rpc_call_new(struct rpc_turn *turn, bool is_server)
@@ -143,13 +141,11 @@ static bool may_send(const struct rpc_call *call)
     return !call->ending && !call->finished && !call->tx_ended;
 }
 
+/* Most calls are quiet most of the time: an empty buffer is not kept. */
 static void give_back(struct os_buf *b, size_t *off)
 {
     *off = 0;
-    if (b->cap > KEEP_CAP)
-        os_buf_free(b);
-    else
-        os_buf_clear(b);
+    os_buf_free(b);
 }
 
 void rpc_call_tx_drained(struct rpc_call *call)
@@ -336,7 +332,8 @@ static void refuse_message(struct rpc_call *call, enum rpc_frame_result why, siz
                  call->rx_limit);
         refuse_stream(call, OS_OUT_OF_RANGE, text);
     } else if (why == RPC_FRAME_COMPRESSED) {
-        refuse_stream(call, OS_UNIMPLEMENTED, "compressed messages are not supported; send them uncompressed");
+        refuse_stream(call, OS_UNIMPLEMENTED,
+                      "compressed messages are not supported; send them uncompressed");
     } else {
         refuse_stream(call, OS_INTERNAL, "protocol error: invalid compression flag in a message prefix");
     }

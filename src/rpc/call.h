@@ -69,10 +69,10 @@ void rpc_call_set_principal(struct rpc_call *call, void *principal, void (*free_
 /* What the transport knows of the peer. Any thread while the call lives. */
 struct rpc_peer {
     bool tls;
-    bool loopback;         /* peer address is a loopback address */
-    const char *cert_cn;   /* first CN of a verified client certificate, NULL without one */
+    bool loopback;              /* peer address is a loopback address */
+    const char *cert_cn;        /* first CN of a verified client certificate, NULL without one */
     const char *const *cert_ou; /* NULL-terminated OU values; NULL without a certificate */
-    const char *address;   /* "127.0.0.1:4711" */
+    const char *address;        /* "127.0.0.1:4711" */
 };
 const struct rpc_peer *rpc_call_peer(const struct rpc_call *call);
 

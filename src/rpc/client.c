@@ -74,7 +74,8 @@ int rpc_endpoint_parse(const char *text, struct rpc_endpoint *out, struct os_err
         return 0;
     rpc_endpoint_free(out);
     return os_error_set(err, OS_INVALID_ARGUMENT,
-                        "invalid endpoint '%s': use http://host:port, https://host:port or unix:///path", text);
+                        "invalid endpoint '%s': use http://host:port, https://host:port or unix:///path",
+                        text);
 }
 
 /* --- client --- */

@@ -27,7 +27,8 @@ struct rpc_client_options {
  * program handles it. */
 struct rpc_client *rpc_client_new(const struct rpc_client_options *opt, struct os_error *err);
 void rpc_client_set_bearer(struct rpc_client *c, const char *token);
-/* Ends every call with CANCELLED (their on_done run before it returns), closes. The loop must run once more to release handles. */
+/* Ends every call with CANCELLED (their on_done run before it returns), closes. The loop must run once more
+ * to release handles. */
 void rpc_client_free(struct rpc_client *c);
 
 /* Starts a call; messages sent before the connection is up are queued. deadline_ms 0 = none (otherwise sent

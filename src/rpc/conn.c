@@ -15,7 +15,6 @@
 #include "rpc/internal.h"
 
 #define FILL_ROOM 65536 /* plain bytes collected for one write */
-#define KEEP_CAP 4096   /* an empty buffer larger than this is given back */
 
 /* --- peer --- */
 
@@ -126,7 +125,8 @@ static void on_timer(uv_timer_t *h)
     conn->ops->on_timer(conn);
 }
 
-struct rpc_conn *rpc_conn_new(struct rpc_turn *turn, const struct rpc_conn_ops *ops, void *owner, bool is_server)
+struct rpc_conn *rpc_conn_new(struct rpc_turn *turn, const struct rpc_conn_ops *ops, void *owner,
+                              bool is_server)
 {
     struct rpc_conn *conn = os_calloc(1, sizeof(*conn));
     conn->turn = turn;
@@ -357,10 +357,7 @@ static bool write_out(struct rpc_conn *conn)
         return false;
     }
     if ((size_t)n == conn->out.len) {
-        if (conn->out.cap > KEEP_CAP)
-            os_buf_free(&conn->out);
-        else
-            os_buf_clear(&conn->out);
+        os_buf_free(&conn->out); /* connections are quiet most of the time */
         return true;
     }
     struct write_req *w = os_calloc(1, sizeof(*w));
@@ -389,11 +386,16 @@ static void collect(struct rpc_conn *conn)
     conn->ops->fill(conn, &plain, FILL_ROOM);
     if (!plain.len || conn->closed)
         return;
-    ERR_clear_error();
-    if (SSL_write(conn->ssl, plain.data, (int)plain.len) != (int)plain.len) {
-        cleanup_error struct os_error err = {0};
-        net_tls_error(&err, "TLS failed");
-        rpc_conn_close(conn, OS_UNAVAILABLE, "%s", os_error_text(&err));
+    for (size_t off = 0; off < plain.len;) { /* the context may allow partial writes */
+        ERR_clear_error();
+        int n = SSL_write(conn->ssl, plain.data + off, (int)(plain.len - off));
+        if (n <= 0) {
+            cleanup_error struct os_error err = {0};
+            net_tls_error(&err, "TLS failed");
+            rpc_conn_close(conn, OS_UNAVAILABLE, "%s", os_error_text(&err));
+            return;
+        }
+        off += (size_t)n;
     }
 }
 

@@ -1,7 +1,8 @@
 /* gRPC length-prefixed messages. First stop of received DATA bytes, last stop of a packed message. */
 #include "rpc/frame.h"
 
-enum rpc_frame_result rpc_frame_peek(const uint8_t *data, size_t n, size_t limit, const uint8_t **msg, size_t *len)
+enum rpc_frame_result rpc_frame_peek(const uint8_t *data, size_t n, size_t limit, const uint8_t **msg,
+                                     size_t *len)
 {
     *msg = NULL;
     *len = 0;

@@ -134,7 +134,8 @@ static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *
 static int on_data_chunk(nghttp2_session *h2, uint8_t flags, int32_t stream_id, const uint8_t *data, size_t n,
                          void *user)
 {
-    /* The connection window only bounds bytes in flight; what a call holds is bounded by its stream window. */
+    /* The connection window only bounds bytes in flight; what a call holds is bounded by its stream window.
+     */
     nghttp2_session_consume_connection(h2, n);
     struct rpc_call *call = nghttp2_session_get_stream_user_data(h2, stream_id);
     if (call)
@@ -352,7 +353,8 @@ void rpc_h2_on_timer(struct rpc_conn *conn)
         rpc_conn_close(conn, OS_UNAVAILABLE, "the peer did not complete the HTTP/2 handshake in %d s",
                        (conn->is_server ? OS_H2_OPEN_TIMEOUT_MS : OS_CONNECT_TIMEOUT_MS) / 1000);
     } else if (conn->phase == RPC_PINGED && !conn->heard) {
-        rpc_conn_close(conn, OS_UNAVAILABLE, "keepalive: no answer to a ping for %d s", (int)(timeout / 1000));
+        rpc_conn_close(conn, OS_UNAVAILABLE, "keepalive: no answer to a ping for %d s",
+                       (int)(timeout / 1000));
     } else {
         if (conn->phase == RPC_LIVE)
             nghttp2_submit_ping(conn->h2, NGHTTP2_FLAG_NONE, NULL);

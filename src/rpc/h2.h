@@ -33,7 +33,8 @@ void rpc_h2_respond(struct rpc_call *call, bool fin);
 /* Server: grpc-status and grpc-message behind the last message. */
 void rpc_h2_trailers(struct rpc_call *call);
 /* Server: head of the answer to a plain HTTP request. */
-void rpc_h2_respond_http(struct rpc_call *call, int status, const char *content_type, size_t length, bool fin);
+void rpc_h2_respond_http(struct rpc_call *call, int status, const char *content_type, size_t length,
+                         bool fin);
 /* Client: what rpc_h2_submit_request() sends for a call. */
 int rpc_h2_request(struct rpc_conn *conn, struct rpc_call *call, const char *scheme, const char *authority,
                    const char *bearer);

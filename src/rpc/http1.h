@@ -1,5 +1,5 @@
-/* Head of one HTTP/1.1 request (RFC 9112), strict: what is not exactly the grammar is refused. No I/O. Only for
- * small requests next to gRPC (health, discovery); bodies are not looked at. */
+/* Head of one HTTP/1.1 request (RFC 9112), strict: what is not exactly the grammar is refused. No I/O. Only
+ * for small requests next to gRPC (health, discovery); bodies are not looked at. */
 #ifndef RPC_HTTP1_H
 #define RPC_HTTP1_H
 

@@ -98,10 +98,10 @@ struct rpc_conn {
     nghttp2_session *h2;
     struct rpc_call *calls;
     unsigned ncalls;
-    size_t partial;     /* bytes of unfinished messages in all calls */
-    unsigned resets;    /* tokens used */
-    int64_t resets_ms;  /* when they were last refilled */
-    bool draining;      /* GOAWAY sent or received: no new calls, close after the last */
+    size_t partial;    /* bytes of unfinished messages in all calls */
+    unsigned resets;   /* tokens used */
+    int64_t resets_ms; /* when they were last refilled */
+    bool draining;     /* GOAWAY sent or received: no new calls, close after the last */
 
     /* HTTP/1.1 and protocol detection (server_http.c) */
     bool http1;
@@ -109,7 +109,8 @@ struct rpc_conn {
     struct os_buf answer;
 };
 
-struct rpc_conn *rpc_conn_new(struct rpc_turn *turn, const struct rpc_conn_ops *ops, void *owner, bool is_server);
+struct rpc_conn *rpc_conn_new(struct rpc_turn *turn, const struct rpc_conn_ops *ops, void *owner,
+                              bool is_server);
 /* Prepares the socket handle; before accept or connect. */
 void rpc_conn_init_socket(struct rpc_conn *conn, bool unix_socket);
 /* Closes the socket of a failed attempt and prepares a new TCP one; then(conn) runs unless the connection is

@@ -88,6 +88,7 @@ const struct rpc_method *rpc_method_find(const char *path)
     link_once();
     struct rpc_method key = {.path = path};
     const struct rpc_method *k = &key;
-    const struct rpc_method **found = bsearch(&k, by_path, RPC_METHOD_COUNT, sizeof(by_path[0]), compare_path);
+    const struct rpc_method **found =
+        bsearch(&k, by_path, RPC_METHOD_COUNT, sizeof(by_path[0]), compare_path);
     return found ? *found : NULL;
 }

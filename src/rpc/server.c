@@ -111,9 +111,10 @@ int rpc_server_listen(struct rpc_server *s, const char *ip, int port, struct os_
     struct sockaddr_storage a = {0};
     bool v6 = strchr(ip, ':') != NULL;
     if (port < 0 || port > 65535 ||
-        (v6 ? uv_ip6_addr(ip, port, (struct sockaddr_in6 *)&a) : uv_ip4_addr(ip, port, (struct sockaddr_in *)&a)) != 0)
-        return os_error_set(err, OS_INVALID_ARGUMENT, "cannot listen on %s port %d: not an IP address and port", ip,
-                            port);
+        (v6 ? uv_ip6_addr(ip, port, (struct sockaddr_in6 *)&a)
+            : uv_ip4_addr(ip, port, (struct sockaddr_in *)&a)) != 0)
+        return os_error_set(err, OS_INVALID_ARGUMENT,
+                            "cannot listen on %s port %d: not an IP address and port", ip, port);
     struct rpc_listener *l = listener_new(s);
     uv_tcp_init(s->turn.loop, &l->sock.tcp);
     cleanup_free char *name = os_asprintf(v6 ? "[%s]:%d" : "%s:%d", ip, port);
@@ -132,13 +133,14 @@ static int remove_stale(const char *path, struct os_error *err)
     if (lstat(path, &st) < 0)
         return 0;
     if (!S_ISSOCK(st.st_mode))
-        return os_error_set(err, OS_ALREADY_EXISTS, "cannot listen on %s: the file exists and is not a socket",
-                            path);
+        return os_error_set(err, OS_ALREADY_EXISTS,
+                            "cannot listen on %s: the file exists and is not a socket", path);
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     memcpy(a.sun_path, path, strlen(path));
     cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd >= 0 && (connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0 || errno == EAGAIN))
-        return os_error_set(err, OS_ALREADY_EXISTS, "cannot listen on %s: another process listens there", path);
+        return os_error_set(err, OS_ALREADY_EXISTS, "cannot listen on %s: another process listens there",
+                            path);
     unlink(path);
     return 0;
 }
@@ -146,7 +148,8 @@ static int remove_stale(const char *path, struct os_error *err)
 int rpc_server_listen_unix(struct rpc_server *s, const char *path, struct os_error *err)
 {
     if (strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
-        return os_error_set(err, OS_INVALID_ARGUMENT, "cannot listen on %s: the path is too long for a socket", path);
+        return os_error_set(err, OS_INVALID_ARGUMENT,
+                            "cannot listen on %s: the path is too long for a socket", path);
     if (remove_stale(path, err) < 0)
         return -1;
     struct rpc_listener *l = listener_new(s);

@@ -35,7 +35,7 @@ typedef void rpc_http_fn(void *ctx, const struct rpc_http_request *req, struct r
 
 struct rpc_server_options {
     uv_loop_t *loop;
-    SSL_CTX *tls;    /* NULL = plaintext; referenced, see net/tls.h */
+    SSL_CTX *tls;     /* NULL = plaintext; referenced, see net/tls.h */
     unsigned workers; /* worker threads, 1..64 */
     unsigned queue;   /* unary calls waiting for a worker; more are refused RESOURCE_EXHAUSTED */
     rpc_authenticate_fn *authenticate; /* NULL = everyone */

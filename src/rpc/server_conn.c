@@ -136,7 +136,8 @@ static void on_timer(struct rpc_conn *conn)
     if (conn->h2)
         rpc_h2_on_timer(conn);
     else
-        rpc_conn_close(conn, OS_DEADLINE_EXCEEDED, "no complete request in %d s", OS_H2_OPEN_TIMEOUT_MS / 1000);
+        rpc_conn_close(conn, OS_DEADLINE_EXCEEDED, "no complete request in %d s",
+                       OS_H2_OPEN_TIMEOUT_MS / 1000);
 }
 
 static void on_close(struct rpc_conn *conn, const struct os_error *why)

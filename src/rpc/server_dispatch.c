@@ -1,5 +1,5 @@
-/* From request headers to a handler: request id, gRPC or HTTP, deadline, authentication, method; and the unary
- * handlers' way over a worker thread. */
+/* From request headers to a handler: request id, gRPC or HTTP, deadline, authentication, method; and the
+ * unary handlers' way over a worker thread. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,7 +46,8 @@ static void unary_work(void *arg)
     const struct rpc_method *m = u->call->method;
     const ProtobufCMessage *request = rpc_unpack(&arena, m->request, u->request, u->request_len);
     if (!request) {
-        os_error_set(&u->err, OS_INTERNAL, "failed to decode Protobuf message: malformed %s", m->request->name);
+        os_error_set(&u->err, OS_INTERNAL, "failed to decode Protobuf message: malformed %s",
+                     m->request->name);
         return;
     }
     ProtobufCMessage *response = NULL;
@@ -187,7 +188,8 @@ static void start_grpc(struct rpc_server *s, struct rpc_call *call)
     } else if (h->stream) {
         h->stream(h->ctx, call);
     } else {
-        os_error_set(&err, OS_UNIMPLEMENTED, "method %s is not implemented by this server", call->method->path);
+        os_error_set(&err, OS_UNIMPLEMENTED, "method %s is not implemented by this server",
+                     call->method->path);
         rpc_call_finish(call, err.code, err.msg);
     }
 }

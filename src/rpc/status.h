@@ -1,5 +1,5 @@
-/* The text forms of gRPC metadata: grpc-status, grpc-message, grpc-timeout, and the codes that HTTP and HTTP/2
- * failures stand for. No I/O. */
+/* The text forms of gRPC metadata: grpc-status, grpc-message, grpc-timeout, and the codes that HTTP and
+ * HTTP/2 failures stand for. No I/O. */
 #ifndef RPC_STATUS_H
 #define RPC_STATUS_H
 

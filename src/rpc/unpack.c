@@ -103,8 +103,8 @@ static void budget_free(void *data, void *p)
 {
 }
 
-ProtobufCMessage *rpc_unpack(struct os_arena *arena, const ProtobufCMessageDescriptor *desc, const uint8_t *data,
-                             size_t n)
+ProtobufCMessage *rpc_unpack(struct os_arena *arena, const ProtobufCMessageDescriptor *desc,
+                             const uint8_t *data, size_t n)
 {
     static const uint8_t none;
     if (!data)

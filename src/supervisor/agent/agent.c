@@ -1,7 +1,6 @@
 /* The agent: its children, the main process and what the monitor says of them. */
 #include "supervisor/agent/agent.h"
 
-#include <signal.h>
 #include <stdlib.h>
 
 #include "core/log.h"
@@ -31,11 +30,8 @@ static void on_drained(uv_timer_t *t)
 
 static void take_terminate(struct agent *a)
 {
-    bool running = a->main && !a->main_ended;
-    if (running)
-        child_signal(a->main, SIGTERM);
     if (a->opt.on_terminate)
-        a->opt.on_terminate(a->opt.ctx, running);
+        a->opt.on_terminate(a->opt.ctx, a->main && !a->main_ended);
 }
 
 static void on_wake(uv_async_t *h)

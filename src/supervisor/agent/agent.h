@@ -24,8 +24,8 @@ struct agent_options {
      * delivered to the attachments, their on_end included. status: exit code, 128+signal, 124 after the
      * timeout, or -1. */
     void (*on_main_exit)(void *ctx, int status);
-    /* SIGTERM reached the supervisor; on the loop. SIGTERM has been sent to a running main process, whose end
-     * then arrives in on_main_exit. main_running is false when there is none to wait for. */
+    /* SIGTERM reached the supervisor; on the loop. The monitor has passed it on to a running main process,
+     * whose end then arrives in on_main_exit. main_running is false when there is none to wait for. */
     void (*on_terminate)(void *ctx, bool main_running);
     void *ctx;
 };

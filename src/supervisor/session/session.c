@@ -304,6 +304,8 @@ static int check_options(const struct session_options *o, struct os_error *err)
         return os_error_set(err, OS_UNAUTHENTICATED,
                             "no sandbox token source available — set one of OPENSHELL_SANDBOX_TOKEN, "
                             "OPENSHELL_SANDBOX_TOKEN_FILE, or OPENSHELL_K8S_SA_TOKEN_FILE");
+    if (!o->endpoint || !*o->endpoint)
+        return os_error_set(err, OS_INVALID_ARGUMENT, "OPENSHELL_ENDPOINT is required");
     if (!os_str_starts(o->endpoint, "https://"))
         return 0;
     const char *missing = !o->ca_pem ? "OPENSHELL_TLS_CA" : !o->cert_pem ? "OPENSHELL_TLS_CERT" : NULL;

@@ -22,16 +22,16 @@ static void make_certificates(void)
     if (ca_pem)
         return;
     EVP_PKEY *ca_key = net_key_new_p256(), *key = net_key_new_p256();
-    X509 *ca = net_cert_issue(&(struct net_cert_request){.cn = "test ca", .ca = true, .years = 1}, ca_key, NULL, NULL,
-                              NULL);
-    X509 *other = net_cert_issue(&(struct net_cert_request){.cn = "other", .ca = true, .years = 1}, key, NULL, NULL,
-                                 NULL);
+    X509 *ca = net_cert_issue(&(struct net_cert_request){.cn = "test ca", .ca = true, .years = 1}, ca_key,
+                              NULL, NULL, NULL);
+    X509 *other = net_cert_issue(&(struct net_cert_request){.cn = "other", .ca = true, .years = 1}, key, NULL,
+                                 NULL, NULL);
     X509 *server = net_cert_issue(
-        &(struct net_cert_request){.cn = "gateway", .sans = sans, .server_auth = true, .years = 1}, key, ca, ca_key,
-        NULL);
+        &(struct net_cert_request){.cn = "gateway", .sans = sans, .server_auth = true, .years = 1}, key, ca,
+        ca_key, NULL);
     X509 *client = net_cert_issue(
-        &(struct net_cert_request){.cn = "alice", .ou = "admins", .client_auth = true, .years = 1}, key, ca, ca_key,
-        NULL);
+        &(struct net_cert_request){.cn = "alice", .ou = "admins", .client_auth = true, .years = 1}, key, ca,
+        ca_key, NULL);
     assert_non_null(client);
     ca_pem = net_cert_pem(ca);
     other_ca_pem = net_cert_pem(other);
@@ -78,8 +78,8 @@ static int health(void *ctx, struct rpc_call *call, const ProtobufCMessage *requ
     return 0;
 }
 
-static int get_sandbox(void *ctx, struct rpc_call *call, const ProtobufCMessage *request, struct os_arena *arena,
-                       ProtobufCMessage **response, struct os_error *err)
+static int get_sandbox(void *ctx, struct rpc_call *call, const ProtobufCMessage *request,
+                       struct os_arena *arena, ProtobufCMessage **response, struct os_error *err)
 {
     struct fixture *f = ctx;
     if (f->gated)
@@ -133,8 +133,8 @@ static void forward(void *ctx, struct rpc_call *call)
 static void exec_message(struct rpc_call *call, void *ctx, const uint8_t *data, size_t n)
 {
     cleanup_arena struct os_arena a = {0};
-    Openshell__V1__ExecSandboxRequest *r = (Openshell__V1__ExecSandboxRequest *)rpc_unpack(
-        &a, rpc_call_method(call)->request, data, n);
+    Openshell__V1__ExecSandboxRequest *r =
+        (Openshell__V1__ExecSandboxRequest *)rpc_unpack(&a, rpc_call_method(call)->request, data, n);
     assert_non_null(r);
     for (size_t i = 0; i < r->n_command; i++) {
         Openshell__V1__ExecSandboxStdout out = OPENSHELL__V1__EXEC_SANDBOX_STDOUT__INIT;
@@ -420,7 +420,8 @@ static bool step(int fd, SSL *ssl, const char *data, size_t n, size_t *sent, str
 {
     char buf[4096];
     if (*sent < n) {
-        ssize_t w = ssl ? SSL_write(ssl, data + *sent, (int)(n - *sent)) : send(fd, data + *sent, n - *sent, MSG_NOSIGNAL);
+        ssize_t w = ssl ? SSL_write(ssl, data + *sent, (int)(n - *sent))
+                        : send(fd, data + *sent, n - *sent, MSG_NOSIGNAL);
         if (w > 0)
             *sent += (size_t)w;
     }

@@ -47,7 +47,7 @@ struct seen {
     struct os_buf data; /* payloads of TcpForwardFrame or stdout, in order */
     enum os_code code;
     char *message;
-    bool keep; /* collect data */
+    bool keep;   /* collect data */
     bool in_api; /* the test is inside an rpc_ function: no callback may come */
 };
 

@@ -1,4 +1,5 @@
-/* Texts that come from outside: tokens, relay targets, the user's environment. First byte picks the parser. */
+/* Texts that come from outside: tokens, relay targets, the user's environment. First byte picks the parser.
+ */
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -140,6 +140,13 @@ int monitor_client_dial(struct monitor_client *c, const char *ip, uint16_t port,
     return os_error_sys(err, e, "cannot connect to %s:%u", ip, port);
 }
 
+void fake_monitor_terminate(struct monitor_client *c)
+{
+    for (unsigned i = 0; i < c->n; i++)
+        kill(-c->children[i].pid, SIGTERM);
+    c->on_terminate(c->ctx);
+}
+
 unsigned fake_monitor_running(struct monitor_client *c)
 {
     pthread_mutex_lock(&c->lock);

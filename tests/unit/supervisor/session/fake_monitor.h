@@ -6,6 +6,8 @@
 
 /* Kills every process group that was spawned and waits for all children; frees the double. */
 void fake_monitor_end(struct monitor_client *c);
+/* As if SIGTERM had reached the supervisor: passed on to every child, then the event. */
+void fake_monitor_terminate(struct monitor_client *c);
 /* Children whose end has not been seen. */
 unsigned fake_monitor_running(struct monitor_client *c);
 

@@ -19,6 +19,13 @@ static struct agent *agent;
 static struct monitor_client *monitor;
 static bool main_over;
 static int main_status;
+static bool terminated, terminated_running;
+
+static void on_terminate(void *ctx, bool main_running)
+{
+    terminated = true;
+    terminated_running = main_running;
+}
 
 static void on_main_exit(void *ctx, int status)
 {
@@ -29,14 +36,16 @@ static void on_main_exit(void *ctx, int status)
 static int set_up(void **state)
 {
     static const char *const env[] = {"PATH=/usr/bin:/bin", NULL};
-    const struct agent_options o = {
-        .loop = &loop, .env = {.inherited = env, .home = "/"}, .on_main_exit = on_main_exit};
+    const struct agent_options o = {.loop = &loop,
+                                    .env = {.inherited = env, .home = "/"},
+                                    .on_main_exit = on_main_exit,
+                                    .on_terminate = on_terminate};
     signal(SIGPIPE, SIG_IGN);
     uv_loop_init(&loop);
     agent = agent_new(&o);
     monitor = monitor_client_new(-1, agent_child_exited, agent_terminated, agent);
     agent_set_monitor(agent, monitor);
-    main_over = false;
+    main_over = terminated = false;
     main_status = -99;
     return 0;
 }
@@ -433,9 +442,14 @@ static void termination_reaches_the_main_process(void **state)
     start_main("trap 'exit 9' TERM; echo up; while :; do sleep 0.1; done", false);
     attach(&a, true);
     run_until_output(&a, 3);
-    agent_terminated(agent);
+    fake_monitor_terminate(monitor);
     run_until(&main_over);
     assert_int_equal(main_status, 9);
+    assert_true(terminated && terminated_running);
+    terminated = false;
+    fake_monitor_terminate(monitor);
+    run_until(&terminated);
+    assert_false(terminated_running);
     drop(&a);
 }
 

@@ -129,6 +129,7 @@ static int tear_down(void **state)
     agent_free(agent);
     if (gw.server)
         fake_gateway_down(&gw);
+    RUN_UNTIL(gw.down);
     uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&loop), 0);
     fake_gateway_free(&gw);

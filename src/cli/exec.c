@@ -1,0 +1,117 @@
+/* `sandbox exec` and `sandbox connect` (spec/cli.md 7.1, 7.4). */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/attach.h"
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/sandbox.h"
+#include "cli/stream.h"
+#include "cli/terminal.h"
+#include "cli/values.h"
+#include "core/cleanup.h"
+#include "core/limits.h"
+#include "rpc/pb.h"
+
+typedef Openshell__V1__ExecSandboxRequest exec_request;
+
+static int environment(struct cli *cli, exec_request *req, struct os_error *err)
+{
+    size_t n = args_count(cli->args, "env");
+    req->environment = os_arena_alloc(&cli->arena, (n + 1) * sizeof(*req->environment));
+    for (size_t i = 0; i < n; i++) {
+        const char *pair = args_nth(cli->args, "env", i), *value;
+        size_t key_len;
+        if (value_env(pair, &key_len, &value, err) < 0)
+            return -1;
+        req->environment[i] = pb_new(&cli->arena, openshell__v1__exec_sandbox_request__environment_entry);
+        req->environment[i]->key = os_arena_strndup(&cli->arena, pair, key_len);
+        req->environment[i]->value = (char *)value;
+    }
+    req->n_environment = n;
+    return 0;
+}
+
+static bool wants_tty(const struct cli *cli)
+{
+    int flag = args_last_of(cli->args, "tty", "no-tty");
+    return flag ? flag > 0 : isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+}
+
+/* Input that is complete travels in the request; a slow, endless or large one is streamed. */
+static int run(struct cli *cli, exec_request *req, struct os_error *err)
+{
+    if (isatty(STDIN_FILENO)) {
+        if (!req->tty)
+            return stream_run(cli, req, STREAM_NO_INPUT, NULL, err);
+        terminal_size(&req->cols, &req->rows);
+        return stream_run(cli, req, STREAM_RAW, NULL, err);
+    }
+    cleanup_buf struct os_buf ahead = {0};
+    if (!stream_read_ahead(&ahead, OS_LIMIT_EXEC_STDIN_UNARY))
+        return stream_run(cli, req, STREAM_PIPE, &ahead, err);
+    req->stdin.data = (uint8_t *)ahead.data;
+    req->stdin.len = ahead.len;
+    return stream_run(cli, req, STREAM_NO_INPUT, NULL, err);
+}
+
+static int check_ready(const Openshell__V1__Sandbox *s, struct os_error *err)
+{
+    if (s->status->phase == OPENSHELL__V1__SANDBOX_PHASE__SANDBOX_PHASE_READY)
+        return 0;
+    return os_error_set(err, OS_FAILED_PRECONDITION,
+                        "sandbox '%s' is not ready (phase: %s); wait for it to reach Ready state",
+                        s->metadata->name, sandbox_phase_name(s->status->phase));
+}
+
+int sandbox_exec_run(struct cli *cli, struct os_error *err)
+{
+    exec_request req = OPENSHELL__V1__EXEC_SANDBOX_REQUEST__INIT;
+    if (environment(cli, &req, err) < 0)
+        return -1;
+    const char *name = cli_sandbox_name(cli, args_get(cli->args, "name"), err);
+    Openshell__V1__Sandbox *s = name ? cli_get_sandbox(cli, name, err) : NULL;
+    if (!s || check_ready(s, err) < 0)
+        return -1;
+    req.sandbox_id = s->metadata->id;
+    req.command = (char **)cli->args->positional;
+    req.n_command = cli->args->n_positional;
+    if (args_given(cli->args, "workdir"))
+        req.workdir = (char *)args_get(cli->args, "workdir");
+    req.timeout_seconds = (uint32_t)args_number(cli->args, "timeout");
+    req.tty = wants_tty(cli);
+    int code = run(cli, &req, err);
+    if (code >= 0)
+        cli_remember_sandbox(cli, name);
+    return code;
+}
+
+int attach_main(struct cli *cli, const Openshell__V1__Sandbox *s, struct os_error *err)
+{
+    exec_request req = OPENSHELL__V1__EXEC_SANDBOX_REQUEST__INIT;
+    bool terminal = isatty(STDIN_FILENO);
+    req.sandbox_id = s->metadata->id;
+    req.attach_main = true;
+    req.tty = s->spec->tty;
+    terminal_size(&req.cols, &req.rows);
+    int code = stream_run(cli, &req, terminal && req.tty ? STREAM_RAW : STREAM_PIPE, NULL, err);
+    if (code < 0 && err->code == OS_INVALID_ARGUMENT && cli->server_message &&
+        strstr(cli->server_message, "command is required"))
+        return os_error_set(
+            err, OS_UNIMPLEMENTED,
+            "gateway '%s' cannot attach to a main process in this way; use `openshell sandbox exec "
+            "-n %s --tty -- /bin/bash` instead",
+            cli->gateway, s->metadata->name);
+    return code;
+}
+
+int sandbox_connect_run(struct cli *cli, struct os_error *err)
+{
+    const char *name = cli_sandbox_name(cli, args_positional(cli->args, 0), err);
+    Openshell__V1__Sandbox *s = name ? cli_get_sandbox(cli, name, err) : NULL;
+    if (!s || check_ready(s, err) < 0)
+        return -1;
+    cli_remember_sandbox(cli, name);
+    return attach_main(cli, s, err);
+}

@@ -1,0 +1,24 @@
+/* One exec stream between this process's stdin, stdout and stderr and a command in a sandbox
+ * (spec/cli.md 7.4). Used by `sandbox exec` and by attaching to a main process. */
+#ifndef CLI_STREAM_H
+#define CLI_STREAM_H
+
+#include "cli/cli.h"
+#include "core/buf.h"
+
+/* What of stdin is there at once: reads until the end, until `max` bytes, or until nothing has come for a
+ * moment. Returns true when the end was seen. A terminal is not read. */
+bool stream_read_ahead(struct os_buf *out, size_t max);
+
+enum stream_input {
+    STREAM_NO_INPUT, /* request carries all input: ExecSandbox */
+    STREAM_PIPE,     /* stdin is streamed: ExecSandboxInteractive */
+    STREAM_RAW,      /* as STREAM_PIPE, with the terminal in raw mode and resizes passed on */
+};
+
+/* Runs to the end. `ahead` is sent before anything else is read from stdin. Returns the exit code of the
+ * command, or -1 with *err. The connection is open already. */
+int stream_run(struct cli *cli, Openshell__V1__ExecSandboxRequest *req, enum stream_input input,
+               const struct os_buf *ahead, struct os_error *err);
+
+#endif
