@@ -131,6 +131,7 @@ static const struct command_spec policy_commands[] = {
 static const struct flag_spec logs_flags[] = {
     {.name = "lines", .letter = 'n', .kind = FLAG_U32, .metavar = "LINES", .fallback = "200", .help = "Lines to show"},
     SWITCH("tail", "Follow new lines"),
+    SWITCH("follow", "Same as --tail", .letter = 'f', .hidden = true),
     TEXT("since", "DURATION", "Only lines of the last DURATION (30s, 5m, 1h)"),
     TEXT("source", "SOURCE", "Only lines of this source (sandbox, gateway, all)", .repeat = true),
     TEXT("level", "LEVEL", "Least level (error, warn, info, debug, trace)"), FLAGS_END};

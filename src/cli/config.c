@@ -1,7 +1,6 @@
 /* Files of the configuration directory. Names become paths only after config_name_valid(). */
 #include "cli/config.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -49,8 +48,7 @@ int config_name_check(const char *name, struct os_error *err)
                         "invalid gateway name '%s': expected a single path component", name);
 }
 
-/* <root>/gateways/<name>/<file>; malloc'ed. The name was checked. */
-static char *gateway_path(const char *name, const char *file, struct os_error *err)
+char *config_gateway_path(const char *name, const char *file, struct os_error *err)
 {
     cleanup_free char *root = config_root(err);
     return root ? os_asprintf("%s/gateways/%s/%s", root, name, file) : NULL;
@@ -125,7 +123,8 @@ int config_clear_active(struct os_error *err)
 bool config_user_has(const char *name)
 {
     cleanup_error struct os_error err = {0};
-    cleanup_free char *path = config_name_valid(name) ? gateway_path(name, "metadata.json", &err) : NULL;
+    cleanup_free char *path =
+        config_name_valid(name) ? config_gateway_path(name, "metadata.json", &err) : NULL;
     return path && os_file_exists(path);
 }
 
@@ -133,7 +132,7 @@ int config_write_metadata(const char *name, const char *text, struct os_error *e
 {
     if (config_name_check(name, err) < 0)
         return -1;
-    cleanup_free char *path = gateway_path(name, "metadata.json", err);
+    cleanup_free char *path = config_gateway_path(name, "metadata.json", err);
     return path ? write_in(path, text, 0644, err) : -1;
 }
 
@@ -145,63 +144,11 @@ int config_remove(const char *name, struct os_error *err)
     if (config_name_check(name, err) < 0)
         return -1;
     for (size_t i = 0; i < OS_ARRAY_LEN(files); i++) {
-        cleanup_free char *path = gateway_path(name, files[i], err);
+        cleanup_free char *path = config_gateway_path(name, files[i], err);
         if (!path || remove_file(path, err) < 0)
             return -1;
     }
     return 0;
-}
-
-/* --- client certificate --- */
-
-/* Characters outside [A-Za-z0-9._-] become '_' (an endpoint URL may stand in for a name). */
-static char *tls_path(const char *name, const char *file, struct os_error *err)
-{
-    cleanup_free char *safe = os_strdup(name);
-    for (char *c = safe; *c; c++)
-        if (!isalnum((unsigned char)*c) && !strchr("._-", *c))
-            *c = '_';
-    if (config_name_check(safe, err) < 0)
-        return NULL;
-    cleanup_free char *below = os_asprintf("mtls/%s", file);
-    return gateway_path(safe, below, err);
-}
-
-static const char *tls_read(struct os_arena *a, const char *name, const char *file, const char *what,
-                            struct os_error *err)
-{
-    cleanup_free char *path = tls_path(name, file, err);
-    if (!path)
-        return NULL;
-    cleanup_buf struct os_buf b = {0};
-    if (os_file_read(path, OS_LIMIT_CONFIG_FILE, &b, err) < 0) {
-        int e = err->sys_errno;
-        os_error_set(err, OS_FAILED_PRECONDITION, "failed to read TLS %s from %s\037%s", what, path,
-                     e ? strerror(e) : "not a readable file");
-        return NULL;
-    }
-    if (!b.len) {
-        os_error_set(err, OS_FAILED_PRECONDITION, "failed to read TLS %s from %s\037the file is empty", what,
-                     path);
-        return NULL;
-    }
-    return os_arena_strdup(a, os_buf_str(&b));
-}
-
-int config_tls_load(struct os_arena *a, const char *name, struct config_tls *out, struct os_error *err)
-{
-    out->ca = tls_read(a, name, "ca.crt", "CA", err);
-    out->cert = out->ca ? tls_read(a, name, "tls.crt", "cert", err) : NULL;
-    out->key = out->cert ? tls_read(a, name, "tls.key", "key", err) : NULL;
-    return out->key ? 0 : -1;
-}
-
-bool config_tls_exists(const char *name)
-{
-    cleanup_arena struct os_arena a = {0};
-    cleanup_error struct os_error err = {0};
-    struct config_tls tls;
-    return config_tls_load(&a, name, &tls, &err) == 0;
 }
 
 /* --- last-used sandbox --- */
@@ -209,7 +156,7 @@ bool config_tls_exists(const char *name)
 static const char *last_path(const char *gateway, char **path)
 {
     cleanup_error struct os_error err = {0};
-    *path = config_name_valid(gateway) ? gateway_path(gateway, "last_sandbox", &err) : NULL;
+    *path = config_name_valid(gateway) ? config_gateway_path(gateway, "last_sandbox", &err) : NULL;
     return *path;
 }
 

@@ -31,6 +31,9 @@ char *config_state(struct os_error *err);
 /* $OPENSHELL_SYSTEM_GATEWAY_DIR or /etc/openshell; same layout, read-only. */
 const char *config_system_root(void);
 
+/* <root>/gateways/<name>/<file>; malloc'ed. The name was checked. NULL with *err. */
+char *config_gateway_path(const char *name, const char *file, struct os_error *err);
+
 /* One normal path component. */
 bool config_name_valid(const char *name);
 /* OS_INVALID_ARGUMENT "invalid gateway name ..."; 0 when fine. */
@@ -60,6 +63,8 @@ struct config_tls {
 };
 int config_tls_load(struct os_arena *a, const char *name, struct config_tls *out, struct os_error *err);
 bool config_tls_exists(const char *name);
+/* Copies the client bundle of a gateway package on this machine (spec/cli.md 5.1) when there is one. */
+int config_tls_import(const char *name, struct os_error *err);
 
 /* access_token of oidc_token.json; NULL when there is none. *expired when it ends within 30 s. */
 const char *config_oidc_token(struct os_arena *a, const char *name, bool *expired);

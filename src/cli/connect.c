@@ -1,57 +1,15 @@
 /* From flags, variables and files to a client of one gateway (spec/cli.md 3). */
-#include "cli/connect.h"
-
-#include <arpa/inet.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/endpoint.h"
 #include "cli/output.h"
 #include "core/cleanup.h"
 #include "core/str.h"
 #include "rpc/pb.h"
-
-/* --- endpoints --- */
-
-bool endpoint_host(const char *endpoint, char *out, size_t n)
-{
-    const char *host = strstr(endpoint, "://");
-    if (!host)
-        return false;
-    host += 3;
-    size_t len = *host == '[' ? strcspn(++host, "]/") : strcspn(host, ":/");
-    if (!len || len >= n)
-        return false;
-    memcpy(out, host, len);
-    out[len] = '\0';
-    return true;
-}
-
-bool endpoint_is_loopback(const char *endpoint)
-{
-    char host[256];
-    struct in_addr v4;
-    struct in6_addr v6;
-    if (!endpoint_host(endpoint, host, sizeof(host)))
-        return false;
-    if (inet_pton(AF_INET, host, &v4) == 1)
-        return ntohl(v4.s_addr) >> 24 == 127;
-    if (inet_pton(AF_INET6, host, &v6) == 1)
-        return IN6_IS_ADDR_LOOPBACK(&v6);
-    return os_str_eq_nocase(host, "localhost");
-}
-
-bool endpoint_same(const char *a, const char *b)
-{
-    size_t n = strlen(a), m = strlen(b);
-    while (n && a[n - 1] == '/')
-        n--;
-    while (m && b[m - 1] == '/')
-        m--;
-    return n == m && strncmp(a, b, n) == 0;
-}
 
 /* --- which gateway --- */
 

@@ -10,8 +10,6 @@
 #include "rpc/h2.h"
 #include "rpc/status.h"
 
-#define KEEP_CAP 4096 /* an empty buffer larger than this is given back */
-
 /* --- life --- */
 
 struct rpc_call *rpc_call_new(struct rpc_turn *turn, bool is_server)
@@ -143,13 +141,11 @@ static bool may_send(const struct rpc_call *call)
     return !call->ending && !call->finished && !call->tx_ended;
 }
 
+/* Most calls are quiet most of the time: an empty buffer is not kept. */
 static void give_back(struct os_buf *b, size_t *off)
 {
     *off = 0;
-    if (b->cap > KEEP_CAP)
-        os_buf_free(b);
-    else
-        os_buf_clear(b);
+    os_buf_free(b);
 }
 
 void rpc_call_tx_drained(struct rpc_call *call)

@@ -15,7 +15,6 @@
 #include "rpc/internal.h"
 
 #define FILL_ROOM 65536 /* plain bytes collected for one write */
-#define KEEP_CAP 4096   /* an empty buffer larger than this is given back */
 
 /* --- peer --- */
 
@@ -358,10 +357,7 @@ static bool write_out(struct rpc_conn *conn)
         return false;
     }
     if ((size_t)n == conn->out.len) {
-        if (conn->out.cap > KEEP_CAP)
-            os_buf_free(&conn->out);
-        else
-            os_buf_clear(&conn->out);
+        os_buf_free(&conn->out); /* connections are quiet most of the time */
         return true;
     }
     struct write_req *w = os_calloc(1, sizeof(*w));

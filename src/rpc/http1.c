@@ -41,6 +41,16 @@ static bool is_value(const char *s)
     return true;
 }
 
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static bool is_version(const char *s)
+{
+    return strncmp(s, "HTTP/", 5) == 0 && is_digit(s[5]) && s[6] == '.' && is_digit(s[7]) && !s[8];
+}
+
 static int parse_line(char *line, struct rpc_http1_head *out)
 {
     char *target = strchr(line, ' ');
@@ -52,7 +62,7 @@ static int parse_line(char *line, struct rpc_http1_head *out)
     if (!is_token(line, strlen(line)) || !is_target(target))
         return 400;
     if (strcmp(version, "HTTP/1.1") != 0 && strcmp(version, "HTTP/1.0") != 0)
-        return strncmp(version, "HTTP/", 5) == 0 ? 505 : 400;
+        return is_version(version) ? 505 : 400;
     if (strlen(target) > OS_LIMIT_HTTP1_HEAD / 2)
         return 414;
     target[strcspn(target, "?")] = '\0';

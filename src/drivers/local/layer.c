@@ -15,6 +15,7 @@
 #include "core/cleanup.h"
 #include "core/encode.h"
 #include "drivers/local/accounts.h"
+#include "drivers/local/tree.h"
 #include "sys/file.h"
 
 static const char *const shared[] = {
@@ -278,4 +279,16 @@ void layer_list(const char *dir, struct os_strv *tops)
         if (os_file_exists(layer))
             os_strv_add(tops, shared[i]);
     }
+}
+
+int layer_renew(const char *dir, struct os_error *err)
+{
+    cleanup_strv struct os_strv tops = {0};
+    layer_list(dir, &tops);
+    for (size_t i = 0; i < tops.n; i++) {
+        cleanup_free char *work = os_asprintf("%s/layers/%s/work", dir, tops.v[i]);
+        if (tree_remove(work, "work", err) < 0)
+            return -1;
+    }
+    return 0;
 }

@@ -20,6 +20,12 @@ static void set_target(struct egress_conn *c, const struct sockaddr_storage *ss)
         const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)ss;
         a.v6 = in6->sin6_addr;
         c->port = ntohs(in6->sin6_port);
+        if (IN6_IS_ADDR_V4MAPPED(&a.v6)) {
+            uint8_t v4[4];
+            memcpy(v4, a.v6.s6_addr + 12, sizeof(v4));
+            a.family = AF_INET;
+            memcpy(&a.v4, v4, sizeof(v4));
+        }
     } else {
         const struct sockaddr_in *in = (const struct sockaddr_in *)ss;
         a.v4 = in->sin_addr;

@@ -125,3 +125,24 @@ void session_report_exit(struct session *s, int32_t exit_code, void (*done)(void
     s->exit_ctx = ctx;
     report_exit_send(s);
 }
+
+/* --- UpdateConfig: the policy the sandbox brought along --- */
+
+static void on_policy_offered(void *ctx, const struct os_error *status, const ProtobufCMessage *response)
+{
+    struct session *s = ctx;
+    if (session_drop(s) && status->code != OS_OK)
+        os_log_warn("session", "the gateway does not take the sandbox's own policy, which stays in force: %s",
+                    os_error_text(status));
+}
+
+void session_offer_policy(struct session *s, const char *sandbox_name,
+                          const Openshell__Sandbox__V1__SandboxPolicy *policy)
+{
+    Openshell__V1__UpdateConfigRequest req = OPENSHELL__V1__UPDATE_CONFIG_REQUEST__INIT;
+    req.name = (char *)sandbox_name;
+    req.policy = (Openshell__Sandbox__V1__SandboxPolicy *)policy;
+    session_hold(s);
+    rpc_client_unary(s->client, RPC_OpenShell_UpdateConfig, &req.base, SESSION_UNARY_MS, on_policy_offered,
+                     s);
+}

@@ -56,6 +56,11 @@ bool session_connected(const struct session *s);
 /* ReportPolicyStatus: queued in order, retried while the gateway is away. error is NULL when loaded. */
 void session_report_policy(struct session *s, uint32_t version, bool loaded, const char *error);
 
+/* UpdateConfig with the policy the sandbox found itself (spec/supervisor.md 2.1), for a gateway that has
+ * none. Once; a refusal is logged. */
+void session_offer_policy(struct session *s, const char *sandbox_name,
+                          const Openshell__Sandbox__V1__SandboxPolicy *policy);
+
 /* Any thread, never blocks: one line for the gateway's log. level "OCSF" or "ERROR".."TRACE"; target "ocsf"
  * or a module. Past OS_LOG_QUEUE waiting lines the line is dropped and counted. */
 void session_log(struct session *s, int64_t time_ms, const char *level, const char *target,

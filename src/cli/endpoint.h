@@ -1,6 +1,6 @@
 /* Endpoints as text: which scheme, which host, loopback or not. Pure. */
-#ifndef CLI_CONNECT_H
-#define CLI_CONNECT_H
+#ifndef CLI_ENDPOINT_H
+#define CLI_ENDPOINT_H
 
 #include <stdbool.h>
 #include <stddef.h>

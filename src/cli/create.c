@@ -1,0 +1,272 @@
+/* `sandbox create` (spec/cli.md 6.1). */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/attach.h"
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/output.h"
+#include "cli/policy_file.h"
+#include "cli/provision.h"
+#include "cli/sandbox.h"
+#include "cli/struct_json.h"
+#include "cli/values.h"
+#include "core/cleanup.h"
+#include "rpc/pb.h"
+
+#define COMMUNITY_REGISTRY "ghcr.io/nvidia/openshell-community/sandboxes"
+
+typedef Openshell__V1__CreateSandboxRequest create_request;
+
+/* --- the request --- */
+
+static int add_labels(struct cli *cli, create_request *req, struct os_error *err)
+{
+    size_t n = args_count(cli->args, "label");
+    req->labels = os_arena_alloc(&cli->arena, (n + 1) * sizeof(*req->labels));
+    for (size_t i = 0; i < n; i++) {
+        const char *pair = args_nth(cli->args, "label", i), *value;
+        size_t key_len;
+        if (value_label(pair, &key_len, &value, err) < 0)
+            return -1;
+        req->labels[i] = pb_new(&cli->arena, openshell__v1__create_sandbox_request__labels_entry);
+        req->labels[i]->key = os_arena_strndup(&cli->arena, pair, key_len);
+        req->labels[i]->value = (char *)value;
+    }
+    req->n_labels = n;
+    return 0;
+}
+
+static int add_environment(struct cli *cli, Openshell__V1__SandboxSpec *spec, struct os_error *err)
+{
+    size_t n = args_count(cli->args, "env");
+    spec->environment = os_arena_alloc(&cli->arena, (n + 1) * sizeof(*spec->environment));
+    for (size_t i = 0; i < n; i++) {
+        const char *pair = args_nth(cli->args, "env", i), *value;
+        size_t key_len;
+        if (value_env(pair, &key_len, &value, err) < 0)
+            return -1;
+        spec->environment[i] = pb_new(&cli->arena, openshell__v1__sandbox_spec__environment_entry);
+        spec->environment[i]->key = os_arena_strndup(&cli->arena, pair, key_len);
+        spec->environment[i]->value = (char *)value;
+    }
+    spec->n_environment = n;
+    return 0;
+}
+
+/* Looks like a path although nothing is there (spec/cli.md 6.2, step 3). */
+static bool looks_local(const char *from)
+{
+    static const char *const prefixes[] = {"/", "./", "../", "~/"};
+    for (size_t i = 0; i < OS_ARRAY_LEN(prefixes); i++)
+        if (os_str_starts(from, prefixes[i]))
+            return true;
+    return strcmp(from, ".") == 0 || strcmp(from, "..") == 0 ||
+           (strcasestr(from, "dockerfile") && !strpbrk(from, "/:"));
+}
+
+/* Image reference for --from; NULL with *err. */
+static const char *image(struct cli *cli, const char *from, struct os_error *err)
+{
+    struct stat st;
+    bool there = stat(from, &st) == 0;
+    if (there && (S_ISDIR(st.st_mode) || strcasestr(from, "dockerfile"))) {
+        os_error_set(err, OS_UNIMPLEMENTED,
+                     "--from '%s' is a local build source; this version takes image references only", from);
+        return NULL;
+    }
+    if (there && looks_local(from)) {
+        os_error_set(err, OS_INVALID_ARGUMENT, "local --from file is not a Dockerfile: %s", from);
+        return NULL;
+    }
+    if (looks_local(from)) {
+        os_error_set(
+            err, OS_INVALID_ARGUMENT,
+            "local --from path does not exist: %s\nUse an existing Dockerfile, a directory containing "
+            "Dockerfile, or a container image reference.",
+            from);
+        return NULL;
+    }
+    if (strpbrk(from, "/:."))
+        return from;
+    const char *registry = getenv("OPENSHELL_COMMUNITY_REGISTRY");
+    if (!registry || !*registry)
+        registry = COMMUNITY_REGISTRY;
+    size_t n = strlen(registry);
+    while (n && registry[n - 1] == '/')
+        n--;
+    return os_arena_printf(&cli->arena, "%.*s/%s:latest", (int)n, registry, from);
+}
+
+static int add_resources(struct cli *cli, Openshell__V1__SandboxTemplate *t, struct os_error *err)
+{
+    const char *cpu = args_get(cli->args, "cpu"), *memory = args_get(cli->args, "memory");
+    if ((cpu && value_cpu(cpu, err) < 0) || (memory && value_memory(memory, err) < 0))
+        return -1;
+    if (!cpu && !memory)
+        return 0;
+    json_t *limits = json_object(), *resources = json_object();
+    if (cpu)
+        json_object_set_new(limits, "cpu", json_string(cpu));
+    if (memory)
+        json_object_set_new(limits, "memory", json_string(memory));
+    json_object_set_new(resources, "limits", limits);
+    t->resources = struct_from_json(&cli->arena, resources);
+    json_decref(resources);
+    return 0;
+}
+
+static int add_driver_config(struct cli *cli, Openshell__V1__SandboxTemplate *t, struct os_error *err)
+{
+    const char *text = args_get(cli->args, "driver-config-json");
+    if (!text)
+        return 0;
+    json_error_t why;
+    json_t *j = json_loads(text, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+    if (!j)
+        return os_error_set(err, OS_INVALID_ARGUMENT,
+                            "--driver-config-json must be valid JSON" CAUSE "%s (column %d)", why.text,
+                            why.column);
+    t->driver_config = struct_from_json(&cli->arena, j);
+    json_decref(j);
+    if (!t->driver_config)
+        return os_error_set(err, OS_INVALID_ARGUMENT,
+                            "--driver-config-json must be a JSON object keyed by driver name");
+    return 0;
+}
+
+static int add_template(struct cli *cli, Openshell__V1__SandboxSpec *spec, struct os_error *err)
+{
+    const char *from = args_get(cli->args, "from");
+    Openshell__V1__SandboxTemplate *t = pb_new(&cli->arena, openshell__v1__sandbox_template);
+    if (from) {
+        t->image = (char *)image(cli, from, err);
+        if (!t->image)
+            return -1;
+    }
+    if (add_resources(cli, t, err) < 0 || add_driver_config(cli, t, err) < 0)
+        return -1;
+    if (from || t->resources || t->driver_config)
+        spec->template_ = t;
+    return 0;
+}
+
+static int add_policy(struct cli *cli, Openshell__V1__SandboxSpec *spec, struct os_error *err)
+{
+    const char *file = args_get(cli->args, "policy");
+    if (!file)
+        return 0;
+    spec->policy = policy_file_load(&cli->arena, file, err);
+    return spec->policy ? 0 : -1;
+}
+
+static create_request *build_request(struct cli *cli, struct os_error *err)
+{
+    static const char *const shell[] = {"/bin/bash", "-l"};
+    const struct args *args = cli->args;
+    create_request *req = pb_new(&cli->arena, openshell__v1__create_sandbox_request);
+    Openshell__V1__SandboxSpec *spec = req->spec = pb_new(&cli->arena, openshell__v1__sandbox_spec);
+    if (add_labels(cli, req, err) < 0 || add_environment(cli, spec, err) < 0 || cli_resolve(cli, err) < 0 ||
+        add_template(cli, spec, err) < 0 || add_policy(cli, spec, err) < 0)
+        return NULL;
+    if (args_given(args, "name"))
+        req->name = (char *)args_get(args, "name");
+    req->workspace = (char *)cli->workspace;
+    spec->command = (char **)(args->n_positional ? args->positional : (const char **)shell);
+    spec->n_command = args->n_positional ? args->n_positional : OS_ARRAY_LEN(shell);
+    int tty = args_last_of(args, "tty", "no-tty");
+    spec->tty = tty ? tty > 0 : isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+    spec->n_providers = args_count(args, "provider");
+    spec->providers = os_arena_alloc(&cli->arena, (spec->n_providers + 1) * sizeof(*spec->providers));
+    for (size_t i = 0; i < spec->n_providers; i++)
+        spec->providers[i] = (char *)args_nth(args, "provider", i);
+    return req;
+}
+
+/* --- the run --- */
+
+static Openshell__V1__Sandbox *create(struct cli *cli, const create_request *req, struct os_error *err)
+{
+    ProtobufCMessage *response;
+    if (cli_call(cli, RPC_OpenShell_CreateSandbox, &req->base, 0, &response, err) < 0) {
+        if (err->code == OS_ALREADY_EXISTS)
+            os_error_set(err, OS_ALREADY_EXISTS,
+                         "%s\n\nhint: delete it first with: openshell sandbox delete %s\n      or use a "
+                         "different name",
+                         cli->server_message, req->name);
+        return NULL;
+    }
+    Openshell__V1__Sandbox *s = ((Openshell__V1__SandboxResponse *)response)->sandbox;
+    if (s && s->metadata && s->spec)
+        return s;
+    os_error_set(err, OS_DATA_LOSS, "the gateway answered CreateSandbox without a sandbox");
+    return NULL;
+}
+
+/* --no-keep: the sandbox goes whatever happened; its own failure is only told. */
+static void remove_sandbox(struct cli *cli, const char *name)
+{
+    Openshell__V1__DeleteSandboxRequest req = OPENSHELL__V1__DELETE_SANDBOX_REQUEST__INIT;
+    ProtobufCMessage *response;
+    cleanup_error struct os_error err = {0};
+    req.name = (char *)name;
+    req.workspace = (char *)cli->workspace;
+    if (cli_call(cli, RPC_OpenShell_DeleteSandbox, &req.base, 0, &response, &err) < 0 &&
+        err.code != OS_NOT_FOUND)
+        say(stderr, WARN_MARK "⚠" END " Sandbox %s could not be deleted: %s\n", name, cli->server_message);
+    else
+        say(stderr, OK_MARK "✓" END " Deleted sandbox %s\n", name);
+}
+
+static int print_created(struct cli *cli, const char *name, const char *format, struct os_error *err)
+{
+    Openshell__V1__Sandbox *now = cli_get_sandbox(cli, name, err);
+    if (!now)
+        return -1;
+    document_print(sandbox_json(now), format);
+    return 0;
+}
+
+static int created(struct cli *cli, const Openshell__V1__Sandbox *s, bool keep, struct os_error *err)
+{
+    const char *format = args_get(cli->args, "output"), *name = s->metadata->name;
+    bool table = strcmp(format, "table") == 0, ended;
+    if (table) {
+        say(stdout, "\n" TITLE "Created sandbox:" END " " BOLD "%s" END "\n\n", name);
+        fflush(stdout);
+    } else {
+        say(stderr, "Provisioning sandbox (structured output on stdout)...\n");
+    }
+    enum provision_show show = !table              ? PROVISION_QUIET
+                               : colour_on(stderr) ? PROVISION_LIVE
+                                                   : PROVISION_LINES;
+    if (provision_wait(cli, s, show, &ended, err) < 0)
+        return -1;
+    if (!table)
+        return print_created(cli, name, format, err);
+    if (ended || args_given(cli->args, "detach") ||
+        (keep && !(isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))))
+        return 0;
+    return attach_main(cli, s, err);
+}
+
+int sandbox_create_run(struct cli *cli, struct os_error *err)
+{
+    const struct args *args = cli->args;
+    bool keep = !args_given(args, "no-keep"), structured = strcmp(args_get(args, "output"), "table") != 0;
+    if (structured && args_given(args, "output") && (!keep || args->n_positional))
+        return cli_usage_error(cli, "the argument '--output <OUTPUT>' cannot be used with '%s'",
+                               keep ? "<COMMAND>..." : "--no-keep");
+    create_request *req = build_request(cli, err);
+    Openshell__V1__Sandbox *s = req ? create(cli, req, err) : NULL;
+    if (!s)
+        return -1;
+    if (keep)
+        cli_remember_sandbox(cli, s->metadata->name);
+    int code = created(cli, s, keep, err);
+    if (!keep)
+        remove_sandbox(cli, s->metadata->name);
+    return code;
+}

@@ -1,0 +1,345 @@
+/* `policy set`, `get`, `list` (spec/cli.md 11). */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/output.h"
+#include "cli/policy_file.h"
+#include "cli/sandbox.h"
+#include "cli/text.h"
+#include "core/cleanup.h"
+#include "core/clock.h"
+#include "core/limits.h"
+#include "core/str.h"
+#include "policy/policy.h"
+#include "sys/file.h"
+
+#define HASH_SHOWN 12
+#define POLL_FIRST_MS 5
+#define POLL_MAX_MS 250
+#define ERROR_SHOWN 40 /* bytes of a load error in a table */
+
+#define STATUS(x) OPENSHELL__V1__POLICY_STATUS__POLICY_STATUS_##x
+
+typedef Openshell__V1__GetSandboxPolicyStatusResponse status_response;
+typedef Openshell__V1__SandboxPolicyRevision revision;
+typedef Openshell__Sandbox__V1__GetSandboxConfigResponse config_response;
+
+policy_doc *policy_file_load(struct os_arena *a, const char *path, struct os_error *err)
+{
+    cleanup_buf struct os_buf text = {0};
+    if (os_file_read(path, OS_LIMIT_POLICY_BYTES, &text, err) < 0) {
+        cleanup_free char *why = os_strdup(err->sys_errno ? strerror(err->sys_errno) : os_error_text(err));
+        os_error_set(err, OS_INVALID_ARGUMENT, "failed to read sandbox policy from %s" CAUSE "%s", path, why);
+        return NULL;
+    }
+    policy_doc *doc = policy_yaml_parse(a, os_buf_str(&text), text.len, err);
+    if (!doc)
+        os_error_wrap(err, "%s", path);
+    return doc;
+}
+
+static const char *status_name(Openshell__V1__PolicyStatus s)
+{
+    switch (s) {
+    case STATUS(PENDING):
+        return "Pending";
+    case STATUS(LOADED):
+        return "Loaded";
+    case STATUS(FAILED):
+        return "Failed";
+    case STATUS(SUPERSEDED):
+        return "Superseded";
+    default:
+        return "Unspecified";
+    }
+}
+
+static status_response *fetch_status(struct cli *cli, const char *name, uint32_t version,
+                                     struct os_error *err)
+{
+    Openshell__V1__GetSandboxPolicyStatusRequest req = OPENSHELL__V1__GET_SANDBOX_POLICY_STATUS_REQUEST__INIT;
+    ProtobufCMessage *response;
+    req.name = (char *)name;
+    req.version = version;
+    req.workspace = (char *)cli->workspace;
+    if (cli_call(cli, RPC_OpenShell_GetSandboxPolicyStatus, &req.base, CLI_READ_MS, &response, err) < 0)
+        return NULL;
+    status_response *r = (status_response *)response;
+    if (r->revision)
+        return r;
+    os_error_set(err, OS_DATA_LOSS, "the gateway answered without a policy revision");
+    return NULL;
+}
+
+/* --- set --- */
+
+static void sleep_ms(int64_t ms)
+{
+    struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    while (nanosleep(&t, &t) < 0 && errno == EINTR)
+        ;
+}
+
+/* Exit code of a revision that is no longer pending; -1 while it is. */
+static int settled(const status_response *r, uint32_t version)
+{
+    switch (r->revision->status) {
+    case STATUS(LOADED):
+        say(stderr, OK_MARK "✓" END " Policy version %u loaded (active version: %u)\n", version,
+            r->active_version);
+        return 0;
+    case STATUS(FAILED):
+        say(stderr, RED "✗" END " Policy version %u failed to load: %s\n", version, r->revision->load_error);
+        return 1;
+    case STATUS(SUPERSEDED):
+        say(stderr, WARN_MARK "⚠" END " Policy version %u was superseded (active version: %u)\n", version,
+            r->active_version);
+        return 0;
+    default:
+        return -1;
+    }
+}
+
+static int wait_loaded(struct cli *cli, const char *name, uint32_t version, struct os_error *err)
+{
+    uint64_t seconds = args_number(cli->args, "timeout");
+    int64_t limit = os_clock_mono_ms() + (int64_t)(seconds < INT32_MAX ? seconds : INT32_MAX) * 1000;
+    for (int64_t pause = POLL_FIRST_MS;; pause = pause * 2 < POLL_MAX_MS ? pause * 2 : POLL_MAX_MS) {
+        status_response *r = fetch_status(cli, name, version, err);
+        if (!r)
+            return -1;
+        int code = settled(r, version);
+        if (code >= 0)
+            return code;
+        if (os_clock_mono_ms() >= limit)
+            break;
+        sleep_ms(pause);
+    }
+    say(stderr, RED "✗" END " Timeout waiting for policy version %u to load\n", version);
+    return CLI_EXIT_TIMEOUT;
+}
+
+int policy_set_run(struct cli *cli, struct os_error *err)
+{
+    const char *name = cli_sandbox_name(cli, args_positional(cli->args, 0), err);
+    if (!name)
+        return -1;
+    Openshell__V1__UpdateConfigRequest req = OPENSHELL__V1__UPDATE_CONFIG_REQUEST__INIT;
+    req.policy = policy_file_load(&cli->arena, args_get(cli->args, "policy"), err);
+    if (!req.policy)
+        return -1;
+    /* Only to tell "unchanged" from "submitted": a gateway that cannot say is not an error. */
+    cleanup_error struct os_error unknown = {0};
+    status_response *before = fetch_status(cli, name, 0, &unknown);
+    uint32_t current = before ? before->revision->version : 0;
+    ProtobufCMessage *response;
+    req.name = (char *)name;
+    req.workspace = (char *)cli->workspace;
+    if (cli_call(cli, RPC_OpenShell_UpdateConfig, &req.base, 0, &response, err) < 0)
+        return -1;
+    const Openshell__V1__UpdateConfigResponse *r = (const Openshell__V1__UpdateConfigResponse *)response;
+    if (r->version == current)
+        say(stderr, DIM "·" END " Policy unchanged (version %u, hash: %.*s)\n", r->version, HASH_SHOWN,
+            r->policy_hash);
+    else
+        say(stderr, OK_MARK "✓" END " Policy version %u submitted (hash: %.*s)\n", r->version, HASH_SHOWN,
+            r->policy_hash);
+    return args_given(cli->args, "wait") ? wait_loaded(cli, name, r->version, err) : 0;
+}
+
+/* --- get --- */
+
+/* --base leaves out what providers contributed. */
+static void drop_provider_rules(policy_doc *doc)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < doc->n_network_policies; i++)
+        if (!os_str_starts(doc->network_policies[i]->key, "_provider_"))
+            doc->network_policies[kept++] = doc->network_policies[i];
+    doc->n_network_policies = kept;
+}
+
+static void print_yaml(const policy_doc *doc)
+{
+    cleanup_buf struct os_buf yaml = {0};
+    policy_yaml_print(doc, &yaml);
+    say(stdout, "---\n");
+    say_block(stdout, os_buf_str(&yaml), 0);
+}
+
+static bool wants_body(const struct cli *cli)
+{
+    return args_given(cli->args, "full") || args_given(cli->args, "base");
+}
+
+static void effective_json(struct cli *cli, const char *name, const config_response *c, uint32_t active,
+                           bool global)
+{
+    json_t *j = json_object();
+    json_object_set_new(j, "scope", json_string("sandbox"));
+    json_object_set_new(j, "sandbox", json_text(name));
+    json_object_set_new(j, "status", json_string("effective"));
+    json_object_set_new(j, "version", json_integer(c->version));
+    json_object_set_new(j, "active_version", json_integer(active));
+    json_object_set_new(j, "hash", json_text(c->policy_hash));
+    json_object_set_new(j, "config_revision", json_integer((json_int_t)c->config_revision));
+    json_object_set_new(j, "policy_source", json_string(global ? "global" : "sandbox"));
+    if (c->global_policy_version)
+        json_object_set_new(j, "global_policy_version", json_integer(c->global_policy_version));
+    if (wants_body(cli))
+        json_object_set_new(j, "policy", policy_to_json(c->policy));
+    document_print(j, "json");
+}
+
+static int get_effective(struct cli *cli, const char *name, struct os_error *err)
+{
+    Openshell__Sandbox__V1__GetSandboxConfigRequest req =
+        OPENSHELL__SANDBOX__V1__GET_SANDBOX_CONFIG_REQUEST__INIT;
+    ProtobufCMessage *response;
+    Openshell__V1__Sandbox *s = cli_get_sandbox(cli, name, err);
+    if (!s)
+        return -1;
+    req.sandbox_id = s->metadata->id;
+    if (cli_call(cli, RPC_OpenShell_GetSandboxConfig, &req.base, CLI_READ_MS, &response, err) < 0)
+        return -1;
+    const config_response *c = (const config_response *)response;
+    if (!c->policy)
+        return os_error_set(err, OS_NOT_FOUND, "no active policy configured for sandbox '%s'", name);
+    bool global = c->policy_source == OPENSHELL__SANDBOX__V1__POLICY_SOURCE__POLICY_SOURCE_GLOBAL;
+    if (args_given(cli->args, "base"))
+        drop_provider_rules(c->policy);
+    if (strcmp(args_get(cli->args, "output"), "json") == 0) {
+        effective_json(cli, name, c, s->status->current_policy_version, global);
+        return 0;
+    }
+    say(stdout, "Version:      %u\nHash:         %s\nStatus:       Effective\n", c->version, c->policy_hash);
+    say(stdout, "Source:       %s\nConfig rev:   %llu\n", global ? "global" : "sandbox",
+        (unsigned long long)c->config_revision);
+    if (c->global_policy_version)
+        say(stdout, "Global:       %u\n", c->global_policy_version);
+    if (wants_body(cli))
+        print_yaml(c->policy);
+    return 0;
+}
+
+static void revision_json(struct cli *cli, const char *name, const status_response *s)
+{
+    const revision *r = s->revision;
+    cleanup_free char *status = os_str_lower(os_strdup(status_name(r->status)));
+    json_t *j = json_object();
+    json_object_set_new(j, "scope", json_string("sandbox"));
+    json_object_set_new(j, "sandbox", json_text(name));
+    json_object_set_new(j, "status", json_string(status));
+    json_object_set_new(j, "version", json_integer(r->version));
+    json_object_set_new(j, "active_version", json_integer(s->active_version));
+    json_object_set_new(j, "hash", json_text(r->policy_hash));
+    if (r->created_at_ms)
+        json_object_set_new(j, "created_at_ms", json_integer(r->created_at_ms));
+    if (r->loaded_at_ms)
+        json_object_set_new(j, "loaded_at_ms", json_integer(r->loaded_at_ms));
+    if (*r->load_error)
+        json_object_set_new(j, "load_error", json_text(r->load_error));
+    if (wants_body(cli))
+        json_object_set_new(j, "policy", r->policy ? policy_to_json(r->policy) : json_null());
+    if (r->n_provenance) {
+        json_t *p = json_object();
+        for (size_t i = 0; i < r->n_provenance; i++)
+            json_object_set_new(p, r->provenance[i]->key, json_text(r->provenance[i]->value));
+        json_object_set_new(j, "provenance", p);
+    }
+    document_print(j, "json");
+}
+
+static void no_history(const char *name)
+{
+    say(stderr, "No policy history found for sandbox '%s'\n", name);
+}
+
+static int get_revision(struct cli *cli, const char *name, uint32_t version, struct os_error *err)
+{
+    status_response *s = fetch_status(cli, name, version, err);
+    if (!s && err->code == OS_NOT_FOUND && strstr(cli->server_message, "revision")) {
+        os_error_clear(err);
+        no_history(name);
+        return 0;
+    }
+    if (!s)
+        return -1;
+    const revision *r = s->revision;
+    if (r->policy && args_given(cli->args, "base"))
+        drop_provider_rules(r->policy);
+    if (strcmp(args_get(cli->args, "output"), "json") == 0) {
+        revision_json(cli, name, s);
+        return 0;
+    }
+    say(stdout, "Version:      %u\nHash:         %s\nStatus:       %s\n", r->version, r->policy_hash,
+        status_name(r->status));
+    say(stdout, "Active:       %u\n", s->active_version);
+    if (r->created_at_ms)
+        say(stdout, "Created:      %lld ms\n", (long long)r->created_at_ms);
+    if (r->loaded_at_ms)
+        say(stdout, "Loaded:       %lld ms\n", (long long)r->loaded_at_ms);
+    if (*r->load_error)
+        say(stdout, "Error:        %s\n", r->load_error);
+    if (wants_body(cli) && r->policy)
+        print_yaml(r->policy);
+    else if (wants_body(cli))
+        say(stderr, "Policy payload not available for this version\n");
+    return 0;
+}
+
+int policy_get_run(struct cli *cli, struct os_error *err)
+{
+    const char *name = cli_sandbox_name(cli, args_positional(cli->args, 0), err);
+    uint32_t version = (uint32_t)args_number(cli->args, "rev");
+    if (!name)
+        return -1;
+    return version ? get_revision(cli, name, version, err) : get_effective(cli, name, err);
+}
+
+/* --- list --- */
+
+int policy_list_run(struct cli *cli, struct os_error *err)
+{
+    Openshell__V1__ListSandboxPoliciesRequest req = OPENSHELL__V1__LIST_SANDBOX_POLICIES_REQUEST__INIT;
+    ProtobufCMessage *response;
+    const char *name = cli_sandbox_name(cli, args_positional(cli->args, 0), err);
+    if (!name)
+        return -1;
+    req.name = (char *)name;
+    req.limit = (uint32_t)args_number(cli->args, "limit");
+    req.workspace = (char *)cli->workspace;
+    if (cli_call(cli, RPC_OpenShell_ListSandboxPolicies, &req.base, CLI_READ_MS, &response, err) < 0)
+        return -1;
+    const Openshell__V1__ListSandboxPoliciesResponse *r =
+        (const Openshell__V1__ListSandboxPoliciesResponse *)response;
+    if (!r->n_revisions) {
+        no_history(name);
+        return 0;
+    }
+    struct table t = {.arena = &cli->arena,
+                      .columns = 5,
+                      .headers = {"VERSION", "HASH", "STATUS", "CREATED", "ERROR"},
+                      .least = {8, 14, 12, 24, 0},
+                      .gap = " "};
+    for (size_t i = 0; i < r->n_revisions; i++) {
+        const revision *v = r->revisions[i];
+        cleanup_buf struct os_buf error = {0};
+        text_cut(&error, v->load_error, ERROR_SHOWN);
+        table_add(&t, os_arena_printf(&cli->arena, "%u", v->version), NULL);
+        table_add(&t, os_arena_printf(&cli->arena, "%.*s", HASH_SHOWN, v->policy_hash), NULL);
+        table_add(&t, status_name(v->status), NULL);
+        table_add(&t, os_arena_printf(&cli->arena, "%lld", (long long)v->created_at_ms), NULL);
+        table_add(&t,
+                  strlen(v->load_error) > ERROR_SHOWN
+                      ? os_arena_printf(&cli->arena, "%s...", os_buf_str(&error))
+                      : v->load_error,
+                  NULL);
+    }
+    table_print(&t, stdout);
+    return 0;
+}

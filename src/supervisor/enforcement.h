@@ -1,0 +1,30 @@
+/* Which policy is in force: from configurations of the gateway to the published engine, with its answer to
+ * policies that cannot be compiled (spec/supervisor.md 13). Loop thread only. */
+#ifndef SUPERVISOR_ENFORCEMENT_H
+#define SUPERVISOR_ENFORCEMENT_H
+
+#include <stdbool.h>
+
+#include "core/arena.h"
+#include "policy/engine.h"
+#include "sandbox.pb-c.h"
+#include "supervisor/audit/audit.h"
+
+struct enforcement;
+
+/* Acknowledges a revision to the gateway; error is NULL when it was loaded. */
+typedef void enforcement_report_fn(void *ctx, uint32_t version, bool loaded, const char *error);
+
+struct enforcement *enforcement_new(struct audit *audit, bool binary_identity, enforcement_report_fn *report,
+                                    void *ctx);
+/* The first configuration: the engine is published, at worst as a quarantine that denies everything. Returns
+ * the document whose static sections hold for the life of the sandbox, in the arena. */
+policy_doc *enforcement_begin(struct enforcement *e,
+                              const Openshell__Sandbox__V1__GetSandboxConfigResponse *config,
+                              struct os_arena *arena);
+/* A later configuration; only network policy changes. */
+void enforcement_update(struct enforcement *e,
+                        const Openshell__Sandbox__V1__GetSandboxConfigResponse *config);
+struct policy_slot *enforcement_slot(struct enforcement *e);
+
+#endif

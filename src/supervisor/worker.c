@@ -1,0 +1,372 @@
+/* The worker: one libuv loop that ties gateway session, policy, isolation, egress and the agent's processes
+ * together, in the start-up order of spec/supervisor.md 2. Everything it reads may be hostile; it has no
+ * privilege to lose. */
+#include "supervisor/worker.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "core/cleanup.h"
+#include "core/clock.h"
+#include "core/id.h"
+#include "core/limits.h"
+#include "supervisor/agent/agent.h"
+#include "supervisor/audit/audit.h"
+#include "supervisor/audit/file.h"
+#include "supervisor/egress/egress.h"
+#include "supervisor/enforcement.h"
+#include "supervisor/monitor/client.h"
+#include "supervisor/session/session.h"
+
+#define LOG_TARGET "supervisor"
+#define LOG_DIR "/var/log"
+#define LOG_PREFIX "openshell"
+#define HOME "/sandbox"
+#define EXIT_FATAL 1
+#define EXIT_NOT_EXECUTABLE 126
+#define EXIT_NOT_FOUND 127
+#define EXIT_SIGTERM (128 + SIGTERM)
+#define TEXT(n) #n
+#define PORT_TEXT(n) TEXT(n)
+#define PROXY_URL "http://10.200.0.1:" PORT_TEXT(OS_PROXY_PORT)
+
+struct worker {
+    const struct supervisor_options *opt;
+    struct monitor_sockets sockets;
+    uv_loop_t loop;
+    struct audit *audit;
+    struct agent *agent;
+    struct monitor_client *monitor;
+    struct session *session;
+    struct enforcement *enforcement;
+    struct egress *egress;
+    bool started; /* the first configuration was acted on */
+    bool ending;
+    int status;
+};
+
+/* --- lines out: stderr, file, gateway --- */
+
+static void push_log(void *ctx, enum os_log_level level, const char *target, const char *message)
+{
+    struct worker *w = ctx;
+    session_log(w->session, os_clock_ms(), os_log_level_name(level), target, message);
+}
+
+static void push_audit(void *ctx, int64_t time_ms, const struct audit_event *ev, const char *shorthand)
+{
+    (void)ev;
+    struct worker *w = ctx;
+    session_log(w->session, time_ms, "OCSF", "ocsf", shorthand);
+}
+
+static void print_audit(void *ctx, int64_t time_ms, const struct audit_event *ev, const char *shorthand)
+{
+    (void)ctx, (void)ev;
+    struct os_buf cleanup_buf line = {0};
+    audit_text_line(time_ms, shorthand, &line);
+    fprintf(stderr, "%s\n", os_buf_str(&line));
+}
+
+static void open_sinks(struct worker *w)
+{
+    struct audit_file *file = audit_file_new(LOG_DIR, LOG_PREFIX);
+    if (file)
+        audit_add_sink(w->audit, audit_file_sink, file);
+    if (w->opt->log_level >= OS_LOG_INFO)
+        audit_add_sink(w->audit, print_audit, NULL);
+    audit_add_sink(w->audit, push_audit, w);
+    os_log_set_sink(push_log, w, w->opt->push_level);
+}
+
+/* --- the end --- */
+
+static void quit(void *ctx)
+{
+    struct worker *w = ctx;
+    monitor_client_quit(w->monitor, w->status);
+    uv_stop(&w->loop);
+}
+
+static void end(struct worker *w, int status)
+{
+    if (w->ending)
+        return;
+    w->ending = true;
+    w->status = status;
+    session_stop(w->session, quit, w);
+}
+
+static void fatal(struct worker *w, const struct os_error *err)
+{
+    os_log_error(LOG_TARGET, "%s", os_error_text(err));
+    end(w, EXIT_FATAL);
+}
+
+static void exit_reported(void *ctx)
+{
+    struct worker *w = ctx;
+    end(w, w->status);
+}
+
+static void report_end(struct worker *w, int status)
+{
+    w->status = status;
+    session_report_exit(w->session, status, exit_reported, w);
+}
+
+static const char *program_name(const struct worker *w)
+{
+    const char *path = w->opt->command.v[0], *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+
+static void on_main_exit(void *ctx, int status)
+{
+    struct worker *w = ctx;
+    audit_emit(w->audit, &(struct audit_event){.cls = AUDIT_PROC,
+                                               .activity = "Terminate",
+                                               .severity = status == 0 ? AUDIT_SEV_INFO : AUDIT_SEV_LOW,
+                                               .process = program_name(w),
+                                               .pid = agent_main_pid(w->agent),
+                                               .exit_code = status,
+                                               .has_exit_code = true});
+    report_end(w, status);
+}
+
+static void on_terminate(void *ctx, bool main_running)
+{
+    struct worker *w = ctx;
+    if (!main_running) /* nothing to wait for: before the start, or the report is still on its way */
+        end(w, w->status ? w->status : EXIT_SIGTERM);
+}
+
+/* --- start-up --- */
+
+static void emit_config(const struct worker *w, const char *state, enum audit_severity severity,
+                        const char *text)
+{
+    audit_emit(
+        w->audit,
+        &(struct audit_event){
+            .cls = AUDIT_CONFIG, .activity = "Log", .severity = severity, .state = state, .message = text});
+}
+
+static void audit_isolation(const struct worker *w, const struct monitor_plan *plan,
+                            const struct monitor_isolation *got)
+{
+    if (plan->n_read_only + plan->n_read_write == 0) {
+        emit_config(w, "skipped", AUDIT_SEV_INFO, "Landlock filesystem sandbox skipped: no paths configured");
+        return;
+    }
+    if (got->landlock_error[0]) {
+        cleanup_free char *text =
+            os_asprintf("Landlock filesystem sandbox unavailable: %s", got->landlock_error);
+        audit_emit(w->audit, &(struct audit_event){.cls = AUDIT_FINDING,
+                                                   .activity = "Create",
+                                                   .severity = AUDIT_SEV_HIGH,
+                                                   .finding_uid = "landlock-unavailable",
+                                                   .title = "Landlock Filesystem Sandbox Unavailable",
+                                                   .message = text});
+        return;
+    }
+    const char *compat = plan->hard_requirement ? "HardRequirement" : "BestEffort";
+    cleanup_free char *probed =
+        os_asprintf("Landlock filesystem sandbox available [abi:v%d compat:%s ro:%zu rw:%zu]",
+                    got->landlock_abi, compat, plan->n_read_only, plan->n_read_write);
+    cleanup_free char *built =
+        os_asprintf("Landlock ruleset built [rules_applied:%u skipped:%u]", got->rules, got->skipped);
+    emit_config(w, "probed", AUDIT_SEV_INFO, probed);
+    emit_config(w, "built", AUDIT_SEV_INFO, built);
+}
+
+static int isolate(struct worker *w, const policy_doc *doc, struct os_error *err)
+{
+    struct os_strv cleanup_strv rw = {0};
+    const Openshell__Sandbox__V1__FilesystemPolicy *fs = doc->filesystem;
+    struct monitor_plan plan = {
+        .hard_requirement = doc->landlock && os_str_eq(doc->landlock->compatibility, "hard_requirement"),
+        .workdir = w->opt->workdir ? w->opt->workdir : "",
+    };
+    if (fs) {
+        plan.read_only = (const char *const *)fs->read_only;
+        plan.n_read_only = fs->n_read_only;
+        for (size_t i = 0; i < fs->n_read_write; i++)
+            os_strv_add(&rw, fs->read_write[i]);
+        if (fs->include_workdir && plan.workdir[0] && !os_strv_has(&rw, plan.workdir))
+            os_strv_add(&rw, plan.workdir);
+    }
+    plan.read_write = (const char *const *)rw.v;
+    plan.n_read_write = rw.n;
+    struct monitor_isolation got;
+    if (monitor_client_isolate(w->monitor, &plan, &got, err) < 0)
+        return -1;
+    audit_isolation(w, &plan, &got);
+    return 0;
+}
+
+static int start_egress(struct worker *w, struct os_error *err)
+{
+    struct egress_options opt = {
+        .proxy_listener = w->sockets.proxy,
+        .trap_listener = w->sockets.trap,
+        .udp_trap = w->sockets.udp_trap,
+        .policy = enforcement_slot(w->enforcement),
+        .identify = monitor_client_identify,
+        .identify_ctx = w->monitor,
+        .audit = w->audit,
+        .ca_dir = w->opt->ca_dir,
+        .extra_ca_file = w->opt->extra_ca_file,
+        .extra_hosts = w->opt->extra_hosts.len ? w->opt->extra_hosts.data : NULL,
+    };
+    w->egress = egress_start(&opt, err);
+    return w->egress ? 0 : -1;
+}
+
+/* A command that cannot be run is the agent's end, not the supervisor's: shells' codes say why. */
+static void main_failed(struct worker *w, const struct os_error *err)
+{
+    os_log_error(LOG_TARGET, "the main process cannot be started: %s", os_error_text(err));
+    if (err->code == OS_NOT_FOUND)
+        report_end(w, EXIT_NOT_FOUND);
+    else if (err->code == OS_PERMISSION_DENIED || err->code == OS_INVALID_ARGUMENT)
+        report_end(w, EXIT_NOT_EXECUTABLE);
+    else
+        fatal(w, err);
+}
+
+static void start(struct worker *w, const session_config *config)
+{
+    struct os_arena cleanup_arena arena = {0};
+    struct os_error cleanup_error err = {0};
+    const policy_doc *doc = enforcement_begin(w->enforcement, config, &arena);
+    if (!config->policy && w->opt->sandbox_name)
+        session_offer_policy(w->session, w->opt->sandbox_name, doc);
+    if (isolate(w, doc, &err) < 0 || start_egress(w, &err) < 0) {
+        fatal(w, &err);
+        return;
+    }
+    struct agent_command command = {
+        .argv = (const char *const *)w->opt->command.v,
+        .tty = w->opt->tty,
+        .timeout_seconds = w->opt->timeout_seconds,
+    };
+    if (agent_start_main(w->agent, &command, &err) < 0) {
+        main_failed(w, &err);
+        return;
+    }
+    audit_emit(w->audit, &(struct audit_event){.cls = AUDIT_PROC,
+                                               .activity = "Launch",
+                                               .severity = AUDIT_SEV_INFO,
+                                               .process = program_name(w),
+                                               .pid = agent_main_pid(w->agent)});
+    session_start(w->session);
+}
+
+static void on_config(void *ctx, const session_config *config)
+{
+    struct worker *w = ctx;
+    if (w->ending)
+        return;
+    if (w->started) {
+        enforcement_update(w->enforcement, config);
+        return;
+    }
+    w->started = true;
+    start(w, config);
+}
+
+static void on_config_failed(void *ctx, const struct os_error *why)
+{
+    fatal(ctx, why);
+}
+
+static void report_policy(void *ctx, uint32_t version, bool loaded, const char *error)
+{
+    struct worker *w = ctx;
+    session_report_policy(w->session, version, loaded, error);
+}
+
+static struct agent *make_agent(struct worker *w)
+{
+    char user[16];
+    snprintf(user, sizeof(user), "%u", w->opt->identity.agent_uid);
+    struct agent_options opt = {
+        .loop = &w->loop,
+        .env = {.inherited = (const char *const *)environ,
+                .user = w->opt->driver_identity ? user : NULL,
+                .home = HOME,
+                .proxy_url = PROXY_URL,
+                .ca_dir = w->opt->ca_dir},
+        .on_main_exit = on_main_exit,
+        .on_terminate = on_terminate,
+        .ctx = w,
+    };
+    return agent_new(&opt);
+}
+
+static struct session *make_session(struct worker *w, struct os_error *err)
+{
+    char instance[OS_UUID_LEN];
+    struct session_options opt = {
+        .loop = &w->loop,
+        .endpoint = w->opt->endpoint,
+        .ca_pem = w->opt->tls_ca.len ? w->opt->tls_ca.data : NULL,
+        .cert_pem = w->opt->tls_cert.len ? w->opt->tls_cert.data : NULL,
+        .key_pem = w->opt->tls_key.len ? w->opt->tls_key.data : NULL,
+        .server_name = w->opt->server_name,
+        .token = w->opt->token.data,
+        .sandbox_id = w->opt->sandbox_id,
+        .instance_id = os_uuid(instance),
+        .version = OPENSHELL_VERSION,
+        .poll_seconds = w->opt->poll_seconds,
+        .agent = w->agent,
+        .on_config = on_config,
+        .on_config_failed = on_config_failed,
+        .ctx = w,
+    };
+    return session_new(&opt, err);
+}
+
+static int confine(struct worker *w, int monitor, struct os_error *err)
+{
+    const struct monitor_config *id = &w->opt->identity;
+    if (monitor_receive_sockets(monitor, &w->sockets, err) < 0 ||
+        monitor_confine_worker(id->worker_uid, id->worker_gid, err) < 0)
+        return -1;
+    /* A worker without a monitor enforces nothing. */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    signal(SIGPIPE, SIG_IGN);
+    return 0;
+}
+
+int worker_main(const struct supervisor_options *opt, int monitor)
+{
+    struct os_error cleanup_error err = {0};
+    struct worker w = {.opt = opt};
+    if (confine(&w, monitor, &err) < 0 || uv_loop_init(&w.loop) != 0) {
+        os_log_error(LOG_TARGET, "%s", err.code ? os_error_text(&err) : "cannot start the event loop");
+        return EXIT_FATAL;
+    }
+    w.audit = audit_new();
+    w.agent = make_agent(&w);
+    w.monitor = monitor_client_new(monitor, agent_child_exited, agent_terminated, w.agent);
+    if (!w.monitor)
+        return EXIT_FATAL;
+    agent_set_monitor(w.agent, w.monitor);
+    w.session = make_session(&w, &err);
+    if (!w.session) {
+        os_log_error(LOG_TARGET, "%s", os_error_text(&err));
+        return EXIT_FATAL;
+    }
+    open_sinks(&w);
+    os_log_info(LOG_TARGET, "Starting sandbox");
+    w.enforcement = enforcement_new(w.audit, opt->binary_identity, report_policy, &w);
+    session_fetch_config(w.session);
+    uv_run(&w.loop, UV_RUN_DEFAULT);
+    return w.status;
+}

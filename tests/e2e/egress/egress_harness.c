@@ -1,0 +1,213 @@
+/* Egress without the rest of the supervisor: policy from a YAML file (SIGHUP reads it again), process
+ * identity from a text file, audit lines on stdout. SIGTERM ends it after every connection thread is gone.
+ *
+ *   egress_harness --policy FILE --identity FILE --ca-dir DIR [--extra-ca FILE] [--hosts FILE] [--namespace]
+ *
+ * The identity file holds "pid", the executable and its ancestors, one a line; or "!" and the reason why the
+ * owner cannot be told. With --namespace the sockets are made in a network namespace of their own, as in a
+ * sandbox, and the ready line names a process directory that leads to it. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+#include "core/str.h"
+#include "supervisor/egress/egress.h"
+#include "supervisor/monitor/monitor.h"
+#include "sys/file.h"
+
+static const char *policy_file, *identity_file;
+static pthread_mutex_t print_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void say(const char *what, const char *text)
+{
+    pthread_mutex_lock(&print_lock);
+    printf("%s %s\n", what, text);
+    fflush(stdout);
+    pthread_mutex_unlock(&print_lock);
+}
+
+static void die(const char *what, const struct os_error *err)
+{
+    fprintf(stderr, "egress_harness: %s: %s\n", what, err ? os_error_text(err) : strerror(errno));
+    exit(1);
+}
+
+static void print_event(void *ctx, int64_t time_ms, const struct audit_event *ev, const char *shorthand)
+{
+    say("AUDIT", shorthand);
+}
+
+static int identify(void *ctx, const struct sockaddr_storage *agent, const struct sockaddr_storage *local,
+                    struct os_arena *arena, struct egress_identity *out, struct os_error *err)
+{
+    cleanup_buf struct os_buf text = {0};
+    cleanup_strv struct os_strv lines = {0};
+    if (os_file_read(identity_file, 65536, &text, err) < 0)
+        return -1;
+    os_strv_split(&lines, os_str_trim(text.data), '\n');
+    if (lines.n < 2)
+        return os_error_set(err, OS_INVALID_ARGUMENT, "identity file is too short");
+    if (!strcmp(lines.v[0], "!"))
+        return os_error_set(err, OS_NOT_FOUND, "%s", lines.v[1]);
+    const char **ancestors = os_arena_alloc(arena, lines.n * sizeof(*ancestors));
+    for (size_t i = 2; i < lines.n; i++)
+        ancestors[i - 2] = os_arena_strdup(arena, lines.v[i]);
+    *out = (struct egress_identity){.pid = atoi(lines.v[0]),
+                                    .process = {.exe = os_arena_strdup(arena, lines.v[1]),
+                                                .ancestors = ancestors,
+                                                .n_ancestors = lines.n - 2}};
+    return 0;
+}
+
+static struct policy_engine *load(uint64_t generation, struct os_error *err)
+{
+    struct os_arena arena cleanup_arena = {0};
+    cleanup_buf struct os_buf text = {0};
+    if (os_file_read(policy_file, 1 << 20, &text, err) < 0)
+        return NULL;
+    policy_doc *doc = policy_yaml_parse(&arena, os_buf_str(&text), text.len, err);
+    if (!doc)
+        return NULL;
+    const struct policy_compile_options opt = {
+        .binary_identity = true, .version = (uint32_t)generation, .generation = generation};
+    return policy_compile(doc, &opt, err);
+}
+
+static int listen_on_loopback(int type)
+{
+    struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&sin, sizeof(sin)) < 0 ||
+        (type == SOCK_STREAM && listen(fd, 128) < 0))
+        die("cannot listen", NULL);
+    return fd;
+}
+
+static unsigned port_of(int fd)
+{
+    struct sockaddr_in sin = {0};
+    socklen_t len = sizeof(sin);
+    getsockname(fd, (struct sockaddr *)&sin, &len);
+    return ntohs(sin.sin_port);
+}
+
+struct namespace
+{
+    struct monitor_sockets sockets;
+    pthread_barrier_t made;
+    long tid;
+};
+
+/* Stays alive so that the namespace can be entered through it. */
+static void *namespace_main(void *arg)
+{
+    struct namespace *ns = arg;
+    struct os_error err cleanup_error = {0};
+    if (monitor_network_setup(&ns->sockets, &err) < 0)
+        die("cannot set up the namespace", &err);
+    ns->tid = syscall(SYS_gettid);
+    pthread_barrier_wait(&ns->made);
+    for (;;)
+        pause();
+    return NULL;
+}
+
+static void make_sockets(bool in_namespace, struct egress_options *opt)
+{
+    if (!in_namespace) {
+        opt->proxy_listener = listen_on_loopback(SOCK_STREAM);
+        opt->trap_listener = listen_on_loopback(SOCK_STREAM);
+        opt->udp_trap = listen_on_loopback(SOCK_DGRAM);
+        return;
+    }
+    static struct namespace ns;
+    pthread_t thread;
+    pthread_barrier_init(&ns.made, NULL, 2);
+    if (pthread_create(&thread, NULL, namespace_main, &ns))
+        die("cannot start a thread", NULL);
+    pthread_barrier_wait(&ns.made);
+    opt->proxy_listener = ns.sockets.proxy;
+    opt->trap_listener = ns.sockets.trap;
+    opt->udp_trap = ns.sockets.udp_trap;
+    cleanup_free char *dir = os_asprintf("/proc/%d/task/%ld", (int)getpid(), ns.tid);
+    say("NAMESPACE", dir);
+}
+
+static void reload(struct policy_slot *slot, uint64_t generation)
+{
+    struct os_error err cleanup_error = {0};
+    struct policy_engine *engine = load(generation, &err);
+    if (!engine) {
+        say("REFUSED", os_error_text(&err));
+        return;
+    }
+    policy_slot_publish(slot, engine);
+    say("RELOADED", "");
+}
+
+int main(int argc, char **argv)
+{
+    struct egress_options opt = {0};
+    struct os_error err cleanup_error = {0};
+    cleanup_buf struct os_buf hosts = {0};
+    bool in_namespace = false;
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : "";
+        if (!strcmp(argv[i], "--namespace")) {
+            in_namespace = true;
+            continue;
+        }
+        if (!strcmp(argv[i], "--policy"))
+            policy_file = value;
+        else if (!strcmp(argv[i], "--identity"))
+            identity_file = value;
+        else if (!strcmp(argv[i], "--ca-dir"))
+            opt.ca_dir = value;
+        else if (!strcmp(argv[i], "--extra-ca"))
+            opt.extra_ca_file = value;
+        else if (!strcmp(argv[i], "--hosts") && os_file_read(value, 65536, &hosts, &err) < 0)
+            die("cannot read the hosts file", &err);
+        i++;
+    }
+    if (!policy_file || !identity_file || !opt.ca_dir)
+        die("--policy, --identity and --ca-dir are needed", &err);
+    struct policy_engine *engine = load(1, &err);
+    if (!engine)
+        die("policy", &err);
+
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    opt.policy = policy_slot_new(engine);
+    opt.identify = identify;
+    opt.audit = audit_new();
+    opt.extra_hosts = hosts.data;
+    audit_add_sink(opt.audit, print_event, NULL);
+    make_sockets(in_namespace, &opt);
+    struct egress *egress = egress_start(&opt, &err);
+    if (!egress)
+        die("egress", &err);
+    cleanup_free char *ports =
+        os_asprintf("%u %u %u", port_of(opt.proxy_listener), in_namespace ? 0 : port_of(opt.trap_listener),
+                    in_namespace ? 0 : port_of(opt.udp_trap));
+    say("READY", ports);
+    int sig = 0;
+    for (uint64_t generation = 2; sigwait(&set, &sig) == 0 && sig == SIGHUP; generation++)
+        reload(opt.policy, generation);
+    egress_stop(egress);
+    policy_slot_free(opt.policy);
+    audit_free(opt.audit);
+    say("STOPPED", "");
+    return 0;
+}
