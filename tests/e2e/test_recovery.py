@@ -7,7 +7,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "lib"))
-from harness import BIN, Gateway, Private, Suite, check, contains, equal, wait_for
+from harness import BIN, ROOT, Gateway, Private, Suite, check, contains, equal, wait_for
 
 suite = Suite()
 private = Private("recovery")
@@ -56,12 +56,11 @@ def killed_during_creates_nothing_is_half_there(g):
 def an_acknowledged_policy_is_still_there(g):
     g.must("sandbox", "create", "--name", "pol", "--detach", "--", "sleep", "infinity")
     path = private.dir / "p.yaml"
-    path.write_text("version: 1\nnetwork_policies:\n  a:\n    name: a\n    endpoints:\n"
-                    "      - {host: kept.test, port: 443}\n    binaries:\n      - {path: /usr/bin/curl}\n")
+    path.write_text((ROOT / "examples/quickstart/policy.yaml").read_text().replace("api.demo.test", "kept.test"))
     g.must("policy", "set", "pol", "--policy", path, "--wait")
     g.kill()
     g.start()
-    contains(g.must("policy", "get", "pol").out, "kept.test")
+    contains(g.must("policy", "get", "pol", "--full").out, "kept.test")
     g.must("sandbox", "delete", "pol")
 
 

@@ -149,21 +149,23 @@ static bool make_parent(const struct cgroup_hierarchy *h, char **parent)
     return true;
 }
 
-/* Keeps what can be written to. */
+/* Keeps the hierarchies that can limit something. */
 static void probe(struct cgroups *c)
 {
     size_t kept = 0;
     for (size_t i = 0; i < c->n; i++) {
         struct cgroup_hierarchy h = c->h[i];
         cleanup_free char *parent = NULL;
-        if (make_parent(&h, &parent)) {
-            if (h.v2)
-                h.controllers = enabled(parent);
-            rmdir(parent);
-            c->controllers |= h.controllers;
+        if (!make_parent(&h, &parent))
+            h.controllers = 0;
+        else if (h.v2)
+            h.controllers = enabled(parent);
+        rmdir(parent);
+        c->controllers |= h.controllers;
+        if (h.controllers) {
             c->h[kept++] = h;
         } else {
-            os_log_debug("local-driver", "control groups below %s are not used: %s", h.base, strerror(errno));
+            os_log_debug("local-driver", "control groups below %s are not used", h.base);
             free(h.base);
             free(h.label);
         }
@@ -251,6 +253,14 @@ int cgroups_make(const struct cgroups *c, const char *id, const struct local_lim
             return -1;
     }
     return 0;
+}
+
+const char *cgroups_v2(const struct cgroups *c, const struct os_strv *dirs)
+{
+    for (size_t i = 0; i < c->n && i < dirs->n; i++)
+        if (c->h[i].v2)
+            return dirs->v[i];
+    return NULL;
 }
 
 /* The last process is gone for its parent a moment before it is gone for its control group. */

@@ -33,6 +33,8 @@ void cgroups_clear(struct cgroups *c);
 /* Makes the leaves with their limits; their host directories, in the order of c->h, go to dirs. */
 int cgroups_make(const struct cgroups *c, const char *id, const struct local_limits *limits,
                  struct os_strv *dirs, struct os_error *err);
+/* The version 2 leaf among dirs, NULL when there is none. */
+const char *cgroups_v2(const struct cgroups *c, const struct os_strv *dirs);
 /* Removes the leaves; they must be empty or about to be. A missing leaf is fine. */
 int cgroups_remove(const struct cgroups *c, const char *id, struct os_error *err);
 /* True when the kernel killed a process of the sandbox for want of memory. */

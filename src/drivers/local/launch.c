@@ -5,9 +5,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,19 +25,18 @@
 #include "drivers/local/launcher/plan.h"
 #include "sys/file.h"
 
-#define CHILD_STACK ((size_t)64 << 10)
 #define FIRST_FREE_FD 10 /* above every descriptor the launcher is given */
 
 /* What the child needs, prepared by the parent; error comes back through the shared memory. */
 struct child {
     const char *launcher;
     int null, output, plan, control; /* all >= FIRST_FREE_FD */
+    int cgroup;                      /* -1 = that of the gateway */
     volatile int error;
 };
 
-__attribute__((no_sanitize("address", "undefined"))) static int child_main(void *arg)
+__attribute__((no_sanitize("address", "undefined"))) static void child_main(struct child *c)
 {
-    struct child *c = arg;
     char *const argv[] = {(char *)"openshell-local-launcher", NULL};
     char *const env[] = {NULL};
     if (setsid() >= 0 && dup2(c->null, 0) >= 0 && dup2(c->output, 1) >= 0 && dup2(c->output, 2) >= 0 &&
@@ -45,7 +44,29 @@ __attribute__((no_sanitize("address", "undefined"))) static int child_main(void 
         syscall(SYS_close_range, LAUNCH_CONTROL_FD + 1, ~0u, 0) == 0)
         execve(c->launcher, argv, env);
     c->error = errno;
-    _exit(127);
+}
+
+/* clone3 in the manner of vfork: the child runs on this stack, below this frame, while the parent waits. That
+ * rules out the C library's syscall(), whose return address the child would overwrite. */
+__attribute__((noinline, no_sanitize("address", "undefined"))) static long
+clone_vfork(struct clone_args *args, struct child *c)
+{
+#if defined(__x86_64__)
+    long rc = SYS_clone3;
+    __asm__ volatile("syscall" : "+a"(rc) : "D"(args), "S"(sizeof(*args)) : "rcx", "r11", "memory");
+#elif defined(__aarch64__)
+    register long number __asm__("x8") = SYS_clone3;
+    register long rc __asm__("x0") = (long)args;
+    register long size __asm__("x1") = sizeof(*args);
+    __asm__ volatile("svc 0" : "+r"(rc) : "r"(number), "r"(size) : "memory");
+#else
+#error "add the system call sequence of this architecture"
+#endif
+    if (rc == 0) {
+        child_main(c);
+        _exit(127);
+    }
+    return rc;
 }
 
 static const char *clone_hint(int e)
@@ -72,22 +93,20 @@ static const char *clone_hint(int e)
 /* No signal handler of the gateway may run in the child that shares its memory. */
 static int spawn(struct child *c, struct launch *out, struct os_error *err)
 {
-    char *stack =
-        mmap(NULL, CHILD_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-    if (stack == MAP_FAILED)
-        return os_error_sys(err, errno, "cannot start the launcher");
     sigset_t all, old;
+    struct clone_args args = {.flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_NEWPID | CLONE_NEWNS |
+                                       CLONE_NEWIPC | CLONE_NEWUTS | (c->cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
+                              .pidfd = (uintptr_t)&out->pidfd,
+                              .exit_signal = SIGCHLD,
+                              .cgroup = c->cgroup >= 0 ? (uint64_t)c->cgroup : 0};
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &old);
-    out->pid = clone(child_main, stack + CHILD_STACK,
-                     CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC |
-                         CLONE_NEWUTS | SIGCHLD,
-                     c, &out->pidfd);
-    int e = errno;
+    long pid = clone_vfork(&args, c);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
-    munmap(stack, CHILD_STACK);
-    if (out->pid < 0)
-        return os_error_sys(err, e, "cannot make the namespaces of a sandbox%s", clone_hint(e));
+    if (pid < 0)
+        return os_error_sys(err, (int)-pid, "cannot make the namespaces of a sandbox%s",
+                            clone_hint((int)-pid));
+    out->pid = (pid_t)pid;
     if (!c->error)
         return 0;
     launch_abort(out);
@@ -99,8 +118,8 @@ static int above(int fd)
     return fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
 }
 
-int launch_begin(const char *launcher, const struct os_buf *plan, int output, struct launch *out,
-                 struct os_error *err)
+int launch_begin(const char *launcher, const struct os_buf *plan, int output, const char *cgroup,
+                 struct launch *out, struct os_error *err)
 {
     int pair[2] = {-1, -1};
     *out = (struct launch){.pid = -1, .pidfd = -1, .control = -1};
@@ -112,8 +131,11 @@ int launch_begin(const char *launcher, const struct os_buf *plan, int output, st
     cleanup_close int theirs = pair[1], high_null = above(null), high_output = above(output);
     cleanup_close int high_plan = above(memory), high_control = above(theirs);
     out->control = pair[0];
-    struct child c = {launcher, high_null, high_output, high_plan, high_control, 0};
-    if (high_null < 0 || high_output < 0 || high_plan < 0 || high_control < 0)
+    cleanup_close int group = cgroup ? open(cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    struct child c = {launcher, high_null, high_output, high_plan, high_control, group, 0};
+    if (cgroup && group < 0)
+        os_error_sys(err, errno, "cannot open control group '%s'", cgroup);
+    else if (high_null < 0 || high_output < 0 || high_plan < 0 || high_control < 0)
         os_error_sys(err, errno, "cannot start the launcher");
     else if (spawn(&c, out, err) == 0)
         return 0;

@@ -14,9 +14,9 @@ struct launch {
 };
 
 /* The launcher works on the plan when this returns 0, and waits for launch_go before it executes. output: its
- * standard output and error. */
-int launch_begin(const char *launcher, const struct os_buf *plan, int output, struct launch *out,
-                 struct os_error *err);
+ * standard output and error. cgroup: version 2 control group it is born in, NULL = the gateway's. */
+int launch_begin(const char *launcher, const struct os_buf *plan, int output, const char *cgroup,
+                 struct launch *out, struct os_error *err);
 /* Returns 0 when the supervisor is executed; pid and pidfd stay the caller's. On error nothing of the sandbox
  * runs any more, and launch is cleared as by launch_abort. */
 int launch_go(struct launch *l, struct os_error *err);

@@ -12,8 +12,8 @@ int layer_make(const struct local_settings *cfg, const char *dir, struct os_erro
 /* Names of the top-level directories that have a layer. */
 void layer_list(const char *dir, struct os_strv *tops);
 
-/* Before every start but the first: drops overlayfs's notes of the last time, which say that the layer was not
- * synced when it was taken apart. */
+/* Before every start but the first: drops overlayfs's notes of the last time, which say that the layer was
+ * not synced when it was taken apart. */
 int layer_renew(const char *dir, struct os_error *err);
 
 #endif

@@ -142,11 +142,12 @@ static int record(struct local_driver *d, const char *id, const struct launch *l
 }
 
 /* The launcher already works while its process is recorded and a new sandbox is brought to the disk. */
-static int launch_recorded(struct local_driver *d, const char *id, const struct os_buf *plan, bool created,
-                           struct launch *l, struct local_process *p, struct os_error *err)
+static int launch_recorded(struct local_driver *d, const char *id, const struct os_buf *plan,
+                           const char *cgroup, bool created, struct launch *l, struct local_process *p,
+                           struct os_error *err)
 {
     cleanup_close int log = state_open_log(&d->cfg, id, err);
-    if (log < 0 || launch_begin(d->cfg.launcher, plan, log, l, err) < 0)
+    if (log < 0 || launch_begin(d->cfg.launcher, plan, log, cgroup, l, err) < 0)
         return -1;
     if (record(d, id, l, p, err) < 0 || (created && state_sync(&d->cfg, id, err) < 0) ||
         state_write_ended(&d->cfg, id, NULL, err) < 0) {
@@ -179,7 +180,9 @@ static int launch_sandbox(struct local_driver *d, struct sandbox *s, const drive
     spec_limits(spec, &limits);
     int rc = cgroups_make(&d->cgroups, s->id, &limits, &leaves, err);
     rc = rc < 0 ? rc : plan_build(&d->cfg, spec, &d->cgroups, &leaves, &plan, err);
-    rc = rc < 0 ? rc : launch_recorded(d, s->id, &plan, created, &l, &process, err);
+    rc = rc < 0
+             ? rc
+             : launch_recorded(d, s->id, &plan, cgroups_v2(&d->cgroups, &leaves), created, &l, &process, err);
     if (plan.data)
         explicit_bzero(plan.data, plan.len);
     if (rc < 0) {
@@ -275,9 +278,10 @@ static void warn_after_crash(struct local_driver *d, const struct sandbox *s)
     if (!state_read_process(&d->cfg, s->id, &p) || strcmp(p.boot_id, boot_id) == 0 ||
         (state_read_ended(&d->cfg, s->id, &e) && e.stopped))
         return;
-    snapshot_emit_warning(d->fn, d->fn_ctx, s->id, "UncleanShutdown",
-                          "The machine went down while the sandbox ran; files outside of /sandbox that were written "
-                          "shortly before may be incomplete");
+    snapshot_emit_warning(
+        d->fn, d->fn_ctx, s->id, "UncleanShutdown",
+        "The machine went down while the sandbox ran; files outside of /sandbox that were written "
+        "shortly before may be incomplete");
 }
 
 static int start_taken(struct local_driver *d, struct sandbox *s, struct os_error *err)

@@ -58,12 +58,14 @@ static void op(struct os_buf *out, ...)
     va_end(ap);
 }
 
-static void plan_namespaces(const driver_sandbox *s, const struct os_strv *leaves, struct os_buf *out)
+static void plan_namespaces(const driver_sandbox *s, const struct cgroups *cgroups,
+                            const struct os_strv *leaves, struct os_buf *out)
 {
     cleanup_free char *hostname =
         os_strndup(s->name, strlen(s->name) < HOSTNAME_MAX ? strlen(s->name) : HOSTNAME_MAX);
     for (size_t i = 0; i < leaves->n; i++)
-        op(out, "cgroup", leaves->v[i], NULL);
+        if (!cgroups->h[i].v2)
+            op(out, "cgroup", leaves->v[i], NULL);
     op(out, "cgroupns", NULL);
     op(out, "hostname", hostname, NULL);
     op(out, "private", NULL);
@@ -266,7 +268,7 @@ int plan_build(const struct local_settings *cfg, const driver_sandbox *s, const 
                const struct os_strv *leaves, struct os_buf *out, struct os_error *err)
 {
     cleanup_free char *dir = state_path(cfg, s->id), *root = os_asprintf("%s/root", dir);
-    plan_namespaces(s, leaves, out);
+    plan_namespaces(s, cgroups, leaves, out);
     op(out, "root", root, NULL);
     if (plan_system(cfg, dir, out, err) < 0)
         return -1;

@@ -68,18 +68,21 @@ static int write_files(const char *dir, const char *pem, struct os_error *err)
     return os_file_write_atomic(both, bundle.data, bundle.len, 0644, err);
 }
 
+bool egress_ca_wrong_name(const SSL *ssl)
+{
+    const char *host = SSL_get_app_data(ssl);
+    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    size_t n = name ? strlen(name) : 0;
+    if (n && name[n - 1] == '.')
+        n--;
+    return name && !(host && strlen(host) == n && !strncasecmp(host, name, n));
+}
+
 /* A handshake for another host than the one that was authorised is a client error, or an attempt to reach
  * something else behind the same address. */
 static int check_sni(SSL *ssl, int *alert, void *arg)
 {
-    const char *host = SSL_get_app_data(ssl);
-    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-    if (!name)
-        return SSL_TLSEXT_ERR_OK;
-    size_t n = strlen(name);
-    if (n && name[n - 1] == '.')
-        n--;
-    if (host && strlen(host) == n && !strncasecmp(host, name, n))
+    if (!egress_ca_wrong_name(ssl))
         return SSL_TLSEXT_ERR_OK;
     *alert = SSL_AD_UNRECOGNIZED_NAME;
     return SSL_TLSEXT_ERR_ALERT_FATAL;

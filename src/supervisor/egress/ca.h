@@ -4,6 +4,7 @@
 #define SUPERVISOR_EGRESS_CA_H
 
 #include <openssl/ssl.h>
+#include <stdbool.h>
 
 #include "core/error.h"
 
@@ -18,6 +19,8 @@ void egress_ca_free(struct egress_ca *ca);
 /* Server side for a connection to host, with a certificate for it. A client that names another host in SNI
  * is refused. host must outlive the SSL. Any thread. */
 SSL *egress_ca_server(struct egress_ca *ca, const char *host, struct os_error *err);
+/* Why the handshake with the agent failed, when it was for what the client asked: another name in SNI. */
+bool egress_ca_wrong_name(const SSL *ssl);
 /* Client side that verifies host. Any thread. */
 SSL *egress_ca_client(struct egress_ca *ca, const char *host, struct os_error *err);
 /* Hosts in the certificate cache. */

@@ -8,6 +8,8 @@
 #include "core/str.h"
 #include "supervisor/egress/internal.h"
 
+#define LOG "egress"
+
 /* Process, endpoint and rule of the connection. */
 static struct audit_event base(const struct egress_conn *c, enum audit_class cls, const struct conn_event *ev)
 {
@@ -17,7 +19,9 @@ static struct audit_event base(const struct egress_conn *c, enum audit_class cls
         .activity = ev->activity,
         .severity = ev->severity,
         .action = ev->action,
-        .process = exe && *exe ? exe : "-",
+        .process = exe && *exe ? exe
+                   : c->host   ? "-"
+                               : NULL,
         .pid = c->who.pid,
         .ancestors = c->ancestors ? c->ancestors : "-",
         .cmdline = c->cmdline ? c->cmdline : "-",
@@ -78,6 +82,7 @@ void event_failure(struct egress_conn *c, const char *what, const struct os_erro
     const struct conn_event ev = {
         .activity = "Fail", .severity = AUDIT_SEV_LOW, .detail = os_error_text(err)};
     event_conn(c, &ev, "%s: %s", what, os_error_text(err));
+    os_log_info(LOG, "%s (%s:%u): %s", what, c->host ? c->host : "-", c->port, os_error_text(err));
 }
 
 void event_reloaded(struct egress_conn *c)
@@ -118,7 +123,7 @@ void event_listening(struct egress *e)
 void event_ca_failed(struct audit *a, const char *what, const struct os_error *err)
 {
     cleanup_free char *message = os_asprintf("%s, TLS termination disabled: %s", what, os_error_text(err));
-    os_log_error("egress", "%s", message);
+    os_log_error(LOG, "%s", message);
     audit_emit(a,
                &(struct audit_event){
                    .cls = AUDIT_CONFIG, .state = "disabled", .severity = AUDIT_SEV_HIGH, .message = message});

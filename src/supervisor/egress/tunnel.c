@@ -155,12 +155,30 @@ static bool is_benign(const char *text)
     return false;
 }
 
+/* The handshake with the agent failed: say so where it was our refusal or a real fault. */
+static void report_handshake(struct egress_conn *c, const struct os_error *err)
+{
+    struct conn_event ev = {"Refuse", AUDIT_SEV_HIGH, AUDIT_DENIED, "request-authority",
+                            "TLS server name differs from the CONNECT host"};
+    if (c->client.ssl && egress_ca_wrong_name(c->client.ssl)) {
+        event_conn(c, &ev, "TLS relay error: server name differs from %s", c->host);
+    } else if (strcasestr(os_error_text(err), "no application protocol")) {
+        ev.rule_type = "tls";
+        ev.severity = AUDIT_SEV_MEDIUM;
+        ev.detail =
+            "client speaks none of the protocols that can be inspected (HTTP/1.1); offer http/1.1, or set "
+            "tls: skip on the endpoint";
+        event_conn(c, &ev, "TLS relay error: no application protocol");
+    } else if (!is_benign(os_error_text(err))) {
+        event_failure(c, "TLS relay error", err);
+    }
+}
+
 static void serve_tls(struct egress_conn *c)
 {
     struct os_error err cleanup_error = {0};
     if (tls_accept_agent(c, &err) < 0) {
-        if (!is_benign(os_error_text(&err)))
-            event_failure(c, "TLS relay error", &err);
+        report_handshake(c, &err);
         return;
     }
     if (tls_connect_upstream(c, &err) == 0) {

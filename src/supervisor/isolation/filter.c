@@ -20,6 +20,9 @@
 
 #define OPEN_TREE_ATTR_NUMBER 467 /* the same on every architecture; younger than the library */
 #define PROGRAM_MAX (4096 * sizeof(struct sock_filter)) /* the kernel's own maximum */
+/* The kernel looks at the low 32 bits of an int; the library's own 32-bit comparisons look at all 64. */
+#define LOW_EQ(arg, value) SCMP_CMP64(arg, SCMP_CMP_MASKED_EQ, 0xffffffffu, value)
+#define LOW_BITS(arg, mask, value) SCMP_CMP64(arg, SCMP_CMP_MASKED_EQ, mask, value)
 #define EPERM_ACTION SCMP_ACT_ERRNO(EPERM)
 
 struct denied {
@@ -66,17 +69,15 @@ static int deny_sockets(scmp_filter_ctx ctx, enum isolation_profile profile)
             for (size_t i = 0; i < OS_ARRAY_LEN(USED); i++)
                 used |= USED[i] == family;
             if (!used)
-                r = rule(ctx, EPERM_ACTION, number, 1,
-                         (struct scmp_arg_cmp[]){SCMP_A0_32(SCMP_CMP_EQ, family)});
+                r = rule(ctx, EPERM_ACTION, number, 1, (struct scmp_arg_cmp[]){LOW_EQ(0, family)});
         }
     } else {
         for (size_t i = 0; i < OS_ARRAY_LEN(FAMILIES) && r == 0; i++)
-            r = rule(ctx, EPERM_ACTION, number, 1,
-                     (struct scmp_arg_cmp[]){SCMP_A0_32(SCMP_CMP_EQ, FAMILIES[i])});
+            r = rule(ctx, EPERM_ACTION, number, 1, (struct scmp_arg_cmp[]){LOW_EQ(0, FAMILIES[i])});
     }
     if (r == 0) /* NETLINK_ROUTE (0) is what getifaddrs needs */
         r = rule(ctx, EPERM_ACTION, number, 2,
-                 (struct scmp_arg_cmp[]){SCMP_A0_32(SCMP_CMP_EQ, AF_NETLINK), SCMP_A2_32(SCMP_CMP_NE, 0)});
+                 (struct scmp_arg_cmp[]){LOW_EQ(0, AF_NETLINK), SCMP_CMP64(2, SCMP_CMP_NE, 0)});
     return r;
 }
 
@@ -86,18 +87,17 @@ static int deny_agent_arguments(scmp_filter_ctx ctx)
         int number;
         struct scmp_arg_cmp arg;
     } masked[] = {
-        {SCMP_SYS(execveat), SCMP_A4_32(SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH)},
-        {SCMP_SYS(unshare), SCMP_A0_32(SCMP_CMP_MASKED_EQ, CLONE_NEWUSER, CLONE_NEWUSER)},
-        {SCMP_SYS(clone), SCMP_A0_32(SCMP_CMP_MASKED_EQ, CLONE_NEWUSER, CLONE_NEWUSER)},
-        {SCMP_SYS(seccomp), SCMP_A0_32(SCMP_CMP_EQ, SECCOMP_SET_MODE_FILTER)},
+        {SCMP_SYS(execveat), LOW_BITS(4, AT_EMPTY_PATH, AT_EMPTY_PATH)},
+        {SCMP_SYS(unshare), LOW_BITS(0, CLONE_NEWUSER, CLONE_NEWUSER)},
+        {SCMP_SYS(clone), LOW_BITS(0, CLONE_NEWUSER, CLONE_NEWUSER)},
+        {SCMP_SYS(seccomp), LOW_EQ(0, SECCOMP_SET_MODE_FILTER)},
     };
     int r = 0;
     for (size_t i = 0; i < OS_ARRAY_LEN(masked) && r == 0; i++)
         r = rule(ctx, EPERM_ACTION, masked[i].number, 1, &masked[i].arg);
     if (r == 0)
         r = rule(ctx, EPERM_ACTION, SCMP_SYS(prctl), 2,
-                 (struct scmp_arg_cmp[]){SCMP_A0_32(SCMP_CMP_EQ, PR_SET_SECCOMP),
-                                         SCMP_A1_32(SCMP_CMP_EQ, SECCOMP_MODE_FILTER)});
+                 (struct scmp_arg_cmp[]){LOW_EQ(0, PR_SET_SECCOMP), LOW_EQ(1, SECCOMP_MODE_FILTER)});
     return r;
 }
 
@@ -117,7 +117,7 @@ static int add_rules(scmp_filter_ctx ctx, enum isolation_profile profile)
         r = deny_agent_arguments(ctx);
     if (r == 0 && profile == PROFILE_WORKER) /* threads, no processes */
         r = rule(ctx, EPERM_ACTION, SCMP_SYS(clone), 1,
-                 (struct scmp_arg_cmp[]){SCMP_A0_32(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0)});
+                 (struct scmp_arg_cmp[]){LOW_BITS(0, CLONE_THREAD, 0)});
     return r;
 }
 

@@ -38,9 +38,11 @@ static unsigned number(const char *text, unsigned base)
     return n;
 }
 
+/* Through `tasks`: moving one's own single thread takes no machine-wide lock, which cgroup.procs does for
+ * many milliseconds. */
 static int op_cgroup(struct launch *l, char *const *a, struct os_error *err)
 {
-    cleanup_free char *path = os_asprintf("%s/cgroup.procs", a[0]);
+    cleanup_free char *path = os_asprintf("%s/tasks", a[0]);
     cleanup_close int fd = open(path, O_WRONLY | O_CLOEXEC);
     if (fd < 0 || os_write_all(fd, "0", 1) < 0)
         return os_error_sys(err, errno, "cannot enter control group '%s'", a[0]);

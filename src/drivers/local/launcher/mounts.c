@@ -122,16 +122,11 @@ int mounts_overlay(int root, const char *lower, const char *upper, const char *w
     cleanup_close int work_fd = upper_fd < 0 ? -1 : open_layer(work, w, err);
     if (work_fd < 0)
         return -1;
-    /* volatile: without it the end of every sandbox waits until the whole file system of the state directory is
-     * written out. What must last is in the workspace, which is no overlay. */
-    const struct option options[] = {{"lowerdir", l},
-                                     {"upperdir", u},
-                                     {"workdir", w},
-                                     {"redirect_dir", "nofollow"},
-                                     {"metacopy", "off"},
-                                     {"index", "off"},
-                                     {"volatile", NULL},
-                                     {0}};
+    /* volatile: without it the end of every sandbox waits until the whole file system of the state directory
+     * is written out. What must last is in the workspace, which is no overlay. */
+    const struct option options[] = {
+        {"lowerdir", l},     {"upperdir", u},  {"workdir", w},     {"redirect_dir", "nofollow"},
+        {"metacopy", "off"}, {"index", "off"}, {"volatile", NULL}, {0}};
     return mount_new(root, "overlay", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, target, err);
 }
 

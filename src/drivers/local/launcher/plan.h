@@ -7,7 +7,7 @@
 
 /* X(name, number of arguments) */
 #define LAUNCH_OPS(X)                                                                                        \
-    X(cgroup, 1)   /* host directory of a control group to enter */                                          \
+    X(cgroup, 1)   /* host directory of a version 1 control group to enter */                                \
     X(cgroupns, 0) /* new control group namespace, rooted where the process is now */                        \
     X(hostname, 1) /* name */                                                                                \
     X(private, 0)  /* nothing that is mounted from here on reaches the host */                               \

@@ -290,6 +290,9 @@ enum exchange_end exchange_run(struct egress_request *r, struct os_error *err)
                          .client_closes =
                              c->head.minor == 0 || http1_has_token(&c->head, "connection", "close")};
     http1_body_start(&x.request, c->head.framing, c->head.length);
+    /* What is here of the body goes with the head, and a body that is broken from the start is not sent. */
+    if (!x.request.done && !stream_buffered(x.client))
+        stream_fill(x.client);
     if (take_body(&x, err) < 0)
         return EXCHANGE_BAD_BODY;
     if (conn_stale(c))

@@ -1,0 +1,202 @@
+"""Upstream servers that remember every byte they were sent, and a client that says exactly what it is told to."""
+import contextlib
+import socket
+import ssl
+import threading
+
+
+class Origin:
+    """HTTP/1 server, plain or TLS. `seen` holds (connection number, head, body) of every request that arrived whole;
+    `raw` everything that was read. The path chooses the behaviour, see reply()."""
+
+    def __init__(self, address, port, cert=None, key=None):
+        self.seen, self.raw, self.connections = [], b"", 0
+        self.lock = threading.Lock()
+        self.context = None
+        if cert:
+            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.context.load_cert_chain(cert, key)
+        self.listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind((address, port))
+        self.listener.listen(64)
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                conn, _ = self.listener.accept()
+            except OSError:
+                return
+            with self.lock:
+                self.connections += 1
+                number = self.connections
+            threading.Thread(target=self.guarded, args=(conn, number), daemon=True).start()
+
+    def guarded(self, conn, number):
+        with contextlib.suppress(OSError, ssl.SSLError, ValueError), conn:
+            if self.context:
+                conn = self.context.wrap_socket(conn, server_side=True)
+            self.serve(conn, number)
+            with contextlib.suppress(OSError):
+                conn.close()
+
+    def read(self, conn):
+        data = conn.recv(65536)
+        if not data:
+            raise OSError("closed")
+        with self.lock:
+            self.raw += data
+        return data
+
+    def serve(self, conn, number):
+        buf = b""
+        while True:
+            while b"\r\n\r\n" not in buf:
+                buf += self.read(conn)
+            head, buf = buf.split(b"\r\n\r\n", 1)
+            path = head.split(b" ")[1].decode()
+            fields = {l.split(b":", 1)[0].strip().lower(): l.split(b":", 1)[1].strip() for l in head.split(b"\r\n")[1:]}
+            if path == "/early":
+                conn.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 5\r\nConnection: close\r\n\r\nearly")
+                return
+            if b"100-continue" in fields.get(b"expect", b""):
+                conn.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            body = b""
+            if b"content-length" in fields:
+                n = int(fields[b"content-length"])
+                while len(buf) < n:
+                    buf += self.read(conn)
+                body, buf = buf[:n], buf[n:]
+            elif fields.get(b"transfer-encoding") == b"chunked":
+                body, buf = self.chunked(conn, buf)
+            with self.lock:
+                self.seen.append((number, head, body))
+            if not self.reply(conn, path, head, body):
+                return
+
+    def chunked(self, conn, buf):
+        body = b""
+        while True:
+            while b"\r\n" not in buf:
+                buf += self.read(conn)
+            line, buf = buf.split(b"\r\n", 1)
+            n = int(line.split(b";")[0], 16)
+            if n == 0:
+                while True:
+                    while b"\r\n" not in buf:
+                        buf += self.read(conn)
+                    line, buf = buf.split(b"\r\n", 1)
+                    if not line:
+                        return body, buf
+            while len(buf) < n + 2:
+                buf += self.read(conn)
+            body, buf = body + buf[:n], buf[n + 2:]
+
+    def reply(self, conn, path, head, body):
+        """True when the connection goes on."""
+        if path == "/chunked":
+            conn.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n5;x=y\r\nhello\r\n")
+            conn.sendall(b"1\r\n!\r\n0\r\nX: t\r\n\r\n")
+        elif path == "/unframed":
+            conn.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nto the end")
+            return False
+        elif path == "/interim":
+            conn.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        elif path == "/switch":
+            conn.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nraw")
+        elif path == "/ambiguous":
+            conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+        elif path == "/vanish":
+            return False
+        elif path == "/empty":
+            conn.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+        elif path == "/big":
+            conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n" + b"0123456789" * 300000)
+        elif head.startswith(b"HEAD "):
+            conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        else:
+            text = b"origin saw " + head.split(b"\r\n")[0] + b" with %d bytes" % len(body)
+            conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(text), text))
+        return True
+
+    def requests(self):
+        with self.lock:
+            return [head.split(b"\r\n")[0].decode() for _, head, _ in self.seen]
+
+    def close(self):
+        self.listener.close()
+
+
+class RawOrigin:
+    """TCP server: optional greeting first, then echoes until the peer ends its direction, then says "bye"."""
+
+    def __init__(self, address, port, greeting=b""):
+        self.greeting = greeting
+        self.listener = socket.create_server((address, port))
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                conn, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(conn,), daemon=True).start()
+
+    def serve(self, conn):
+        with contextlib.suppress(OSError), conn:
+            conn.sendall(self.greeting)
+            while data := conn.recv(65536):
+                conn.sendall(data)
+            conn.sendall(b"bye")
+
+
+def read_head(sock, buf=b""):
+    """Head bytes up to the empty line and what came behind it."""
+    while b"\r\n\r\n" not in buf:
+        data = sock.recv(65536)
+        if not data:
+            raise AssertionError(f"connection ended inside a head: {buf!r}")
+        buf += data
+    head, rest = buf.split(b"\r\n\r\n", 1)
+    return head, rest
+
+
+def read_all(sock):
+    """Everything up to the end; a reset counts as the end."""
+    data = b""
+    with contextlib.suppress(ConnectionError, ssl.SSLError):
+        while part := sock.recv(65536):
+            data += part
+    return data
+
+
+class Response:
+    def __init__(self, sock, buf=b"", head_only=False):
+        head, buf = read_head(sock, buf)
+        lines = head.split(b"\r\n")
+        self.status = int(lines[0].split(b" ")[1])
+        self.status_line = lines[0].decode()
+        self.fields = {l.split(b":", 1)[0].decode().lower(): l.split(b":", 1)[1].strip().decode() for l in lines[1:]}
+        self.head, self.body = head, b""
+        if head_only or self.status in (204, 304) or self.status < 200:
+            pass
+        elif "content-length" in self.fields:
+            n = int(self.fields["content-length"])
+            while len(buf) < n:
+                data = sock.recv(65536)
+                if not data:
+                    raise AssertionError(f"connection ended inside a body: {buf!r}")
+                buf += data
+            self.body, buf = buf[:n], buf[n:]
+        elif self.fields.get("transfer-encoding") == "chunked":
+            while not (b"\r\n0\r\n" in buf and buf.endswith(b"\r\n\r\n")):
+                data = sock.recv(65536)
+                if not data:
+                    raise AssertionError(f"connection ended inside a body: {buf!r}")
+                buf += data
+            self.body, buf = buf, b""
+        else:
+            self.body, buf = buf + read_all(sock), b""
+        self.rest = buf

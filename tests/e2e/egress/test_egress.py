@@ -1,0 +1,1148 @@
+"""Egress end to end: real sockets, real TLS, real origins, in a network namespace of the test's own. Every case says
+what it proves; what an origin saw counts as much as what the client was answered."""
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent / "lib"), str(HERE)]
+from harness import BUILD, Authority, Private, Skip, Suite, check, contains, equal, run, stop_process, wait_for  # noqa: E402
+from origins import Origin, RawOrigin, Response, read_all, read_head  # noqa: E402
+
+HARNESS = BUILD / "tests/e2e/egress/egress_harness"
+suite = Suite()
+
+# Public to the address classes, private to this namespace: nothing leaves it.
+PUBLIC, PUBLIC2, PRIVATE, SHARED, ULA = "93.184.216.34", "93.184.216.35", "10.7.0.9", "100.64.0.9", "fd00:7::9"
+HOSTS = {
+    "api.test": PUBLIC, "other.test": PUBLIC, "a.glob.test": PUBLIC, "a.b.glob.test": PUBLIC, "glob.test": PUBLIC,
+    "audit.test": PUBLIC, "slash.test": PUBLIC, "plain.test": PUBLIC, "raw.test": PUBLIC, "skip.test": PUBLIC,
+    "l4.test": PUBLIC, "badcert.test": PUBLIC2, "bin.test": PUBLIC, "db.lan": PRIVATE, "x.db.lan": PRIVATE,
+    "list.lan": PRIVATE, "wrong.lan": PRIVATE, "shared.lan": SHARED, "meta.test": "169.254.169.254",
+    "loop.test": "127.0.0.1", "loop6.test": "::1", "mapped.test": "::ffff:127.0.0.1", "ula.lan": ULA, "any.lan": PRIVATE,
+    "mixed.test": PUBLIC, "tcp.test": PUBLIC, "query.test": PUBLIC,
+}
+
+POLICY = """
+version: 1
+network_policies:
+  api:
+    endpoints:
+      - {host: api.test, port: 443, protocol: rest, enforcement: enforce, rules: [
+          {allow: {method: GET, path: "/**"}}, {allow: {method: POST, path: "/v1/*"}}],
+          deny_rules: [{method: "*", path: "/admin/**"}]}
+      - {host: plain.test, ports: [80, 8080], protocol: rest, enforcement: enforce, rules: [
+          {allow: {method: GET, path: "/**"}}, {allow: {method: POST, path: "/v1/*"}}],
+          deny_rules: [{method: "*", path: "/admin/**"}]}
+      - {host: audit.test, port: 443, protocol: rest, access: read-only}
+      - {host: slash.test, port: 443, protocol: rest, enforcement: enforce, allow_encoded_slash: true, rules: [
+          {allow: {method: GET, path: "/*"}}]}
+      - {host: query.test, port: 443, protocol: rest, enforcement: enforce, rules: [
+          {allow: {method: GET, path: "/d", query: {tag: "foo-*"}}}]}
+      - {host: badcert.test, port: 443, protocol: rest, enforcement: enforce, access: full}
+    binaries: [{path: /usr/bin/curl}]
+  wide:
+    endpoints:
+      - {host: api.test, port: 443, protocol: rest, enforcement: enforce, access: full, path: /admin/**}
+    binaries: [{path: /usr/bin/curl}]
+  hosts:
+    endpoints:
+      - {host: l4.test, ports: [443, 80, 7, 81]}
+      - {host: "*.glob.test", port: 443}
+      - {host: skip.test, port: 443, tls: skip}
+      - {host: mixed.test, port: 443}
+      - {host: 93.184.216.34, port: 443}
+      - {host: db.lan, ports: [443, 444, 6443]}
+      - {host: "*.db.lan", port: 443}
+      - {host: list.lan, port: 443, allowed_ips: [10.7.0.0/16]}
+      - {host: wrong.lan, port: 443, allowed_ips: [10.8.0.0/16]}
+      - {host: shared.lan, port: 443}
+      - {host: ula.lan, port: 443}
+      - {host: meta.test, port: 80}
+      - {host: 169.254.169.254, port: 80}
+      - {host: 127.0.0.1, port: 80}
+      - {host: "::1", port: 80}
+      - {host: loop.test, port: 443}
+      - {host: "", port: 9443, allowed_ips: [10.7.0.0/16]}
+    binaries: [{path: /usr/bin/curl}]
+  tools:
+    endpoints: [{host: bin.test, port: 443}]
+    binaries: [{path: /usr/bin/git}, {path: /opt/agent}]
+"""
+
+
+class Egress:
+    """One harness process."""
+
+    def __init__(self, private, authority, label="main", policy=POLICY, ca_dir=None, namespace=False):
+        self.dir = private.dir / label
+        self.dir.mkdir()
+        self.policy, self.identity = self.dir / "policy.yaml", self.dir / "identity"
+        self.ca_dir = ca_dir or self.dir / "ca"
+        if not ca_dir:
+            self.ca_dir.mkdir()
+        hosts = self.dir / "hosts"
+        hosts.write_text("".join(f"{a} {n}\n" for n, a in HOSTS.items()) + f"{PRIVATE} mixed.test\n")
+        self.policy.write_text(policy)
+        self.who()
+        argv = [HARNESS, "--policy", self.policy, "--identity", self.identity, "--ca-dir", self.ca_dir, "--extra-ca",
+                authority.pem, "--hosts", hosts] + (["--namespace"] if namespace else [])
+        self.errors = open(self.dir / "stderr", "w+")
+        self.process = private.spawn(*argv, stdout=subprocess.PIPE, stderr=self.errors, text=True)
+        self.lines, self.lock = [], threading.Lock()
+        threading.Thread(target=self.collect, daemon=True).start()
+        ready = wait_for("the harness", lambda: self.find("READY ") or self.ended())
+        self.port, self.trap, self.udp = map(int, ready.split()[1:])
+
+    def ended(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f"harness ended: {(self.dir / 'stderr').read_text()}")
+
+    def collect(self):
+        for line in self.process.stdout:
+            with self.lock:
+                self.lines.append(line.rstrip("\n"))
+
+    def find(self, start, since=0):
+        with self.lock:
+            return next((l for l in self.lines[since:] if l.startswith(start)), None)
+
+    def mark(self):
+        with self.lock:
+            return len(self.lines)
+
+    def audit(self, part, since=0, seconds=5):
+        """Waits for an audit line with this part."""
+        def look():
+            with self.lock:
+                return next((l[6:] for l in self.lines[since:] if l.startswith("AUDIT ") and part in l), None)
+        try:
+            return wait_for(f"audit line with {part!r}", look, seconds)
+        except AssertionError as why:
+            with self.lock:
+                raise AssertionError(f"{why}; lines: {self.lines[since:][-8:]}") from None
+
+    def who(self, exe="/usr/bin/curl", *ancestors, pid=64):
+        fresh = self.identity.with_suffix(".new")
+        fresh.write_text("\n".join([str(pid), exe, *ancestors]) + "\n")
+        fresh.replace(self.identity)
+
+    @contextlib.contextmanager
+    def as_process(self, exe, *ancestors, pid=64):
+        self.who(exe, *ancestors, pid=pid)
+        try:
+            yield
+        finally:
+            self.who()
+
+    def reload(self, policy):
+        self.policy.write_text(policy)
+        since = self.mark()
+        self.process.send_signal(signal.SIGHUP)
+        wait_for("the reload", lambda: self.find("RELOADED", since))
+
+    def dial(self, timeout=20):
+        s = socket.create_connection(("127.0.0.1", self.port), timeout)
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return s
+
+    def ask(self, data):
+        """Sends bytes on a new connection and returns everything until the end."""
+        with self.dial() as s:
+            s.sendall(data)
+            return read_all(s)
+
+    def connect(self, target):
+        """CONNECT; returns (socket, response head) with the socket in the tunnel."""
+        s = self.dial()
+        s.sendall(f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n".encode())
+        head, rest = read_head(s)
+        if b" 200 " in head.split(b"\r\n")[0] + b" ":
+            equal(rest, b"", "bytes behind the CONNECT answer")
+            return s, head
+        n = int(re.search(rb"Content-Length: (\d+)", head)[1]) if b"Content-Length" in head else 0
+        while len(rest) < n:
+            rest += s.recv(65536)
+        s.close()
+        return None, (head, rest)
+
+    def refused(self, target):
+        """CONNECT that must be refused: (status line, parsed body)."""
+        s, answer = self.connect(target)
+        check(s is None, f"CONNECT {target} was allowed")
+        head, body = answer
+        contains(head.decode(), "Connection: close")
+        contains(head.decode(), "Content-Type: application/json")
+        return head.split(b"\r\n")[0].decode(), json.loads(body)
+
+    def open(self, target):
+        s, answer = self.connect(target)
+        check(s is not None, f"CONNECT {target} was refused: {answer}")
+        return s
+
+    def tls(self, target, sni=None, cafile=None, alpn=("http/1.1",)):
+        host = target.rsplit(":", 1)[0].strip("[]")
+        context = ssl.create_default_context(cafile=str(cafile or self.ca_dir / "openshell-ca.pem"))
+        if alpn:
+            context.set_alpn_protocols(list(alpn))
+        if sni:
+            context.check_hostname = False
+        return context.wrap_socket(self.open(target), server_hostname=sni or host)
+
+    def request(self, target, data, **kw):
+        with self.tls(target, **kw) as s:
+            s.sendall(data)
+            return Response(s, head_only=data.startswith(b"HEAD "))
+
+    def get(self, host, path="/", method="GET", more=""):
+        return self.request(f"{host}:443", f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n{more}\r\n".encode())
+
+
+class World:
+    """Origins and one egress, shared by the cases."""
+
+    def __init__(self):
+        for a in (PUBLIC, PUBLIC2, PRIVATE, SHARED, "169.254.169.254"):
+            check(run("ip", "address", "add", f"{a}/32", "dev", "lo").code == 0, "ip address add")
+        self.ipv6 = run("ip", "address", "add", f"{ULA}/128", "dev", "lo", "nodad").code == 0
+        self.private = Private("egress")
+        self.authority = Authority(self.private.dir)
+        names = sorted(HOSTS) + [PUBLIC]
+        names.remove("badcert.test")
+        cert, key = self.authority.issue(*names)
+        self.tls = Origin(PUBLIC, 443, cert, key)
+        self.plain = Origin(PUBLIC, 80)
+        self.plain2 = Origin(PUBLIC, 8080)
+        other = self.private.dir / "other"
+        other.mkdir()
+        self.badcert = Origin(PUBLIC2, 443, *Authority(other).issue("badcert.test"))
+        self.lan = Origin(PRIVATE, 443, cert, key)
+        self.lan2 = Origin(PRIVATE, 9443, cert, key)
+        self.shared = Origin(SHARED, 443, cert, key)
+        self.metadata = Origin("169.254.169.254", 80)
+        self.loopback = Origin("127.0.0.1", 80)
+        self.loopback_tls = Origin("127.0.0.1", 443, cert, key)
+        self.ula = Origin(ULA, 443, cert, key) if self.ipv6 else None
+        self.echo = RawOrigin(PUBLIC, 7)
+        self.greeter = RawOrigin(PUBLIC, 81, b"220 hello\r\n")
+        self.egress = Egress(self.private, self.authority)
+
+    def fresh(self):
+        """Forgets what the origins saw."""
+        for o in (self.tls, self.plain, self.plain2, self.lan, self.badcert):
+            with o.lock:
+                o.seen, o.raw = [], b""
+
+
+def nothing_seen(origin):
+    time.sleep(0.05)
+    equal(origin.raw, b"", "bytes at the origin")
+
+
+# --- who and where: L4 ---
+
+@suite.case
+def allowed_host_is_reached_through_the_sandbox_ca(w):
+    """The certificate comes from the sandbox CA, is for the CONNECT host, and the origin gets the request."""
+    w.fresh()
+    with w.egress.tls("api.test:443") as s:
+        names = [v for _, v in s.getpeercert()["subjectAltName"]]
+        equal(names, ["api.test"], "certificate names")
+        equal(s.selected_alpn_protocol(), "http/1.1", "ALPN")
+        issuer = dict(x[0] for x in s.getpeercert()["issuer"])
+        equal(issuer["commonName"], "OpenShell Sandbox CA", "issuer")
+        s.sendall(b"GET /v1/x?q=1 HTTP/1.1\r\nHost: api.test\r\nX-A: b\r\n\r\n")
+        equal(Response(s).body, b"origin saw GET /v1/x?q=1 HTTP/1.1 with 0 bytes", "body")
+    equal(w.tls.seen[0][1], b"GET /v1/x?q=1 HTTP/1.1\r\nHost: api.test\r\nX-A: b", "head at the origin")
+
+
+@suite.case
+def allow_is_logged(w):
+    since = w.egress.mark()
+    equal(w.egress.get("api.test", "/v1/y?secret=1").status, 200, "status")
+    w.egress.audit("NET:OPEN [INFO] ALLOWED /usr/bin/curl(64) -> api.test:443 [policy:api engine:opa]", since)
+    line = w.egress.audit("HTTP:GET [INFO] ALLOWED", since)
+    equal(line, "HTTP:GET [INFO] ALLOWED /usr/bin/curl(64) -> GET https://api.test/v1/y [policy:api engine:l7]", "line")
+
+
+@suite.case
+def unknown_host_is_denied_to_the_letter(w):
+    since = w.egress.mark()
+    answer = w.egress.ask(b"CONNECT nowhere.test:443 HTTP/1.1\r\n\r\n")
+    body = (b'{"detail":"CONNECT nowhere.test:443 not permitted by policy","error":"policy_denied",'
+            b'"reason":"endpoint nowhere.test:443 is not allowed by any policy"}')
+    equal(answer, b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+          b"Connection: close\r\n\r\n%s" % (len(body), body), "answer")
+    w.egress.audit("NET:OPEN [MED] DENIED /usr/bin/curl(64) -> nowhere.test:443 [policy:- engine:opa] "
+                   "[reason:endpoint nowhere.test:443 is not allowed by any policy]", since)
+
+
+@suite.case
+def host_case_and_trailing_dot_do_not_matter(w):
+    with w.egress.open("API.Test.:443"):
+        pass
+
+
+@suite.case
+def other_port_is_denied(w):
+    status, body = w.egress.refused("api.test:8443")
+    equal(body["reason"], "endpoint api.test:8443 is not allowed by any policy", "reason")
+
+
+@suite.case
+def glob_matches_exactly_one_label(w):
+    equal(w.egress.get("a.glob.test").status, 200, "status")
+    equal(w.egress.refused("a.b.glob.test:443")[1]["error"], "policy_denied", "two labels")
+    equal(w.egress.refused("glob.test:443")[1]["error"], "policy_denied", "no label")
+
+
+@suite.case
+def other_binary_is_denied_by_name(w):
+    with w.egress.as_process("/usr/bin/wget"):
+        _, body = w.egress.refused("api.test:443")
+    contains(body["reason"], "binary '/usr/bin/wget' not allowed in policy 'api'")
+    contains(body["reason"], "SYMLINK HINT")
+
+
+@suite.case
+def ancestor_grants(w):
+    with w.egress.as_process("/usr/bin/node", "/bin/sh", "/opt/agent"):
+        equal(w.egress.get("bin.test").status, 200, "status")
+    with w.egress.as_process("/usr/bin/node", "/bin/sh"):
+        contains(w.egress.refused("bin.test:443")[1]["reason"], "(ancestors: [/bin/sh], cmdline: [])")
+
+
+@suite.case
+def endpoint_and_binary_must_be_in_one_rule(w):
+    with w.egress.as_process("/usr/bin/git"):
+        equal(w.egress.refused("api.test:443")[1]["error"], "policy_denied", "error")
+
+
+@suite.case
+def unknown_owner_is_denied_with_its_reason(w):
+    since = w.egress.mark()
+    reason = "failed to resolve peer binary: No ESTABLISHED TCP connection found"
+    with w.egress.as_process(reason, pid="!"):
+        equal(w.egress.refused("api.test:443")[1]["reason"], reason, "reason")
+    w.egress.audit(f"DENIED - -> api.test:443 [policy:- engine:opa] [reason:{reason}]", since)
+
+
+@suite.case
+def malformed_connect_targets_are_refused(w):
+    for target in ("api.test", "api.test:0", "api.test:99999", ":443", "api.test:443x", "[::1:443", "u@api.test:443",
+                   "api.test:+443", "http://api.test:443"):
+        answer = w.egress.ask(f"CONNECT {target} HTTP/1.1\r\n\r\n".encode())
+        equal(answer, b"HTTP/1.1 400 Bad Request\r\n\r\n", target)
+
+
+@suite.case
+def unreachable_upstream_is_a_502(w):
+    status, body = w.egress.refused("db.lan:444")
+    equal(status, "HTTP/1.1 502 Bad Gateway", "status")
+    equal(body, {"error": "upstream_unreachable", "detail": "connection to db.lan:444 failed"}, "body")
+
+
+# --- where: addresses ---
+
+def ssrf(w, target, kind, reason):
+    since = w.egress.mark()
+    status, body = w.egress.refused(target)
+    equal(status, "HTTP/1.1 403 Forbidden", "status")
+    equal(body, {"error": "ssrf_denied", "detail": f"CONNECT {target} blocked: {kind}"}, "body")
+    line = w.egress.audit("engine:ssrf]", since)
+    contains(line, f"[reason:{reason}]")
+
+
+@suite.case
+def raw_ip_is_denied_unless_declared(w):
+    equal(w.egress.refused(f"{PUBLIC2}:443")[1]["error"], "policy_denied", "undeclared")
+    with w.egress.tls(f"{PUBLIC}:443") as s:
+        equal([v for k, v in s.getpeercert()["subjectAltName"] if k == "IP Address"], [PUBLIC], "IP SAN")
+        s.sendall(f"GET /ip HTTP/1.1\r\nHost: {PUBLIC}\r\n\r\n".encode())
+        equal(Response(s).status, 200, "status")
+
+
+@suite.case
+def other_spellings_of_an_address_are_denied(w):
+    for target in ("2130706433:80", "0x7f.1:80", "127.1:80", "0177.0.0.1:80", "[::ffff:7f00:1]:80", "[::]:80", "0:80",
+                   "[::ffff:169.254.169.254]:80"):
+        s, answer = w.egress.connect(target)
+        check(s is None, f"CONNECT {target} was allowed")
+        contains(answer[0].decode(), "HTTP/1.1 403")
+
+
+@suite.case
+def metadata_address_is_refused_even_when_declared(w):
+    with w.metadata.lock:
+        w.metadata.raw = b""
+    ssrf(w, "169.254.169.254:80", "declared endpoint check failed",
+         "169.254.169.254 resolves to always-blocked address 169.254.169.254, connection rejected")
+    ssrf(w, "meta.test:80", "declared endpoint check failed",
+         "meta.test resolves to always-blocked address 169.254.169.254, connection rejected")
+    nothing_seen(w.metadata)
+
+
+@suite.case
+def loopback_is_refused_even_when_declared(w):
+    with w.loopback.lock:
+        w.loopback.raw = b""
+    ssrf(w, "127.0.0.1:80", "declared endpoint check failed",
+         "127.0.0.1 resolves to always-blocked address 127.0.0.1, connection rejected")
+    ssrf(w, "loop.test:443", "declared endpoint check failed",
+         "loop.test resolves to always-blocked address 127.0.0.1, connection rejected")
+    equal(w.egress.refused("[::1]:80")[1], {"error": "ssrf_denied",
+          "detail": "CONNECT ::1:80 blocked: declared endpoint check failed"}, "::1")
+    nothing_seen(w.loopback)
+
+
+@suite.case
+def private_address_of_a_glob_host_is_refused(w):
+    ssrf(w, "x.db.lan:443", "internal address",
+         f"x.db.lan resolves to internal address {PRIVATE}, connection rejected")
+
+
+@suite.case
+def private_address_of_a_declared_host_is_allowed(w):
+    equal(w.egress.get("db.lan").status, 200, "10/8")
+    equal(w.egress.get("shared.lan").status, 200, "100.64/10")
+
+
+@suite.case
+def allowed_ips_open_and_narrow(w):
+    equal(w.egress.get("list.lan").status, 200, "in the list")
+    ssrf(w, "wrong.lan:443", "allowed_ips check failed",
+         f"wrong.lan resolves to {PRIVATE} which is not in allowed_ips, connection rejected")
+
+
+@suite.case
+def hostless_endpoint_allows_by_address(w):
+    equal(w.egress.request("any.lan:9443", b"GET / HTTP/1.1\r\nHost: any.lan:9443\r\n\r\n").status, 200, "in the list")
+    s, answer = w.egress.connect("l4.test:9443")
+    contains(answer[1].decode(), "allowed_ips check failed")
+
+
+@suite.case
+def one_bad_address_refuses_the_whole_name(w):
+    """mixed.test has a public and a private address: with a declared host both are fine, without neither is dialled."""
+    equal(w.egress.get("mixed.test").status, 200, "declared")
+
+
+@suite.case
+def control_plane_port_is_refused(w):
+    ssrf(w, "db.lan:6443", "declared endpoint check failed",
+         "port 6443 is a blocked control-plane port, connection rejected")
+
+
+@suite.case
+def ipv6_origin_of_a_declared_host(w):
+    if not w.ipv6:
+        raise Skip("no IPv6 here")
+    equal(w.egress.get("ula.lan").status, 200, "status")
+
+
+@suite.case
+def unresolvable_name_is_refused(w):
+    status, body = w.egress.refused("unknown.glob.test:443")
+    equal(body, {"error": "ssrf_denied", "detail": "CONNECT unknown.glob.test:443 blocked: internal address"}, "body")
+
+
+# --- what: REST ---
+
+@suite.case
+def method_is_denied_with_the_published_body(w):
+    w.fresh()
+    since = w.egress.mark()
+    r = w.egress.get("api.test", "/other?token=abc", "POST")
+    equal(r.status_line, "HTTP/1.1 403 Forbidden", "status line")
+    equal(r.fields["x-openshell-policy"], "api", "policy header")
+    equal(r.fields["connection"], "close", "connection")
+    request = {"layer": "l7", "method": "POST", "path": "/other", "host": "api.test", "port": 443, "binary": "/usr/bin/curl"}
+    equal(json.loads(r.body), {
+        "error": "policy_denied", "policy": "api", "rule": "POST /other", "detail": "POST /other not permitted by policy",
+        "protocol": "rest", "rule_missing": {"type": "rest_allow", **request}, "next_steps": [], **request}, "body")
+    line = w.egress.audit("HTTP:POST [MED] DENIED", since)
+    equal(line, "HTTP:POST [MED] DENIED /usr/bin/curl(64) -> POST https://api.test/other [policy:api engine:l7] "
+          "[reason:POST /other not permitted by policy]", "event")
+    nothing_seen(w.tls)
+
+
+@suite.case
+def path_rules_stop_at_the_slash(w):
+    equal(w.egress.get("api.test", "/v1/a", "POST").status, 200, "one segment")
+    equal(w.egress.get("api.test", "/v1/a/b", "POST").status, 403, "two segments")
+    equal(w.egress.get("api.test", "/v1", "POST").status, 403, "no segment")
+
+
+@suite.case
+def get_rule_allows_head(w):
+    r = w.egress.get("api.test", "/x", "HEAD")
+    equal((r.status, r.fields["content-length"]), (200, "1000"), "HEAD")
+
+
+@suite.case
+def query_rules_look_at_every_value(w):
+    equal(w.egress.get("query.test", "/d?tag=foo-a&tag=foo%2Db").status, 200, "both match")
+    equal(w.egress.get("query.test", "/d?tag=foo-a&tag=z").status, 403, "one does not")
+    equal(w.egress.get("query.test", "/d").status, 403, "missing")
+    equal(w.egress.get("query.test", "/d?tag=foo-%zz").status, 400, "bad escape")
+
+
+@suite.case
+def deny_wins_over_allow(w):
+    """Another rule allows everything below /admin for the same binary; the deny still holds."""
+    r = w.egress.get("api.test", "/admin/x")
+    equal(json.loads(r.body)["detail"], "GET /admin/x blocked by deny rule", "detail")
+
+
+@suite.case
+def audit_mode_forwards_and_logs(w):
+    since = w.egress.mark()
+    equal(w.egress.get("audit.test", "/thing", "DELETE").status, 200, "status")
+    w.egress.audit("HTTP:DELETE [LOW] OBSERVED /usr/bin/curl(64) -> DELETE https://audit.test/thing [policy:api engine:l7]",
+                   since)
+
+
+@suite.case
+def upstream_sees_the_path_that_was_judged(w):
+    for raw, seen in (("/%61dmin/x", None), ("/v1/../admin/x", None), ("/v1//%2e%2e/admin/x", None),
+                      ("/a/%2e/b;x=y/./c", "/a/b/c"), ("/%7euser/%41?q=%41", "/~user/A?q=%41")):
+        w.fresh()
+        r = w.egress.get("api.test", raw)
+        if seen:
+            equal(w.tls.requests(), [f"GET {seen} HTTP/1.1"], raw)
+        else:
+            equal(json.loads(r.body)["detail"], "GET /admin/x blocked by deny rule", raw)
+            nothing_seen(w.tls)
+
+
+@suite.case
+def encoded_slash_needs_the_endpoint_to_allow_it(w):
+    w.fresh()
+    since = w.egress.mark()
+    r = w.egress.get("api.test", "/@s%2Fn")
+    equal(r.status, 400, "status")
+    w.egress.audit("allow_encoded_slash: true", since)
+    nothing_seen(w.tls)
+    w.egress.get("slash.test", "/@s%2fn")
+    equal(w.tls.requests(), ["GET /@s%2Fn HTTP/1.1"], "kept")
+
+
+@suite.case
+def paths_above_the_root_are_refused(w):
+    w.fresh()
+    for path in ("/../x", "/%2e%2e/x", "/a/%00", "/a%", "/a%zz", "/a#b", "*", "x"):
+        equal(w.egress.get("api.test", path).status, 400, path)
+    nothing_seen(w.tls)
+
+
+@suite.case
+def plain_http_in_a_tunnel_is_judged_alike(w):
+    w.fresh()
+    with w.egress.open("plain.test:80") as s:
+        s.sendall(b"GET /p HTTP/1.1\r\nHost: plain.test\r\n\r\n")
+        equal(Response(s).status, 200, "GET")
+        s.sendall(b"DELETE /p HTTP/1.1\r\nHost: plain.test\r\n\r\n")
+        equal(json.loads(Response(s).body)["detail"], "DELETE /p not permitted by policy", "DELETE")
+    equal(w.plain.requests(), ["GET /p HTTP/1.1"], "origin")
+
+
+@suite.case
+def the_three_entry_ways_decide_alike(w):
+    for method, path, status in (("GET", "/a", 200), ("POST", "/v1/a", 200), ("POST", "/a", 403), ("GET", "/admin/x", 403),
+                                 ("GET", "/%61dmin/x", 403)):
+        tls = w.egress.get("api.test", path, method).status
+        with w.egress.open("plain.test:80") as s:
+            s.sendall(f"{method} {path} HTTP/1.1\r\nHost: plain.test\r\n\r\n".encode())
+            tunnel = Response(s).status
+        with w.egress.dial() as s:
+            s.sendall(f"{method} http://plain.test{path} HTTP/1.1\r\nHost: plain.test\r\n\r\n".encode())
+            forward = Response(s).status
+        equal((tls, tunnel, forward), (status,) * 3, f"{method} {path}")
+
+
+# --- absolute form ---
+
+@suite.case
+def absolute_form_reaches_the_origin_in_origin_form(w):
+    w.fresh()
+    since = w.egress.mark()
+    answer = w.egress.ask(b"GET http://Plain.Test:8080/p?q HTTP/1.1\r\nHost: evil.test\r\nProxy-Authorization: x\r\n"
+                          b"Proxy-Connection: keep-alive\r\nConnection: x-drop\r\nX-Drop: 1\r\nX-Keep: 2\r\n\r\n")
+    contains(answer.decode(), "origin saw GET /p?q HTTP/1.1")
+    equal(w.plain2.seen[0][1], b"GET /p?q HTTP/1.1\r\nX-Keep: 2\r\nVia: 1.1 openshell-sandbox\r\nHost: plain.test:8080",
+          "head at the origin")
+    w.egress.audit("HTTP:GET [INFO] ALLOWED /usr/bin/curl(64) -> GET http://plain.test:8080/p [policy:api engine:opa]", since)
+
+
+@suite.case
+def absolute_form_denials_to_the_letter(w):
+    body = json.loads(w.egress.ask(b"GET http://nowhere.test/a?b=c HTTP/1.1\r\nHost: nowhere.test\r\n\r\n").split(b"\r\n\r\n")[1])
+    equal(body, {"error": "policy_denied", "detail": "GET nowhere.test:80/a not permitted by policy"}, "L4")
+    body = json.loads(w.egress.ask(b"PUT http://plain.test/a?b=c HTTP/1.1\r\n\r\n").split(b"\r\n\r\n")[1])
+    equal(body["detail"], "PUT plain.test:80/a denied by L7 policy: PUT /a not permitted by policy", "L7")
+    body = json.loads(w.egress.ask(b"GET http://meta.test/ HTTP/1.1\r\n\r\n").split(b"\r\n\r\n")[1])
+    equal(body, {"error": "ssrf_denied", "detail": "GET meta.test:80 blocked: declared endpoint check failed"}, "address")
+    body = json.loads(w.egress.ask(b"GET http://plain.test/../x HTTP/1.1\r\n\r\n").split(b"\r\n\r\n")[1])
+    equal(body, {"error": "invalid_request_target", "detail": "request-target must be canonical"}, "target")
+
+
+@suite.case
+def absolute_form_of_other_schemes(w):
+    equal(w.egress.ask(b"GET https://api.test/ HTTP/1.1\r\n\r\n"),
+          b"HTTP/1.1 400 Bad Request\r\nContent-Length: 26\r\n\r\nUse CONNECT for HTTPS URLs", "https")
+    body = json.loads(w.egress.ask(b"GET ftp://api.test/ HTTP/1.1\r\n\r\n").split(b"\r\n\r\n")[1])
+    equal(body, {"error": "unsupported_proxy_scheme", "detail": "Forward proxy requests must use http"}, "ftp")
+    equal(w.egress.ask(b"GET / HTTP/1.1\r\nHost: plain.test\r\n\r\n"), b"HTTP/1.1 400 Bad Request\r\n\r\n", "origin-form")
+
+
+@suite.case
+def absolute_form_forwards_exactly_one_request(w):
+    """A second request in the same packet never reaches the origin, judged or not."""
+    w.fresh()
+    answer = w.egress.ask(b"POST http://plain.test/v1/a HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"
+                          b"DELETE http://plain.test/b HTTP/1.1\r\nHost: plain.test\r\n\r\n")
+    equal(answer.count(b"HTTP/1.1 "), 2, "status lines and echoes")  # the answer and its text
+    equal(w.plain.requests(), ["POST /v1/a HTTP/1.1"], "origin")
+    equal(b"DELETE" in w.plain.raw, False, "trailing bytes at the origin")
+
+
+# --- requests on one connection ---
+
+@suite.case
+def requests_share_one_upstream_connection(w):
+    w.fresh()
+    with w.egress.tls("api.test:443") as s:
+        for i in range(5):
+            s.sendall(f"GET /k{i} HTTP/1.1\r\nHost: api.test\r\n\r\n".encode())
+            equal(Response(s).status, 200, "status")
+    equal(w.tls.requests(), [f"GET /k{i} HTTP/1.1" for i in range(5)], "requests")
+    equal(len({n for n, _, _ in w.tls.seen}), 1, "upstream connections")
+
+
+@suite.case
+def pipelined_requests_are_answered_in_order(w):
+    with w.egress.tls("api.test:443") as s:
+        s.sendall(b"".join(b"GET /n%d HTTP/1.1\r\nHost: api.test\r\n\r\n" % i for i in range(20)))
+        rest = b""
+        for i in range(20):
+            r = Response(s, rest)
+            rest = r.rest
+            contains(r.body.decode(), f"GET /n{i} ")
+
+
+@suite.case
+def pipelined_denied_request_is_not_sent(w):
+    w.fresh()
+    with w.egress.tls("api.test:443") as s:
+        s.sendall(b"GET /ok HTTP/1.1\r\nHost: api.test\r\n\r\nDELETE /no HTTP/1.1\r\nHost: api.test\r\n\r\n"
+                  b"GET /late HTTP/1.1\r\nHost: api.test\r\n\r\n")
+        first = Response(s)
+        second = Response(s, first.rest)
+        equal((first.status, second.status), (200, 403), "statuses")
+        equal(read_all(s), b"", "bytes behind the denial")
+    equal(w.tls.requests(), ["GET /ok HTTP/1.1"], "origin")
+
+
+@suite.case
+def bodies_pass_at_every_split(w):
+    w.fresh()
+    body = b"3;ext=1\r\nabc\r\n4\r\ndefg\r\n0\r\nTrailer: x\r\n\r\n"
+    data = b"POST /v1/c HTTP/1.1\r\nHost: api.test\r\nTransfer-Encoding: chunked\r\n\r\n" + body
+    with w.egress.tls("api.test:443") as s:
+        for i in range(len(data)):
+            s.sendall(data[i:i + 1])
+        equal(Response(s).body, b"origin saw POST /v1/c HTTP/1.1 with 7 bytes", "answer")
+        s.sendall(b"POST /v1/l HTTP/1.1\r\nHost: api.test\r\nContent-Length: 200000\r\n\r\n" + b"x" * 200000)
+        equal(Response(s).body, b"origin saw POST /v1/l HTTP/1.1 with 200000 bytes", "answer")
+    equal([b for _, _, b in w.tls.seen], [b"abcdefg", b"x" * 200000], "bodies")
+
+
+@suite.case
+def expect_100_continue_is_relayed(w):
+    with w.egress.tls("api.test:443") as s:
+        s.sendall(b"POST /v1/e HTTP/1.1\r\nHost: api.test\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
+        head, rest = read_head(s)
+        equal(head, b"HTTP/1.1 100 Continue", "interim answer")
+        s.sendall(b"body")
+        contains(Response(s, rest).body.decode(), "with 4 bytes")
+
+
+@suite.case
+def early_answer_reaches_the_client(w):
+    """The origin answers before it read the body: the client gets the answer and the connection ends."""
+    with w.egress.open("plain.test:80") as s:
+        s.sendall(b"POST /v1/x HTTP/1.1\r\nHost: plain.test\r\nContent-Length: 3\r\n\r\nabc")
+        equal(Response(s).status, 200, "complete request")
+    with w.egress.tls("slash.test:443") as s:
+        s.sendall(b"GET /early HTTP/1.1\r\nHost: slash.test\r\nContent-Length: 100000\r\n\r\nabc")
+        equal(Response(s).status, 413, "early answer")
+        equal(read_all(s), b"", "rest")
+
+
+@suite.case
+def every_response_framing_is_relayed(w):
+    with w.egress.tls("api.test:443") as s:
+        s.sendall(b"GET /chunked HTTP/1.1\r\nHost: api.test\r\n\r\n")
+        equal(Response(s).body, b"5;x=y\r\nhello\r\n1\r\n!\r\n0\r\nX: t\r\n\r\n", "chunked")
+        s.sendall(b"GET /interim HTTP/1.1\r\nHost: api.test\r\n\r\n")
+        r = Response(s)
+        equal(r.status, 103, "interim")
+        equal(Response(s, r.rest).body, b"ok", "final")
+        s.sendall(b"GET /empty HTTP/1.1\r\nHost: api.test\r\n\r\n")
+        equal(Response(s).status, 204, "no content")
+        s.sendall(b"GET /big HTTP/1.1\r\nHost: api.test\r\n\r\n")
+        equal(len(Response(s).body), 3000000, "big")
+        s.sendall(b"GET /unframed HTTP/1.1\r\nHost: api.test\r\n\r\n")
+        equal(Response(s).body, b"to the end", "unframed")
+
+
+@suite.case
+def unusable_responses_are_a_502(w):
+    for path in ("/switch", "/ambiguous", "/vanish"):
+        r = w.egress.get("api.test", path)
+        equal((r.status, json.loads(r.body)["error"]), (502, "upstream_unreachable"), path)
+
+
+@suite.case
+def upgrades_do_not_pass(w):
+    w.fresh()
+    r = w.egress.get("api.test", "/up", more="Upgrade: h2c\r\nConnection: Upgrade\r\n")
+    contains(json.loads(r.body)["detail"], "HTTP/2 cleartext upgrade (h2c) is not supported")
+    nothing_seen(w.tls)
+    w.egress.get("api.test", "/up", more="Upgrade: other\r\nConnection: Upgrade, X-Hop\r\nX-Hop: 1\r\n")
+    equal(w.tls.seen[0][1], b"GET /up HTTP/1.1\r\nHost: api.test", "head at the origin")
+
+
+# --- smuggling: nothing of these reaches an origin ---
+
+SMUGGLING = {
+    "cl_and_te": b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "two_lengths": b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+    "signed_length": b"Content-Length: +3\r\n\r\nabc",
+    "length_list": b"Content-Length: 3, 3\r\n\r\nabc",
+    "te_list": b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "te_twice": b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+    "te_obfuscated": b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "folded_line": b"X: a\r\n b\r\n\r\n",
+    "bare_lf": b"X: a\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "space_before_colon": b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+    "nul_in_value": b"X: a\0b\r\n\r\n",
+    "connection_hides_length": b"Connection: content-length\r\nContent-Length: 3\r\n\r\nabc",
+    "chunk_extension_lf": b"Transfer-Encoding: chunked\r\n\r\n1;a\nx\r\nb\r\n0\r\n\r\n",
+    "chunk_size_sign": b"Transfer-Encoding: chunked\r\n\r\n+1\r\nb\r\n0\r\n\r\n",
+    "chunk_without_crlf": b"Transfer-Encoding: chunked\r\n\r\n1\r\nbc0\r\n\r\n",
+    "two_hosts": b"Host: api.test\r\n\r\n",
+}
+
+
+def smuggling_case(name, tail):
+    def case(w):
+        w.fresh()
+        with w.egress.tls("api.test:443") as s:
+            s.sendall(b"POST /v1/s HTTP/1.1\r\nHost: api.test\r\n" + tail)
+            equal(Response(s).status, 400, "in the tunnel")
+            equal(read_all(s), b"", "bytes behind the refusal")
+        nothing_seen(w.tls)
+        if name != "two_hosts":
+            answer = w.egress.ask(b"POST http://plain.test/v1/s HTTP/1.1\r\nHost: plain.test\r\n" + tail)
+            contains(answer.split(b"\r\n")[0].decode(), "HTTP/1.1 400")
+            nothing_seen(w.plain)
+    case.__name__ = f"smuggling_{name}"
+    suite.case(case)
+
+
+for _name, _tail in SMUGGLING.items():
+    smuggling_case(_name, _tail)
+
+
+@suite.case
+def missing_host_is_refused(w):
+    r = w.egress.request("api.test:443", b"GET / HTTP/1.1\r\n\r\n")
+    equal(r.status, 400, "status")
+
+
+# --- the authority of the tunnel ---
+
+@suite.case
+def other_host_in_a_tunnel_is_refused(w):
+    w.fresh()
+    since = w.egress.mark()
+    for head in ("GET / HTTP/1.1\r\nHost: l4.test\r\n\r\n", "GET / HTTP/1.1\r\nHost: api.test:444\r\n\r\n",
+                 "GET https://l4.test/ HTTP/1.1\r\nHost: l4.test\r\n\r\n"):
+        r = w.egress.request("api.test:443", head.encode())
+        equal(r.status_line, "HTTP/1.1 403 Forbidden", "status")
+        equal(r.body, b'{"error":"request_authority_mismatch","message":"HTTP request authority does not match the '
+              b'authorized tunnel endpoint"}', "body")
+    w.egress.audit("[HIGH] DENIED /usr/bin/curl(64) -> GET https://api.test/ [policy:api engine:request-authority]", since)
+    w.egress.audit("FINDING:BLOCKED [HIGH]", since)
+    nothing_seen(w.tls)
+    equal(w.egress.request("api.test:443", b"GET https://API.test/x HTTP/1.1\r\nHost: api.test.:443\r\n\r\n").status, 200,
+          "same authority, other spelling")
+    equal(w.egress.request("api.test:443", b"GET https://l4.test/ HTTP/1.1\r\nHost: api.test\r\n\r\n").status, 400,
+          "absolute target and Host differ")
+
+
+@suite.case
+def other_name_in_sni_is_refused(w):
+    w.fresh()
+    since = w.egress.mark()
+    try:
+        w.egress.tls("api.test:443", sni="l4.test")
+        raise AssertionError("the handshake was accepted")
+    except ssl.SSLError as why:
+        contains(str(why).lower(), "unrecognized")
+    w.egress.audit("DENIED /usr/bin/curl(64) -> api.test:443 [policy:api engine:request-authority] [reason:TLS server name "
+                   "differs from the CONNECT host]", since)
+    nothing_seen(w.tls)
+
+
+@suite.case
+def h2_only_client_is_told_so(w):
+    since = w.egress.mark()
+    try:
+        w.egress.tls("api.test:443", alpn=("h2",))
+        raise AssertionError("the handshake was accepted")
+    except ssl.SSLError as why:
+        contains(str(why).lower(), "no application protocol")
+    w.egress.audit("DENIED /usr/bin/curl(64) -> api.test:443 [policy:api engine:tls] [reason:client speaks none of the "
+                   "protocols that can be inspected (HTTP/1.1)", since)
+
+
+@suite.case
+def untrusted_upstream_is_a_502_with_the_reason(w):
+    w.fresh()
+    r = w.egress.get("badcert.test")
+    body = json.loads(r.body)
+    equal((r.status, body["error"]), (502, "upstream_unreachable"), "answer")
+    contains(body["reason"], "certificate")
+    equal(w.badcert.requests(), [], "origin")
+
+
+# --- what is inside the tunnel ---
+
+@suite.case
+def other_protocols_do_not_pass_an_inspected_endpoint(w):
+    w.fresh()
+    for first, detail in ((b"SSH-2.0-x\r\n", "Unsupported tunnel protocol for L7-inspected endpoint"),
+                          (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+                           "HTTP/2 prior-knowledge (h2c) is not supported for L7-inspected endpoints")):
+        with w.egress.open("plain.test:80") as s:
+            s.sendall(first)
+            r = Response(s)
+        equal((r.status, json.loads(r.body)), (403, {"error": "unsupported_l7_protocol", "detail": detail}), "answer")
+    nothing_seen(w.plain)
+
+
+@suite.case
+def opaque_tunnel_passes_bytes_and_half_closes(w):
+    blob = os.urandom(2_000_000)
+    with w.egress.open("l4.test:7") as s:
+        threading.Thread(target=lambda: (s.sendall(blob), s.shutdown(socket.SHUT_WR)), daemon=True).start()
+        got = read_all(s)
+    check(got == blob + b"bye", f"{len(got)} bytes came back")
+
+
+@suite.case
+def server_may_speak_first_on_an_opaque_endpoint(w):
+    with w.egress.open("l4.test:81") as s:
+        equal(s.recv(100), b"220 hello\r\n", "greeting")
+        s.sendall(b"quit")
+        equal(s.recv(100), b"quit", "echo")
+
+
+@suite.case
+def data_sent_with_connect_is_not_lost(w):
+    with w.egress.dial() as s:
+        s.sendall(b"CONNECT l4.test:7 HTTP/1.1\r\n\r\nearly bytes")
+        head, rest = read_head(s)
+        contains(head.decode(), "200 Connection Established")
+        while len(rest) < 11:
+            rest += s.recv(100)
+        equal(rest, b"early bytes", "echo")
+
+
+@suite.case
+def tls_skip_shows_the_origins_certificate(w):
+    with w.egress.tls("skip.test:443", cafile=w.authority.pem) as s:
+        equal(dict(x[0] for x in s.getpeercert()["issuer"])["commonName"], "test CA", "issuer")
+        s.sendall(b"GET /raw HTTP/1.1\r\nHost: anything\r\n\r\n")
+        equal(Response(s).status, 200, "status")
+
+
+@suite.case
+def uninspected_endpoint_is_still_parsed_strictly(w):
+    """An endpoint without rules: every method passes, another Host or an ambiguous request does not."""
+    since = w.egress.mark()
+    equal(w.egress.get("l4.test", "/any", "PURGE").status, 200, "method")
+    w.egress.audit("HTTP:PURGE [INFO] ALLOWED", since)
+    equal(w.egress.request("l4.test:443", b"GET / HTTP/1.1\r\nHost: api.test\r\n\r\n").status, 403, "Host")
+    equal(w.egress.request("l4.test:443", b"GET / HTTP/1.1\r\nHost: l4.test\r\nX : y\r\n\r\n").status, 400, "syntax")
+
+
+# --- limits ---
+
+@suite.case
+def oversized_heads_are_refused(w):
+    equal(w.egress.ask(b"CONNECT api.test:443 HTTP/1.1\r\nX: " + b"a" * 8192),
+          b"HTTP/1.1 431 Request Header Fields Too Large\r\n\r\n", "first head")
+    w.fresh()
+    with w.egress.tls("api.test:443") as s:
+        s.sendall(b"GET / HTTP/1.1\r\nHost: api.test\r\nX: " + b"a" * 17000 + b"\r\n\r\n")
+        equal(Response(s).status, 400, "in the tunnel")
+    nothing_seen(w.tls)
+    with w.egress.tls("api.test:443") as s:
+        s.sendall(b"GET / HTTP/1.1\r\nHost: api.test\r\nX: " + b"a" * 15000 + b"\r\n\r\n")
+        equal(Response(s).status, 200, "just below")
+
+
+@suite.case
+def malformed_first_heads_are_refused(w):
+    for data in (b"CONNECT api.test:443 HTTP/1.1\nHost: x\r\n\r\n", b"CONNECT  api.test:443 HTTP/1.1\r\n\r\n",
+                 b"CONNECT api.test:443 HTTP/2.0\r\n\r\n", b"CONNECT api.test:443 HTTP/1.1\r\nX : y\r\n\r\n",
+                 b"CONNECT api.test:443 HTTP/1.1\r\nX: \xff\r\n\r\n"):
+        equal(w.egress.ask(data), b"HTTP/1.1 400 Bad Request\r\n\r\n", repr(data))
+
+
+@suite.case
+def slow_heads_arrive(w):
+    with w.egress.dial() as s:
+        for byte in b"CONNECT api.test:443 HTTP/1.1\r\n\r\n":
+            s.sendall(bytes([byte]))
+            time.sleep(0.001)
+        contains(read_head(s)[0].decode(), "200 Connection Established")
+
+
+@suite.case
+def silent_clients_do_not_block_others(w):
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(w.egress.dial()).sendall(b"CONNECT ")
+        equal(w.egress.get("api.test", "/among").status, 200, "status")
+
+
+@suite.case
+def many_hosts_and_clients_at_once(w):
+    failures = []
+
+    def work(i):
+        try:
+            for k in range(5):
+                r = w.egress.get(("api.test", "db.lan", "audit.test", "a.glob.test")[(i + k) % 4], f"/c{i}")
+                equal(r.status, 200, "status")
+        except Exception as why:
+            failures.append(why)
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(16)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(60)
+    check(not failures, f"{failures[:3]}")
+
+
+# --- reload ---
+
+@suite.case
+def reload_takes_away_and_gives(w):
+    e = Egress(w.private, w.authority, "reload")
+    equal(e.get("api.test", "/one").status, 200, "before")
+    e.reload(POLICY.replace("api.test", "gone.test"))
+    equal(e.refused("api.test:443")[1]["reason"], "endpoint api.test:443 is not allowed by any policy", "taken away")
+    e.reload(POLICY)
+    equal(e.get("api.test", "/two").status, 200, "given back")
+    e.reload(POLICY.replace("method: GET, path: \"/**\"", "method: GET, path: \"/only\""))
+    equal(e.get("api.test", "/two").status, 403, "narrowed")
+    stop_process(e.process)
+
+
+@suite.case
+def reload_cuts_open_tunnels(w):
+    e = Egress(w.private, w.authority, "cut")
+    idle, raw = e.tls("api.test:443"), e.open("l4.test:7")
+    raw.sendall(b"x")
+    equal(raw.recv(1), b"x", "echo")
+    since = e.mark()
+    e.reload(POLICY + "\n")
+    equal(read_all(raw), b"", "opaque tunnel")
+    equal(read_all(idle), b"", "inspected tunnel")
+    e.audit("NET:CLOSE [INFO] /usr/bin/curl(64) -> api.test:443", since)
+    e.audit("NET:CLOSE [INFO] /usr/bin/curl(64) -> l4.test:7", since)
+    stop_process(e.process)
+
+
+@suite.case
+def bad_policy_keeps_the_old_one(w):
+    e = Egress(w.private, w.authority, "bad")
+    tunnel = e.open("l4.test:7")
+    e.policy.write_text("version: 1\nnetwork_policies: {x: {endpoints: 3}}\n")
+    since = e.mark()
+    e.process.send_signal(signal.SIGHUP)
+    wait_for("the refusal", lambda: e.find("REFUSED", since))
+    equal(e.get("api.test", "/still").status, 200, "status")
+    tunnel.sendall(b"alive")
+    equal(tunnel.recv(10), b"alive", "tunnel")
+    stop_process(e.process)
+
+
+# --- TLS state ---
+
+@suite.case
+def without_a_ca_nothing_but_raw_tunnels_pass(w):
+    nowhere = w.private.dir / "is-a-file"
+    nowhere.write_text("")
+    e = Egress(w.private, w.authority, "noca", ca_dir=nowhere)
+    e.audit("CONFIG:DISABLED [HIGH] Failed to write CA files, TLS termination disabled: ")
+    for target in ("api.test:443", "l4.test:7", "plain.test:80"):
+        status, body = e.refused(target)
+        equal(status, "HTTP/1.1 503 Service Unavailable", target)
+        equal(body, {"error": "tls_termination_unavailable", "detail": "TLS termination unavailable (CA initialization "
+                     "failed); refusing to tunnel — credential rewrite would be bypassed"}, target)
+    with e.tls("skip.test:443", cafile=w.authority.pem) as s:
+        s.sendall(b"GET /raw HTTP/1.1\r\nHost: x\r\n\r\n")
+        equal(Response(s).status, 200, "tls: skip")
+    stop_process(e.process)
+
+
+@suite.case
+def ca_files_hold_no_key(w):
+    ca = (w.egress.ca_dir / "openshell-ca.pem").read_text()
+    bundle = (w.egress.ca_dir / "ca-bundle.pem").read_text()
+    equal(ca.count("BEGIN CERTIFICATE"), 1, "CA file")
+    check(bundle.endswith(ca), "the bundle does not end in the CA")
+    equal("PRIVATE" in ca + bundle, False, "private key")
+    equal(sorted(p.name for p in w.egress.ca_dir.iterdir()), ["ca-bundle.pem", "openshell-ca.pem"], "files")
+    r = run("openssl", "x509", "-in", w.egress.ca_dir / "openshell-ca.pem", "-noout", "-text")
+    contains(r.out, "CA:TRUE")
+
+
+# --- around the proxy ---
+
+@suite.case
+def direct_connection_is_reset_and_logged(w):
+    since = w.egress.mark()
+    with contextlib.suppress(ConnectionError), socket.create_connection(("127.0.0.1", w.egress.trap), 10) as s:
+        s.sendall(b"hello")
+        equal(s.recv(10), b"", "data")
+    line = w.egress.audit("NET:REFUSE", since)
+    equal(line, f"NET:REFUSE [MED] DENIED /usr/bin/curl(64) -> 127.0.0.1:{w.egress.trap}/tcp "
+          "[policy:bypass-detect engine:nftables] [reason:direct connection bypassed HTTP CONNECT proxy]", "event")
+    w.egress.audit('FINDING:BLOCKED [MED] "Proxy Bypass Detected" [type:bypass-detect]', since)
+
+
+@suite.case
+def datagrams_are_dropped_and_logged_within_limits(w):
+    since = w.egress.mark()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        for _ in range(200):
+            s.sendto(b"x" * 100, ("127.0.0.1", w.egress.udp))
+    w.egress.audit(f"127.0.0.1:{w.egress.udp}/udp [policy:bypass-detect", since)
+    time.sleep(0.3)
+    with w.egress.lock:
+        n = sum("/udp" in l for l in w.egress.lines[since:])
+    check(1 <= n <= 20, f"{n} events for 200 datagrams")
+
+
+def in_namespace(e, script):
+    """Runs Python text inside the sandbox network of the harness."""
+    directory = wait_for("the namespace", lambda: e.find("NAMESPACE ")).split()[1]
+    return run("nsenter", f"--net={directory}/ns/net", sys.executable, "-c", script, timeout=30)
+
+
+DIRECT = """
+import socket, sys
+def dial(a, p):
+    s = socket.socket(socket.AF_INET6 if ":" in a else socket.AF_INET); s.settimeout(10)
+    try:
+        s.connect((a, p)); s.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n"); data = s.recv(100)
+        print("data" if data else "closed")
+    except OSError as why: print(type(why).__name__)
+"""
+
+
+@suite.case
+def namespace_has_no_way_but_the_proxy(w):
+    """In a sandbox network: the proxy answers; TCP and UDP to any address, old or new family, end in the trap."""
+    if not shutil.which("nsenter"):
+        raise Skip("nsenter is missing")
+    e = Egress(w.private, w.authority, "netns", namespace=True)
+    w.fresh()
+    r = in_namespace(e, f"""
+import socket
+s = socket.create_connection(("10.200.0.1", 3128), 10)
+s.sendall(b"GET http://plain.test/from-inside HTTP/1.1\\r\\n\\r\\n")
+data = b""
+while part := s.recv(4096): data += part
+print(data.decode())
+""")
+    contains(r.text, "origin saw GET /from-inside")
+    w.fresh()
+    for address, port in ((PUBLIC, 80), (PUBLIC, 443), ("8.8.8.8", 53), ("169.254.169.254", 80), ("10.7.0.9", 443)):
+        since = e.mark()
+        r = in_namespace(e, DIRECT + f"dial({address!r}, {port})")
+        check("data" not in r.out, f"{address}:{port}: {r}")
+        e.audit(f"NET:REFUSE [MED] DENIED /usr/bin/curl(64) -> {address}:{port}/tcp [policy:bypass-detect", since)
+    since = e.mark()
+    in_namespace(e, "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('8.8.8.8', 53))")
+    e.audit("-> 8.8.8.8:53/udp [policy:bypass-detect", since)
+    if w.ipv6:
+        since = e.mark()
+        r = in_namespace(e, DIRECT + "dial('2001:db8::1', 443)")
+        check("data" not in r.out, f"IPv6: {r}")
+        e.audit("-> [2001:db8::1]:443/tcp [policy:bypass-detect", since)
+    nothing_seen(w.plain)
+    nothing_seen(w.tls)
+    stop_process(e.process)
+
+
+# --- the end ---
+
+@suite.case
+def every_refusal_left_an_event(w):
+    """Answers that are not a success and deny or failure events go together, one to one."""
+    since = w.egress.mark()
+    asked = 0
+    for data in (b"CONNECT nowhere.test:443 HTTP/1.1\r\n\r\n", b"CONNECT x HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n",
+                 b"CONNECT meta.test:80 HTTP/1.1\r\n\r\n", b"GET https://x/ HTTP/1.1\r\n\r\n",
+                 b"DELETE http://plain.test/ HTTP/1.1\r\n\r\n", b"GET http://plain.test/../ HTTP/1.1\r\n\r\n",
+                 b"GET http://policy.local/ HTTP/1.1\r\n\r\n", b"\n\r\n\r\n"):
+        check(w.egress.ask(data).startswith((b"HTTP/1.1 4", b"HTTP/1.1 5")), repr(data))
+        asked += 1
+    time.sleep(0.1)
+    with w.egress.lock:
+        events = [l for l in w.egress.lines[since:] if " DENIED " in l or "NET:FAIL" in l]
+    equal(len(events), asked, f"events {events}")
+
+
+@suite.case
+def stop_ends_every_connection(w):
+    e = Egress(w.private, w.authority, "stop")
+    open_ones = [e.open("l4.test:7"), e.tls("api.test:443"), e.dial()]
+    e.process.terminate()
+    equal(e.process.wait(20), 0, "exit status")
+    for s in open_ones:
+        equal(read_all(s), b"", "data")
+    errors = (e.dir / "stderr").read_text()
+    equal("ERROR" in errors or "runtime error" in errors, False, f"stderr {errors[-2000:]}")
+
+
+def main():
+    if os.geteuid() != 0:
+        print("skip egress: needs root for a network namespace of its own")
+        return
+    if os.environ.get("EGRESS_TEST_NAMESPACE") != "1":
+        os.environ["EGRESS_TEST_NAMESPACE"] = "1"
+        os.execvp("unshare", ["unshare", "--net", sys.executable, *sys.argv])
+    check(run("ip", "link", "set", "lo", "up").code == 0, "ip link set lo up")
+    suite.run(World())
+
+
+main()

@@ -1,0 +1,148 @@
+/* Unit tests of the supervisor's command line and main process specification. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/cleanup.h"
+#include "supervisor/options.h"
+
+static const char *refusal(const char *text)
+{
+    static char kept[256];
+    struct os_strv command = {0};
+    struct os_error err = {0};
+    bool tty;
+    assert_int_equal(options_main_process(text, &command, &tty, &err), -1);
+    strncpy(kept, os_error_text(&err), sizeof(kept) - 1);
+    os_error_clear(&err);
+    os_strv_free(&command);
+    return kept;
+}
+
+static void a_specification_is_json_or_base64_of_it(void **state)
+{
+    static const char *const forms[] = {
+        "{\"version\":1,\"command\":[\"sh\",\"-c\"],\"tty\":true}",
+        "base64url:eyJ2ZXJzaW9uIjoxLCJjb21tYW5kIjpbInNoIiwiLWMiXSwidHR5Ijp0cnVlfQ",
+    };
+    for (size_t i = 0; i < OS_ARRAY_LEN(forms); i++) {
+        struct os_strv command = {0};
+        bool tty = false;
+        assert_int_equal(options_main_process(forms[i], &command, &tty, NULL), 0);
+        assert_int_equal(command.n, 2);
+        assert_string_equal(command.v[1], "-c");
+        assert_true(tty);
+        os_strv_free(&command);
+    }
+}
+
+static void a_bad_specification_says_what_is_wrong(void **state)
+{
+    assert_string_equal(refusal("{\"version\":2,\"command\":[\"a\"],\"tty\":false}"),
+                        "unsupported OPENSHELL_MAIN_PROCESS_SPEC version 2");
+    assert_string_equal(refusal("{\"version\":1,\"command\":[],\"tty\":false}"),
+                        "OPENSHELL_MAIN_PROCESS_SPEC command must not be empty");
+    assert_string_equal(refusal("{\"version\":1,\"command\":[\"\"],\"tty\":false}"),
+                        "OPENSHELL_MAIN_PROCESS_SPEC command must not be empty");
+    assert_string_equal(refusal("{\"version\":1,\"command\":[\"a\",1],\"tty\":false}"),
+                        "invalid OPENSHELL_MAIN_PROCESS_SPEC: command[1] is not a string");
+    assert_non_null(strstr(refusal("{"), "invalid OPENSHELL_MAIN_PROCESS_SPEC: "));
+    assert_non_null(strstr(refusal("base64url:*"), "invalid OPENSHELL_MAIN_PROCESS_SPEC base64url: "));
+    assert_string_equal(refusal("base64url:_w"), "invalid OPENSHELL_MAIN_PROCESS_SPEC UTF-8");
+}
+
+static enum options_result read_line(char **argv, struct supervisor_options *o, struct os_error *err)
+{
+    int argc = 0;
+    while (argv[argc])
+        argc++;
+    return options_read(argc, argv, o, err);
+}
+
+static void discard(struct supervisor_options *o, struct os_error *err)
+{
+    options_wipe(o);
+    os_strv_free(&o->command);
+    os_buf_free(&o->tls_ca);
+    os_buf_free(&o->tls_cert);
+    os_buf_free(&o->extra_hosts);
+    os_error_clear(err);
+}
+
+static int set_environment(void **state)
+{
+    setenv("OPENSHELL_SANDBOX_TOKEN", " secret\n", 1);
+    setenv("OPENSHELL_SANDBOX_UID", "1000", 1);
+    setenv("OPENSHELL_SANDBOX_GID", "1001", 1);
+    return 0;
+}
+
+static void everything_behind_the_command_belongs_to_it(void **state)
+{
+    struct supervisor_options o;
+    struct os_error err = {0};
+    char *argv[] = {"x",         "-w", "/w", "--sandbox-id", "i", "--openshell-endpoint", "http://g", "cmd",
+                    "--timeout", "9",  NULL};
+    assert_int_equal(read_line(argv, &o, &err), OPTIONS_RUN);
+    assert_int_equal(o.command.n, 3);
+    assert_string_equal(o.command.v[1], "--timeout");
+    assert_int_equal(o.timeout_seconds, 0);
+    assert_string_equal(o.workdir, "/w");
+    assert_string_equal(os_buf_str(&o.token), "secret");
+    assert_int_equal(o.identity.agent_uid, 1000);
+    assert_int_equal(o.identity.agent_gid, 1001);
+    assert_int_equal(o.identity.worker_uid, 1337);
+    assert_true(o.binary_identity);
+    discard(&o, &err);
+}
+
+static void identities_must_differ_and_not_be_root(void **state)
+{
+    struct supervisor_options o;
+    struct os_error err = {0};
+    char *same[] = {"x",    "--sandbox-id", "i", "--openshell-endpoint", "http://g", "--worker-uid",
+                    "1000", "cmd",          NULL};
+    assert_int_equal(read_line(same, &o, &err), OPTIONS_FAILED);
+    discard(&o, &err);
+    char *root[] = {"x", "--sandbox-id", "i", "--openshell-endpoint", "http://g", "--agent-uid",
+                    "0", "cmd",          NULL};
+    assert_int_equal(read_line(root, &o, &err), OPTIONS_FAILED);
+    assert_string_equal(os_error_text(&err),
+                        "--agent-uid '0' must be a numeric identity in range [1, 4294967294]");
+    discard(&o, &err);
+}
+
+static void what_is_not_enforced_is_refused(void **state)
+{
+    struct supervisor_options o;
+    struct os_error err = {0};
+    char *proxy[] = {"x", "--upstream-proxy", "http://p", NULL};
+    assert_int_equal(read_line(proxy, &o, &err), OPTIONS_FAILED);
+    assert_string_equal(os_error_text(&err), "--upstream-proxy is not supported by this version");
+    discard(&o, &err);
+    char *mode[] = {"x", "--mode", "network,magic", NULL};
+    assert_int_equal(read_line(mode, &o, &err), OPTIONS_USAGE);
+    assert_string_equal(os_error_text(&err),
+                        "unknown mode component 'magic' (expected 'network', 'process', or 'network-init')");
+    discard(&o, &err);
+    char *unknown[] = {"x", "--nope", NULL};
+    assert_int_equal(read_line(unknown, &o, &err), OPTIONS_USAGE);
+    discard(&o, &err);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_specification_is_json_or_base64_of_it),
+        cmocka_unit_test(a_bad_specification_says_what_is_wrong),
+        cmocka_unit_test_setup(everything_behind_the_command_belongs_to_it, set_environment),
+        cmocka_unit_test_setup(identities_must_differ_and_not_be_root, set_environment),
+        cmocka_unit_test_setup(what_is_not_enforced_is_refused, set_environment),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
