@@ -17,6 +17,7 @@
 #define OS_LIMIT_STATUS_MESSAGE 6144 /* bytes of an encoded grpc-message; peers bound their header lists */
 #define OS_LIMIT_HTTP1_HEAD 16384    /* bytes of an HTTP/1.1 request head */
 #define OS_LIMIT_CONNECTION_PARTIAL 33554432 /* bytes of unfinished messages held per connection */
+#define OS_LIMIT_CONNECTION_HEADERS 8388608  /* bytes of request headers held per connection */
 #define OS_LIMIT_SERVER_CONNECTIONS 16384
 #define OS_H2_STREAM_WINDOW 262144      /* bytes a peer may send on a stream before we take them */
 #define OS_H2_CONNECTION_WINDOW 4194304 /* bytes in flight on all streams */
