@@ -174,7 +174,7 @@ static int plan_copy(const char *host, const char *inside, const char *mode, str
         return -1;
     if (strlen(os_buf_str(&b)) != b.len)
         return os_error_set(err, OS_FAILED_PRECONDITION, "'%s' is not a text file", host);
-    op(out, "file", inside + 1, mode, "0", "0", os_buf_str(&b), NULL);
+    op(out, "file", inside, mode, "0", "0", os_buf_str(&b), NULL);
     if (b.data)
         explicit_bzero(b.data, b.len);
     return 0;
@@ -191,7 +191,7 @@ static int plan_material(const struct local_settings *cfg, const driver_sandbox 
     op(out, "dir", "etc/openshell/operator", "755", "0", "0", NULL);
     if (*s->spec->sandbox_token) {
         cleanup_free char *line = os_asprintf("%s\n", s->spec->sandbox_token);
-        op(out, "file", INSIDE_TOKEN + 1, "400", "0", "0", line, NULL);
+        op(out, "file", INSIDE_TOKEN, "400", "0", "0", line, NULL);
         explicit_bzero(line, strlen(line));
     }
     if (cfg->tls_ca && (plan_copy(cfg->tls_ca, INSIDE_TLS "/ca.crt", "400", out, err) < 0 ||
@@ -199,7 +199,7 @@ static int plan_material(const struct local_settings *cfg, const driver_sandbox 
                         plan_copy(cfg->tls_key, INSIDE_TLS "/tls.key", "400", out, err) < 0))
         return -1;
     if (cfg->extra_hosts)
-        op(out, "file", INSIDE_EXTRA_HOSTS + 1, "444", "0", "0", cfg->extra_hosts, NULL);
+        op(out, "file", INSIDE_EXTRA_HOSTS, "444", "0", "0", cfg->extra_hosts, NULL);
     return cfg->extra_ca_file ? plan_copy(cfg->extra_ca_file, INSIDE_EXTRA_CA, "444", out, err) : 0;
 }
 
@@ -236,12 +236,12 @@ static int plan_network_files(const driver_sandbox *s, struct os_buf *out, struc
 static void plan_own(const struct local_settings *cfg, const char *dir, struct os_buf *out)
 {
     cleanup_free char *workspace = os_asprintf("%s/workspace", dir);
-    op(out, "bind", workspace, INSIDE_WORKSPACE + 1, "rw", NULL);
+    op(out, "bind", workspace, INSIDE_WORKSPACE, "rw", NULL);
     op(out, "tmpfs", "run", "0755", RUN_SIZE, NULL);
     op(out, "dir", "run/lock", "1777", "0", "0", NULL);
     op(out, "dir", "run/netns", "755", "0", "0", NULL);
     op(out, "dir", "run/openshell", "755", "0", "0", NULL);
-    op(out, "bind", cfg->supervisor, INSIDE_SUPERVISOR + 1, "ro", NULL);
+    op(out, "bind", cfg->supervisor, INSIDE_SUPERVISOR, "ro", NULL);
 }
 
 static int plan_program(const struct local_settings *cfg, const driver_sandbox *s, struct os_buf *out,
@@ -284,6 +284,7 @@ int plan_build(const struct local_settings *cfg, const driver_sandbox *s, const 
     plan_own(cfg, dir, out);
     if (plan_material(cfg, s, out, err) < 0 || plan_network_files(s, out, err) < 0)
         return -1;
+    op(out, "settle", NULL);
     op(out, "pivot", NULL);
     op(out, "drop", NULL);
     if (plan_program(cfg, s, out, err) < 0)

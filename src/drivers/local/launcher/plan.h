@@ -25,6 +25,7 @@
     X(link, 2)     /* inside path, target; an existing entry stays as it is */                               \
     X(pivot, 0)    /* the new root becomes the root; the host's is gone */                                   \
     X(drop, 0)     /* capabilities that no supervisor needs leave the bounding set */                        \
+    X(settle, 0)   /* own session keyring, no protection from the OOM killer; /proc must be there */         \
     X(env, 1)      /* "NAME=value" for the program */                                                        \
     X(arg, 1)      /* argument of the program, argv[0] first */                                              \
     X(exec, 1)     /* inside path of the program; last */
