@@ -69,6 +69,7 @@ void rpc_call_detach(struct rpc_call *call)
         call->next->prev = call->prev;
     conn->ncalls--;
     conn->partial -= call->rx_partial;
+    conn->header_bytes -= call->header_bytes;
     call->rx_partial = 0;
     call->conn = NULL;
     if (conn->draining)
@@ -92,8 +93,11 @@ const struct rpc_method *rpc_call_method(const struct rpc_call *call)
 void rpc_call_add_header(struct rpc_call *call, const char *name, size_t name_len, const char *value,
                          size_t value_len)
 {
-    call->header_bytes += name_len + value_len + 32;
-    if (call->header_bytes > OS_LIMIT_HEADER_LIST || memchr(value, 0, value_len)) {
+    size_t size = name_len + value_len + 32; /* RFC 9113 10.5.1 */
+    call->header_bytes += size;
+    call->conn->header_bytes += size;
+    if (call->header_bytes > OS_LIMIT_HEADER_LIST || call->conn->header_bytes > OS_LIMIT_CONNECTION_HEADERS ||
+        memchr(value, 0, value_len)) {
         call->headers_refused = true;
         return;
     }

@@ -152,8 +152,10 @@ void rpc_conn_init_socket(struct rpc_conn *conn, bool unix_socket)
 
 void rpc_conn_timer(struct rpc_conn *conn, int64_t ms)
 {
-    if (!conn->closed)
-        uv_timer_start(&conn->timer, on_timer, (uint64_t)ms, 0);
+    if (conn->closed)
+        return;
+    uv_update_time(conn->turn->loop); /* the loop may not have run for long */
+    uv_timer_start(&conn->timer, on_timer, (uint64_t)ms, 0);
 }
 
 static bool has_socket(const struct rpc_conn *conn)

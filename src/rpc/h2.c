@@ -113,7 +113,7 @@ static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *
         }
         break;
     case NGHTTP2_PING:
-        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) && conn->phase == RPC_PINGED) {
+        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) && conn->phase != RPC_OPENING) {
             conn->phase = RPC_LIVE;
             rpc_conn_timer(conn, conn->is_server ? OS_H2_PING_INTERVAL_MS : OS_H2_CLIENT_PING_INTERVAL_MS);
         }
@@ -353,6 +353,10 @@ void rpc_h2_on_timer(struct rpc_conn *conn)
         rpc_conn_close(conn, OS_UNAVAILABLE, "the peer did not complete the HTTP/2 handshake in %d s",
                        (conn->is_server ? OS_H2_OPEN_TIMEOUT_MS : OS_CONNECT_TIMEOUT_MS) / 1000);
     } else if (conn->phase == RPC_PINGED && !conn->heard) {
+        /* A loop that did not run for a while sees the timer before the answer: look once more. */
+        conn->phase = RPC_DOUBTED;
+        rpc_conn_timer(conn, 1);
+    } else if (conn->phase == RPC_DOUBTED && !conn->heard) {
         rpc_conn_close(conn, OS_UNAVAILABLE, "keepalive: no answer to a ping for %d s",
                        (int)(timeout / 1000));
     } else {

@@ -67,7 +67,7 @@ struct rpc_conn_ops {
     void (*on_close)(struct rpc_conn *conn, const struct os_error *why);
 };
 
-enum rpc_phase { RPC_OPENING, RPC_LIVE, RPC_PINGED, RPC_LINGER };
+enum rpc_phase { RPC_OPENING, RPC_LIVE, RPC_PINGED, RPC_DOUBTED, RPC_LINGER };
 
 struct rpc_conn {
     struct rpc_turn *turn;
@@ -98,10 +98,11 @@ struct rpc_conn {
     nghttp2_session *h2;
     struct rpc_call *calls;
     unsigned ncalls;
-    size_t partial;    /* bytes of unfinished messages in all calls */
-    unsigned resets;   /* tokens used */
-    int64_t resets_ms; /* when they were last refilled */
-    bool draining;     /* GOAWAY sent or received: no new calls, close after the last */
+    size_t header_bytes; /* of all calls */
+    size_t partial;      /* bytes of unfinished messages in all calls */
+    unsigned resets;     /* tokens used */
+    int64_t resets_ms;   /* when they were last refilled */
+    bool draining;       /* GOAWAY sent or received: no new calls, close after the last */
 
     /* HTTP/1.1 and protocol detection (server_http.c) */
     bool http1;

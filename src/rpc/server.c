@@ -154,9 +154,9 @@ int rpc_server_listen_unix(struct rpc_server *s, const char *path, struct os_err
         return -1;
     struct rpc_listener *l = listener_new(s);
     uv_pipe_init(s->turn.loop, &l->sock.pipe, 0);
-    mode_t before = umask(0177);
     int bound = uv_pipe_bind(&l->sock.pipe, path);
-    umask(before);
+    if (bound == 0 && chmod(path, 0600) < 0) /* nobody can connect before it listens */
+        bound = -errno;
     if (listener_start(l, path, bound, err) < 0)
         return -1;
     l->path = os_strdup(path);

@@ -119,7 +119,8 @@ static void fill(struct rpc_conn *conn, struct os_buf *out, size_t room)
         rpc_h2_fill(conn, out, room);
         return;
     }
-    os_buf_add(out, conn->answer.data, conn->answer.len);
+    if (conn->answer.len)
+        os_buf_add(out, conn->answer.data, conn->answer.len);
     os_buf_clear(&conn->answer);
 }
 

@@ -57,6 +57,10 @@ static void unary_work(void *arg)
         return;
     }
     os_error_clear(&u->err);
+    if (!response) {
+        os_error_set(&u->err, OS_INTERNAL, "%s has no response", m->name);
+        return;
+    }
     u->response_len = protobuf_c_message_get_packed_size(response);
     u->response = os_calloc(1, u->response_len + 1);
     protobuf_c_message_pack(response, u->response);
@@ -154,8 +158,10 @@ static bool is_grpc_proto(const char *content_type)
 static int check_request(struct rpc_server *s, struct rpc_call *call, struct os_error *err)
 {
     if (call->headers_refused)
-        return os_error_set(err, OS_RESOURCE_EXHAUSTED, "request headers are larger than %d bytes",
-                            OS_LIMIT_HEADER_LIST);
+        return os_error_set(
+            err, OS_RESOURCE_EXHAUSTED,
+            "request headers are larger than %d bytes, or too many requests wait on the connection",
+            OS_LIMIT_HEADER_LIST);
     const char *path = rpc_call_header(call, ":path");
     call->method = path ? rpc_method_find(path) : NULL;
     const char *timeout = rpc_call_header(call, "grpc-timeout");

@@ -38,6 +38,7 @@ struct worker {
     const struct supervisor_options *opt;
     struct monitor_sockets sockets;
     uv_loop_t loop;
+    uv_timer_t settle;
     struct audit *audit;
     struct agent *agent;
     struct monitor_client *monitor;
@@ -239,6 +240,12 @@ static void main_failed(struct worker *w, const struct os_error *err)
         fatal(w, err);
 }
 
+static void settle(uv_timer_t *timer)
+{
+    (void)timer;
+    monitor_settle();
+}
+
 static void start(struct worker *w, const session_config *config)
 {
     struct os_arena cleanup_arena arena = {0};
@@ -265,6 +272,7 @@ static void start(struct worker *w, const session_config *config)
                                                .process = program_name(w),
                                                .pid = agent_main_pid(w->agent)});
     session_start(w->session);
+    uv_timer_start(&w->settle, settle, OS_SETTLE_MS, 0);
 }
 
 static void on_config(void *ctx, const session_config *config)
@@ -352,6 +360,7 @@ int worker_main(const struct supervisor_options *opt, int monitor)
         os_log_error(LOG_TARGET, "%s", err.code ? os_error_text(&err) : "cannot start the event loop");
         return EXIT_FATAL;
     }
+    uv_timer_init(&w.loop, &w.settle);
     w.audit = audit_new();
     w.agent = make_agent(&w);
     w.monitor = monitor_client_new(monitor, agent_child_exited, agent_terminated, w.agent);

@@ -39,7 +39,8 @@ struct monitor {
 
     bool quit;
     int status;
-    int64_t kill_at; /* monotonic ms; 0 = no termination under way */
+    int64_t kill_at;   /* monotonic ms; 0 = no termination under way */
+    int64_t settle_at; /* monotonic ms; 0 = not started or already settled */
 };
 
 /* The ends of a child's standard streams that the worker gets; with tty only in is set. */

@@ -94,6 +94,7 @@ static int serve_spawn(struct monitor *m, const struct protocol_request *r, stru
         m->main_id = slot->id;
         m->main_pid = pid;
         m->main_running = true;
+        m->settle_at = os_clock_mono_ms() + OS_SETTLE_MS;
     }
     protocol_put_u32(body, slot->id);
     protocol_put_u32(body, (uint32_t)pid);
@@ -243,10 +244,23 @@ static void read_worker(struct monitor *m, struct protocol_message *msg)
 
 static int wait_ms(const struct monitor *m)
 {
-    if (!m->kill_at)
+    int64_t due = m->kill_at ? m->kill_at : m->settle_at;
+    if (!due)
         return -1;
-    int64_t left = m->kill_at - os_clock_mono_ms();
+    int64_t left = due - os_clock_mono_ms();
     return left > 0 ? (int)left : 0;
+}
+
+static void time_is_up(struct monitor *m)
+{
+    if (m->kill_at) {
+        if (m->main_running)
+            kill(-m->main_pid, SIGKILL);
+        m->kill_at = 0;
+    } else if (m->settle_at) {
+        m->settle_at = 0;
+        monitor_settle();
+    }
 }
 
 static void loop(struct monitor *m, int signals)
@@ -258,9 +272,8 @@ static void loop(struct monitor *m, int signals)
         if (ready < 0 && errno != EINTR) {
             m->quit = true;
             m->status = EXIT_FATAL;
-        } else if (ready == 0 && m->main_running) {
-            kill(-m->main_pid, SIGKILL);
-            m->kill_at = 0;
+        } else if (ready == 0) {
+            time_is_up(m);
         } else if (ready > 0) {
             if (p[0].revents)
                 read_signals(m, signals);

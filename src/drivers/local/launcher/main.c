@@ -73,13 +73,13 @@ static int op_private(struct launch *l, char *const *a, struct os_error *err)
 
 static int op_root(struct launch *l, char *const *a, struct os_error *err)
 {
-    l->root = mounts_root(a[0], err);
+    l->root = mounts_root(a[0], a[1], a[2], err);
     return l->root < 0 ? -1 : 0;
 }
 
 static int op_overlay(struct launch *l, char *const *a, struct os_error *err)
 {
-    return mounts_overlay(l->root, a[0], a[1], a[2], a[3], err);
+    return mounts_overlay(l->root, a[0], a[1], a[2], a[3], a[4], err);
 }
 
 static int op_bind(struct launch *l, char *const *a, struct os_error *err)
