@@ -11,6 +11,12 @@ from harness import BIN, BUILD, Authority, Gateway, Private, check, lo_address, 
 ADDRESS = "10.96.1.1"
 BENCH = BUILD / "bench"
 POLICY = """version: 1
+filesystem_policy:
+  include_workdir: true
+  read_only: [/usr, /lib, /proc, /dev/urandom, /app, /etc, /var/log]
+  read_write: [/tmp, /dev/null]
+landlock:
+  compatibility: best_effort
 network_policies:
   api:
     name: api

@@ -11,6 +11,7 @@
 
 #include "core/cleanup.h"
 #include "core/limits.h"
+#include "core/log.h"
 #include "sys/file.h"
 
 static char *base(const char *variable, const char *below_home, struct os_error *err)
@@ -90,7 +91,7 @@ static const char *active_in(struct os_arena *a, const char *root)
         return NULL;
     if (config_name_valid(name))
         return name;
-    fprintf(stderr, "warning: '%s' does not hold a gateway name; ignored\n", path);
+    os_log_warn("config", "'%s' does not hold a gateway name; ignored", path);
     return NULL;
 }
 

@@ -209,6 +209,7 @@ void table_add(struct table *t, const char *text, const char *style)
     t->styles[t->n_cells++] = style;
 }
 
+/* The last column is not padded; empty last cells leave no blanks behind. */
 static void table_row(const struct table *t, const char *const *cells, const char *const *styles,
                       const size_t *width, bool colour, struct os_buf *out)
 {
@@ -222,6 +223,8 @@ static void table_row(const struct table *t, const char *const *cells, const cha
         for (size_t w = text_width(cells[c]); w < width[c] && c + 1 < t->columns; w++)
             os_buf_addc(out, ' ');
     }
+    while (out->len && out->data[out->len - 1] == ' ')
+        out->data[--out->len] = '\0';
     os_buf_addc(out, '\n');
 }
 

@@ -6,6 +6,8 @@
 
 #include "cli/output.h"
 #include "cli/sandbox.h"
+#include "cli/terminal.h"
+#include "cli/text.h"
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/str.h"
@@ -33,17 +35,26 @@ static const struct {
              {"pulling_image", "Pulling image...", "Image pulled"},
              {"starting_sandbox", "Starting sandbox...", "Sandbox ready"}};
 
+/* A rewritten line must not wrap: the cursor would not come back to its start. */
+static void show_live(const char *line)
+{
+    cleanup_buf struct os_buf cut = {0};
+    uint32_t cols, rows;
+    terminal_size(&cols, &rows);
+    text_cut(&cut, line, cols > 1 ? cols - 1 : 1);
+    fprintf(stderr, "\r\033[K%s", os_buf_str(&cut));
+}
+
 static void show_line(struct provision *p, const char *text, const char *detail)
 {
     int64_t ms = os_clock_mono_ms() - p->started_ms;
-    const char *gap = *detail ? " " : "";
+    cleanup_buf struct os_buf line = {0};
+    say_buf(&line, false, "  [%d.%ds] %s%s%s", (int)(ms / 1000), (int)(ms % 1000 / 100), text,
+            *text && *detail ? " " : "", detail);
     if (p->show == PROVISION_LIVE)
-        fputs("\r\033[K", stderr);
-    if (p->show != PROVISION_QUIET)
-        say(stderr, "  [%d.%ds] %s%s" DIM "%s" END "%s", (int)(ms / 1000), (int)(ms % 1000 / 100), text, gap,
-            detail, "");
-    if (p->show == PROVISION_LINES)
-        fputc('\n', stderr);
+        show_live(os_buf_str(&line));
+    else if (p->show == PROVISION_LINES)
+        fprintf(stderr, "%s\n", os_buf_str(&line));
 }
 
 static void clear_line(struct provision *p)
@@ -102,7 +113,7 @@ static void on_event(struct provision *p, const Openshell__V1__PlatformEvent *ev
     if (complete || label || active || detail || vm_progress(ev))
         uv_timer_again(&p->idle);
     else
-        show_line(p, ev->reason, ev->message);
+        show_line(p, *ev->message ? ev->message : ev->reason, "");
 }
 
 static void on_sandbox(struct provision *p, const Openshell__V1__Sandbox *s)

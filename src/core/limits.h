@@ -44,6 +44,7 @@
 #define OS_LIMIT_POLICY_PATHS 256
 #define OS_LIMIT_MIDDLEWARES 10
 #define OS_LIMIT_MIDDLEWARE_PATTERNS 32 /* of one middleware */
+#define OS_LIMIT_L7_BODY 65536          /* default of an inspected GraphQL or JSON-RPC body */
 #define OS_GLOB_NODES 2048              /* elements of one pattern */
 #define OS_LIMIT_COMMAND_ARGS 256       /* arguments of the main command */
 #define OS_LIMIT_ARG 32768
@@ -79,6 +80,7 @@
 #define OS_CHILDREN 1024           /* live children of one sandbox */
 #define OS_SPAWN_TIMEOUT_MS 10000  /* from fork to exec */
 #define OS_DIAL_TIMEOUT_MS 10000   /* connect inside the sandbox */
+#define OS_SETTLE_MS 2000          /* after the start, until memory that only starting needed is given back */
 #define OS_TERMINATE_GRACE_MS 8000 /* SIGTERM to the main process, then SIGKILL */
 #define OS_CMDLINE 65536           /* bytes read of one command line */
 #define OS_CMDLINE_PATHS 64        /* absolute paths kept of the command lines of one connection */

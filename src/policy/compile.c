@@ -126,7 +126,7 @@ static void compile_allowed_ips(struct compiler *c, const policy_endpoint_doc *f
     pub->n_allowed_ips = from->n_allowed_ips;
 }
 
-static unsigned path_weight(const char *path)
+unsigned policy_path_weight(const char *path)
 {
     unsigned n = 0;
     for (; *path; path++)
@@ -146,7 +146,7 @@ static void compile_endpoint(struct compiler *c, const policy_endpoint_doc *from
         .tls = os_str_eq(from->tls, "skip") ? POLICY_TLS_SKIP : POLICY_TLS_AUTO,
         .enforce = os_str_eq(from->enforcement, "enforce"),
         .allow_encoded_slash = from->allow_encoded_slash,
-        .path_weight = path_weight(path),
+        .path_weight = policy_path_weight(path),
     };
     policy_protocol_parse(from->protocol, &ep->pub.protocol);
     compile_allowed_ips(c, from, &ep->pub);
@@ -341,6 +341,11 @@ static int refuse(const char *stage, const struct os_strv *bad, struct os_error 
 
 static int check(const policy_doc *doc, struct os_error *err)
 {
+    if (policy_check_ambiguity(doc, err)) {
+        if (err)
+            err->code = OS_INVALID_ARGUMENT;
+        return -1;
+    }
     cleanup_strv struct os_strv base = {0};
     policy_validate(doc, &base);
     if (refuse("policy validation failed", &base, err))

@@ -141,8 +141,9 @@ struct policy_l7 {
     bool allow; /* what the rules say */
     bool audit; /* not allowed, but the endpoint only audits: forward and log */
     enum policy_l7_why why;
-    const struct policy_endpoint *config; /* that parsed the request; NULL for POLICY_L7_NO_PATH */
-    const char *policy;                   /* matched policy key, never NULL */
+    /* That parsed the request; NULL for POLICY_L7_NO_PATH and on connections without inspection (allowed). */
+    const struct policy_endpoint *config;
+    const char *policy; /* matched policy key, never NULL */
 };
 
 /* True when any configuration of the connection asks for request inspection. */

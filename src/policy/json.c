@@ -258,7 +258,7 @@ static json_t *number(double d)
 {
     if (!isfinite(d))
         return json_null();
-    if (d == floor(d) && fabs(d) < 9007199254740992.0)
+    if (d > -9007199254740992.0 && d < 9007199254740992.0 && (double)(json_int_t)d == d)
         return json_integer((json_int_t)d);
     return json_real(d);
 }

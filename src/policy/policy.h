@@ -31,6 +31,10 @@ void policy_validate(const policy_doc *doc, struct os_strv *violations);
 void policy_validate_runtime(const policy_doc *doc, struct os_strv *violations);
 /* "policy contains unsafe content: a; b" as OS_INVALID_ARGUMENT when policy_validate finds anything. */
 int policy_check(const policy_doc *doc, struct os_error *err);
+/* Endpoints that overlap with contradicting settings (spec/policy.md 6): one text per pair, rules by key. */
+void policy_ambiguities(const policy_doc *doc, struct os_strv *lines);
+/* The same as OS_FAILED_PRECONDITION "network endpoint ambiguity validation failed:\n<texts>". */
+int policy_check_ambiguity(const policy_doc *doc, struct os_error *err);
 /* Static sections against the policy the sandbox was created with (spec/policy.md 8.2). created may be NULL.
  */
 int policy_check_static(const policy_doc *created, const policy_doc *update, struct os_error *err);
@@ -40,7 +44,8 @@ const char *policy_hash(const policy_doc *doc, char out[65]);
 policy_doc *policy_default(struct os_arena *arena);
 /* Deep copy into the arena. */
 policy_doc *policy_copy(struct os_arena *arena, const policy_doc *doc);
-/* Adds baseline paths (spec/supervisor.md 2.2) that `exists` confirms; true when doc changed. */
+/* Adds baseline paths (spec/supervisor.md 2.2) that `exists` confirms, when doc has network policies, and GPU
+ * paths when a GPU is there; true when doc changed. */
 bool policy_enrich(struct os_arena *arena, policy_doc *doc, bool (*exists)(const char *path));
 
 #endif

@@ -118,7 +118,7 @@ static void check_graphql(struct place *p, const policy_clause *c)
     }
 }
 
-static bool websocket_graphql(const policy_endpoint_doc *ep)
+bool policy_websocket_graphql(const policy_endpoint_doc *ep)
 {
     if (ep->n_graphql_persisted_queries ||
         (filled(ep->persisted_queries) && strcmp(ep->persisted_queries, "deny") != 0))
@@ -144,7 +144,7 @@ static void check_websocket(struct place *p, const policy_clause *c, bool deny)
                          p->loc, deny ? "deny" : "allow");
         check_graphql(p, c);
     } else if (!deny && os_str_eq_nocase(policy_text(c->method), "WEBSOCKET_TEXT") &&
-               websocket_graphql(p->ep)) {
+               policy_websocket_graphql(p->ep)) {
         report(p, ": WebSocket endpoints with GraphQL operation policy must use "
                   "operation_type/operation_name/fields rules for client messages instead of WEBSOCKET_TEXT");
     }

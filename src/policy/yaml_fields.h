@@ -40,6 +40,18 @@ struct yaml_field {
     bool required;
 };
 
+/* Short forms for the field tables and reader functions. */
+#define SANDBOX(name) (&openshell__sandbox__v1__##name##__descriptor)
+#define FIELD(type, message, name)                                                                           \
+    {                                                                                                        \
+#name, YAML_FIELD_##type, offsetof(message, name), NULL, false                                       \
+    }
+#define CUSTOM(name, fn)                                                                                     \
+    {                                                                                                        \
+        name, YAML_FIELD_CUSTOM, 0, fn, false                                                                \
+    }
+#define READ_ARGS struct yaml_reader *r, const struct yaml_path *at, const struct yaml_node *node, void *msg
+
 /* Sets the error "<path>: <text> at line L column C"; returns -1. */
 int yaml_fail(struct yaml_reader *r, const struct yaml_path *at, const struct yaml_node *node,
               const char *fmt, ...) __attribute__((format(printf, 4, 5)));
@@ -60,5 +72,8 @@ int yaml_read_list(struct yaml_reader *r, const struct yaml_path *at, const stru
 int yaml_read_map(struct yaml_reader *r, const struct yaml_path *at, const struct yaml_node *node,
                   const ProtobufCMessageDescriptor *entry, const ProtobufCMessageDescriptor *type,
                   yaml_read_fn *read, void *list, size_t *n);
+
+/* `network_middlewares` into the document msg. */
+int yaml_read_middlewares(READ_ARGS);
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -38,6 +39,7 @@ struct worker {
     const struct supervisor_options *opt;
     struct monitor_sockets sockets;
     uv_loop_t loop;
+    uv_timer_t settle;
     struct audit *audit;
     struct agent *agent;
     struct monitor_client *monitor;
@@ -239,6 +241,12 @@ static void main_failed(struct worker *w, const struct os_error *err)
         fatal(w, err);
 }
 
+static void settle(uv_timer_t *timer)
+{
+    (void)timer;
+    monitor_settle();
+}
+
 static void start(struct worker *w, const session_config *config)
 {
     struct os_arena cleanup_arena arena = {0};
@@ -265,6 +273,7 @@ static void start(struct worker *w, const session_config *config)
                                                .process = program_name(w),
                                                .pid = agent_main_pid(w->agent)});
     session_start(w->session);
+    uv_timer_start(&w->settle, settle, OS_SETTLE_MS, 0);
 }
 
 static void on_config(void *ctx, const session_config *config)
@@ -341,6 +350,12 @@ static int confine(struct worker *w, int monitor, struct os_error *err)
     /* A worker without a monitor enforces nothing. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGPIPE, SIG_IGN);
+    /* Two descriptors per connection of the agent; the hard limit stays. */
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
     return 0;
 }
 
@@ -352,6 +367,7 @@ int worker_main(const struct supervisor_options *opt, int monitor)
         os_log_error(LOG_TARGET, "%s", err.code ? os_error_text(&err) : "cannot start the event loop");
         return EXIT_FATAL;
     }
+    uv_timer_init(&w.loop, &w.settle);
     w.audit = audit_new();
     w.agent = make_agent(&w);
     w.monitor = monitor_client_new(monitor, agent_child_exited, agent_terminated, w.agent);

@@ -12,10 +12,10 @@
 #include "core/cleanup.h"
 #include "core/limits.h"
 #include "core/log.h"
+#include "drivers/local/base.h"
 #include "drivers/local/cgroup.h"
 #include "drivers/local/exits.h"
 #include "drivers/local/launch.h"
-#include "drivers/local/layer.h"
 #include "drivers/local/plan.h"
 #include "drivers/local/settings.h"
 #include "drivers/local/spec.h"
@@ -138,6 +138,7 @@ static int record(struct local_driver *d, const char *id, const struct launch *l
     p->start_time = state_start_time(l->pid);
     state_boot_id(p->boot_id);
     os_uuid(p->instance_id);
+    memcpy(p->base, d->cfg.base, sizeof(p->base));
     return state_write_process(&d->cfg, id, p, err);
 }
 
@@ -440,7 +441,7 @@ static void adopt_dead(struct local_driver *d, struct sandbox *s)
         report_exit(d, s, &e);
 }
 
-static int adopt(struct local_driver *d, const char *id, struct os_error *err)
+static int adopt(struct local_driver *d, const char *id, struct os_strv *bases, struct os_error *err)
 {
     cleanup_error struct os_error damage = {0};
     driver_sandbox *spec = state_read_spec(&d->cfg, id, &damage);
@@ -458,20 +459,23 @@ static int adopt(struct local_driver *d, const char *id, struct os_error *err)
         os_log_info("local-driver", "%s: adopted the running sandbox '%s' (process %d)", id, s->name,
                     (int)p.pid);
         table_set(&d->table, s, LOCAL_RUNNING, NULL, NULL);
+        os_strv_add(bases, p.base);
     }
     table_give(&d->table, s);
     return rc;
 }
 
+/* Everything another driver left: its sandboxes and, below those that run, its lower layers. */
 static int adopt_all(struct local_driver *d, struct os_error *err)
 {
-    cleanup_strv struct os_strv ids = {0};
+    cleanup_strv struct os_strv ids = {0}, bases = {0};
     if (state_scan(&d->cfg, &ids, err) < 0)
         return -1;
     for (size_t i = 0; i < ids.n; i++)
-        if (adopt(d, ids.v[i], err) < 0)
+        if (adopt(d, ids.v[i], &bases, err) < 0)
             return -1;
-    return 0;
+    base_collect(&d->cfg, &bases);
+    return base_make(&d->cfg, err);
 }
 
 struct driver *local_driver_new(const struct local_driver_config *cfg, struct os_error *err)

@@ -10,8 +10,8 @@
 #include <sys/socket.h>
 
 #include "core/cleanup.h"
+#include "drivers/local/base.h"
 #include "drivers/local/environ.h"
-#include "drivers/local/layer.h"
 #include "drivers/local/mountinfo.h"
 #include "drivers/local/state.h"
 #include "sys/file.h"
@@ -106,27 +106,34 @@ static void on_submount(void *ctx, const struct mountinfo *m)
     }
 }
 
+/* Only /etc is written to: by the supervisor, as root. */
+static void plan_top(const struct local_settings *cfg, const char *dir, const char *top, struct os_buf *out)
+{
+    cleanup_free char *host = os_asprintf("/%s", top), *cover = base_path(cfg, top);
+    cleanup_free char *upper = os_asprintf("%s/%s", dir, top), *work = os_asprintf("%s/%s-work", dir, top);
+    if (!os_file_exists(cover))
+        op(out, "bind", host, top, "ro", NULL);
+    else if (strcmp(top, "etc") == 0)
+        op(out, "overlay", cover, host, upper, work, top, NULL);
+    else
+        op(out, "overlay", cover, host, "", "", top, NULL);
+}
+
 static int plan_system(const struct local_settings *cfg, const char *dir, struct os_buf *out,
                        struct os_error *err)
 {
     cleanup_strv struct os_strv tops = {0};
     cleanup_buf struct os_buf mounts = {0};
-    layer_list(dir, &tops);
-    for (size_t i = 0; i < tops.n; i++) {
-        cleanup_free char *lower = os_asprintf("/%s", tops.v[i]);
-        cleanup_free char *upper = os_asprintf("%s/layers/%s/upper", dir, tops.v[i]);
-        cleanup_free char *work = os_asprintf("%s/layers/%s/work", dir, tops.v[i]);
-        op(out, "overlay", lower, upper, work, tops.v[i], NULL);
-    }
+    base_shared(cfg, &tops);
+    for (size_t i = 0; i < tops.n; i++)
+        plan_top(cfg, dir, tops.v[i], out);
     if (os_file_read("/proc/self/mountinfo", MOUNTINFO_MAX, &mounts, err) < 0)
         return -1;
     mountinfo_each(os_buf_str(&mounts), on_submount, &(struct submounts){&tops, cfg, out});
     for (size_t i = 0; i < OS_ARRAY_LEN(var_dirs); i++) {
         cleanup_free char *host = os_asprintf("/%s", var_dirs[i]);
-        if (!os_file_exists(host))
-            continue;
-        op(out, "dir", var_dirs[i], "755", "0", "0", NULL);
-        op(out, "bind", host, var_dirs[i], "ro", NULL);
+        if (os_file_exists(host))
+            op(out, "bind", host, var_dirs[i], "ro", NULL);
     }
     return 0;
 }
@@ -167,7 +174,7 @@ static int plan_copy(const char *host, const char *inside, const char *mode, str
         return -1;
     if (strlen(os_buf_str(&b)) != b.len)
         return os_error_set(err, OS_FAILED_PRECONDITION, "'%s' is not a text file", host);
-    op(out, "file", inside + 1, mode, "0", "0", os_buf_str(&b), NULL);
+    op(out, "file", inside, mode, "0", "0", os_buf_str(&b), NULL);
     if (b.data)
         explicit_bzero(b.data, b.len);
     return 0;
@@ -184,7 +191,7 @@ static int plan_material(const struct local_settings *cfg, const driver_sandbox 
     op(out, "dir", "etc/openshell/operator", "755", "0", "0", NULL);
     if (*s->spec->sandbox_token) {
         cleanup_free char *line = os_asprintf("%s\n", s->spec->sandbox_token);
-        op(out, "file", INSIDE_TOKEN + 1, "400", "0", "0", line, NULL);
+        op(out, "file", INSIDE_TOKEN, "400", "0", "0", line, NULL);
         explicit_bzero(line, strlen(line));
     }
     if (cfg->tls_ca && (plan_copy(cfg->tls_ca, INSIDE_TLS "/ca.crt", "400", out, err) < 0 ||
@@ -192,7 +199,7 @@ static int plan_material(const struct local_settings *cfg, const driver_sandbox 
                         plan_copy(cfg->tls_key, INSIDE_TLS "/tls.key", "400", out, err) < 0))
         return -1;
     if (cfg->extra_hosts)
-        op(out, "file", INSIDE_EXTRA_HOSTS + 1, "444", "0", "0", cfg->extra_hosts, NULL);
+        op(out, "file", INSIDE_EXTRA_HOSTS, "444", "0", "0", cfg->extra_hosts, NULL);
     return cfg->extra_ca_file ? plan_copy(cfg->extra_ca_file, INSIDE_EXTRA_CA, "444", out, err) : 0;
 }
 
@@ -229,12 +236,12 @@ static int plan_network_files(const driver_sandbox *s, struct os_buf *out, struc
 static void plan_own(const struct local_settings *cfg, const char *dir, struct os_buf *out)
 {
     cleanup_free char *workspace = os_asprintf("%s/workspace", dir);
-    op(out, "bind", workspace, INSIDE_WORKSPACE + 1, "rw", NULL);
+    op(out, "bind", workspace, INSIDE_WORKSPACE, "rw", NULL);
     op(out, "tmpfs", "run", "0755", RUN_SIZE, NULL);
     op(out, "dir", "run/lock", "1777", "0", "0", NULL);
     op(out, "dir", "run/netns", "755", "0", "0", NULL);
     op(out, "dir", "run/openshell", "755", "0", "0", NULL);
-    op(out, "bind", cfg->supervisor, INSIDE_SUPERVISOR + 1, "ro", NULL);
+    op(out, "bind", cfg->supervisor, INSIDE_SUPERVISOR, "ro", NULL);
 }
 
 static int plan_program(const struct local_settings *cfg, const driver_sandbox *s, struct os_buf *out,
@@ -268,14 +275,16 @@ int plan_build(const struct local_settings *cfg, const driver_sandbox *s, const 
                const struct os_strv *leaves, struct os_buf *out, struct os_error *err)
 {
     cleanup_free char *dir = state_path(cfg, s->id), *root = os_asprintf("%s/root", dir);
+    cleanup_free char *work = os_asprintf("%s/root-work", dir), *base = base_path(cfg, "root");
     plan_namespaces(s, cgroups, leaves, out);
-    op(out, "root", root, NULL);
+    op(out, "root", base, root, work, NULL);
     if (plan_system(cfg, dir, out, err) < 0)
         return -1;
     plan_kernel(cgroups, leaves, out);
     plan_own(cfg, dir, out);
     if (plan_material(cfg, s, out, err) < 0 || plan_network_files(s, out, err) < 0)
         return -1;
+    op(out, "settle", NULL);
     op(out, "pivot", NULL);
     op(out, "drop", NULL);
     if (plan_program(cfg, s, out, err) < 0)

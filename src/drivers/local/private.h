@@ -18,7 +18,8 @@ struct local_settings {
     char *log_level;
     uid_t agent_uid, worker_uid;
     char *extra_ca_file, *extra_hosts;
-    struct os_strv mask; /* absolute, resolved */
+    struct os_strv mask;    /* absolute, resolved */
+    char base[OS_UUID_LEN]; /* lower layers of new sandboxes, see base.h */
 };
 
 /* Limits of one sandbox; 0 = none. */
@@ -34,6 +35,7 @@ struct local_process {
     uint64_t start_time; /* clock ticks since boot: tells a reused pid */
     char boot_id[OS_UUID_LEN];
     char instance_id[OS_UUID_LEN];
+    char base[OS_UUID_LEN]; /* it runs on these lower layers */
 };
 
 #endif

@@ -112,9 +112,9 @@ int state_write_process(const struct local_settings *cfg, const char *id, const 
                         struct os_error *err)
 {
     cleanup_free char *path = file_path(cfg, id, "process");
-    char text[160];
-    int n = snprintf(text, sizeof(text), "%d %" PRIu64 " %s %s\n", (int)p->pid, p->start_time, p->boot_id,
-                     p->instance_id);
+    char text[240];
+    int n = snprintf(text, sizeof(text), "%d %" PRIu64 " %s %s %s\n", (int)p->pid, p->start_time, p->boot_id,
+                     p->instance_id, p->base);
     return replace(path, text, (size_t)n, err);
 }
 
@@ -122,8 +122,9 @@ bool state_read_process(const struct local_settings *cfg, const char *id, struct
 {
     cleanup_buf struct os_buf b = {0};
     int pid = 0;
-    if (!read_small(cfg, id, "process", &b) || sscanf(os_buf_str(&b), "%d %" SCNu64 " %36s %36s", &pid,
-                                                      &p->start_time, p->boot_id, p->instance_id) != 4)
+    if (!read_small(cfg, id, "process", &b) ||
+        sscanf(os_buf_str(&b), "%d %" SCNu64 " %36s %36s %36s", &pid, &p->start_time, p->boot_id,
+               p->instance_id, p->base) != 5)
         return false;
     p->pid = pid;
     return pid > 0;

@@ -4,7 +4,7 @@
  *   process    the supervisor that was last started
  *   ended      why it does not run: "stopped", or "exited <code>[ oom]"
  *   log        console output of the supervisor
- *   root layers workspace   its file system (layer.h)
+ *   root root-work etc etc-work workspace   its file system (base.h)
  * A directory named .trash-<id> is a remove that was cut short. */
 #ifndef DRIVERS_LOCAL_STATE_H
 #define DRIVERS_LOCAL_STATE_H

@@ -20,7 +20,7 @@ int policy_check_request(policy_doc *doc, struct os_error *err)
         for (size_t k = 0; rule && k < rule->n_endpoints; k++)
             rule->endpoints[k]->provider_credentialed = false;
     }
-    if (policy_check(doc, err) < 0)
+    if (policy_check(doc, err) < 0 || policy_check_ambiguity(doc, err) < 0)
         return -1;
     cleanup_strv struct os_strv bad = {0};
     policy_validate_runtime(doc, &bad);

@@ -77,6 +77,11 @@ static void want(const struct direction *d, struct pollfd *from, struct pollfd *
         from->events |= POLLIN;
 }
 
+static bool is_ready(const struct direction *d, const struct pollfd *from, const struct pollfd *to)
+{
+    return (d->held ? to->revents : from->revents) != 0;
+}
+
 static int pump(struct direction *up, struct direction *down)
 {
     while (!up->done || !down->done) {
@@ -89,7 +94,7 @@ static int pump(struct direction *up, struct direction *down)
                 p[i].fd = -1;
         if (poll(p, 2, -1) < 0 && errno != EINTR)
             return -1;
-        if (move(up) < 0 || move(down) < 0)
+        if ((is_ready(up, &p[0], &p[1]) && move(up) < 0) || (is_ready(down, &p[1], &p[0]) && move(down) < 0))
             return -1;
     }
     return 0;

@@ -77,7 +77,7 @@ static int deny_sockets(scmp_filter_ctx ctx, enum isolation_profile profile)
     }
     if (r == 0) /* NETLINK_ROUTE (0) is what getifaddrs needs */
         r = rule(ctx, EPERM_ACTION, number, 2,
-                 (struct scmp_arg_cmp[]){LOW_EQ(0, AF_NETLINK), SCMP_CMP64(2, SCMP_CMP_NE, 0)});
+                 (struct scmp_arg_cmp[]){LOW_EQ(0, AF_NETLINK), SCMP_CMP64(2, SCMP_CMP_NE, 0, 0)});
     return r;
 }
 

@@ -23,7 +23,8 @@ struct monitor {
     const struct monitor_config *cfg;
     int fd;       /* to the worker */
     pid_t worker; /* 0 once reaped */
-    int diag;     /* sock_diag socket in the agent's namespace */
+    int worker_status;
+    int diag; /* sock_diag socket in the agent's namespace */
     struct sock_fprog filter;
 
     bool isolated;
@@ -39,7 +40,8 @@ struct monitor {
 
     bool quit;
     int status;
-    int64_t kill_at; /* monotonic ms; 0 = no termination under way */
+    int64_t kill_at;   /* monotonic ms; 0 = no termination under way */
+    int64_t settle_at; /* monotonic ms; 0 = not started or already settled */
 };
 
 /* The ends of a child's standard streams that the worker gets; with tty only in is set. */

@@ -41,6 +41,9 @@ int monitor_confine_worker(uid_t uid, gid_t gid, struct os_error *err);
 int monitor_send_sockets(int fd, struct monitor_sockets *sockets, struct os_error *err);
 int monitor_receive_sockets(int fd, struct monitor_sockets *out, struct os_error *err);
 
+/* Either process, once it has started up: gives back memory that only starting needed. */
+void monitor_settle(void);
+
 /* Serves the worker on fd until the worker is gone or the main process ended; returns the exit code of the
  * supervisor (spec/supervisor.md 10.5). */
 int monitor_serve(const struct monitor_config *cfg, int fd, pid_t worker);

@@ -39,13 +39,15 @@ static struct monitor_process *free_slot(struct monitor *m)
     return NULL;
 }
 
-/* The worker must read; one that does not is as good as gone. */
+/* The worker must read; one that does not is as good as gone. One that has ended is found out when its last
+ * messages, which may say how to end, have been read. */
 static void send_message(struct monitor *m, enum protocol_type type, uint32_t id, const struct os_buf *body,
                          const int *fds, size_t n_fds)
 {
     if (m->quit)
         return;
-    if (body->failed || protocol_send(m->fd, type, id, body->data, body->len, fds, n_fds) < 0) {
+    bool failed = body->failed || protocol_send(m->fd, type, id, body->data, body->len, fds, n_fds) < 0;
+    if (failed && (body->failed || (errno != EPIPE && errno != ECONNRESET))) {
         os_log_error(LOG_TARGET, "cannot answer the worker: %s", strerror(errno));
         m->quit = true;
         m->status = EXIT_FATAL;
@@ -94,6 +96,7 @@ static int serve_spawn(struct monitor *m, const struct protocol_request *r, stru
         m->main_id = slot->id;
         m->main_pid = pid;
         m->main_running = true;
+        m->settle_at = os_clock_mono_ms() + OS_SETTLE_MS;
     }
     protocol_put_u32(body, slot->id);
     protocol_put_u32(body, (uint32_t)pid);
@@ -234,7 +237,8 @@ static void read_worker(struct monitor *m, struct protocol_message *msg)
     if (r > 0) {
         serve_request(m, msg);
     } else {
-        os_log_error(LOG_TARGET, "the worker closed its connection; ending the sandbox");
+        reap(m);
+        os_log_error(LOG_TARGET, "the worker is gone (status %d); ending the sandbox", m->worker_status);
         m->quit = true;
         m->status = EXIT_FATAL;
     }
@@ -243,10 +247,23 @@ static void read_worker(struct monitor *m, struct protocol_message *msg)
 
 static int wait_ms(const struct monitor *m)
 {
-    if (!m->kill_at)
+    int64_t due = m->kill_at ? m->kill_at : m->settle_at;
+    if (!due)
         return -1;
-    int64_t left = m->kill_at - os_clock_mono_ms();
+    int64_t left = due - os_clock_mono_ms();
     return left > 0 ? (int)left : 0;
+}
+
+static void time_is_up(struct monitor *m)
+{
+    if (m->kill_at) {
+        if (m->main_running)
+            kill(-m->main_pid, SIGKILL);
+        m->kill_at = 0;
+    } else if (m->settle_at) {
+        m->settle_at = 0;
+        monitor_settle();
+    }
 }
 
 static void loop(struct monitor *m, int signals)
@@ -258,9 +275,8 @@ static void loop(struct monitor *m, int signals)
         if (ready < 0 && errno != EINTR) {
             m->quit = true;
             m->status = EXIT_FATAL;
-        } else if (ready == 0 && m->main_running) {
-            kill(-m->main_pid, SIGKILL);
-            m->kill_at = 0;
+        } else if (ready == 0) {
+            time_is_up(m);
         } else if (ready > 0) {
             if (p[0].revents)
                 read_signals(m, signals);

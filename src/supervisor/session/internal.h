@@ -39,6 +39,7 @@ struct log_push {
     struct backoff backoff;
     bool waiting; /* for the back-off */
     bool refused; /* for good */
+    bool ending;  /* our side of the stream is closed */
 };
 
 struct policy_report {
@@ -120,7 +121,8 @@ void session_send_open_result(struct session *s, const char *channel_id, const c
 void logs_init(struct session *s);
 /* Sends what waits; with `all` also what a full batch is not reached for. */
 void logs_flush(struct session *s, bool all);
-/* Flushes and ends the stream; then logs_drained() tells when the gateway has all of it. */
+/* Flushes, and ends the stream once the queue is empty; called until logs_drained(): the gateway has all of
+ * it. */
 void logs_finish(struct session *s);
 bool logs_drained(const struct session *s);
 void logs_free(struct session *s);

@@ -158,7 +158,7 @@ static void send_batch(struct session *s)
 
 static bool may_send(const struct session *s)
 {
-    return s->link_up && !s->logs.refused && !s->logs.waiting;
+    return s->link_up && !s->logs.refused && !s->logs.waiting && !s->logs.ending;
 }
 
 void logs_flush(struct session *s, bool all)
@@ -196,8 +196,10 @@ void logs_init(struct session *s)
 void logs_finish(struct session *s)
 {
     logs_flush(s, true);
-    if (s->logs.call)
-        rpc_call_half_close(s->logs.call);
+    if (s->logs.ending || !s->logs.call || waiting(&s->logs))
+        return;
+    s->logs.ending = true;
+    rpc_call_half_close(s->logs.call);
 }
 
 bool logs_drained(const struct session *s)

@@ -72,6 +72,7 @@ void session_link_up(struct session *s)
     if (s->link_up)
         return;
     s->link_up = true;
+    backoff_reset(&s->logs.backoff);
     logs_flush(s, true);
 }
 
@@ -229,6 +230,7 @@ bool session_connected(const struct session *s)
 
 static void stop_look(struct session *s)
 {
+    logs_finish(s);
     bool quiet = logs_drained(s) && relays_drained(s) && !s->control;
     if (!quiet && os_clock_mono_ms() < s->stop_deadline_ms) {
         session_timer(s, TIMER_STOP, STOP_LOOK_MS);
@@ -247,11 +249,10 @@ void session_stop(struct session *s, void (*done)(void *ctx), void *ctx)
     s->stop_deadline_ms = os_clock_mono_ms() + STOP_MS;
     for (int i = 0; i < TIMER_COUNT; i++)
         uv_timer_stop(&s->timers[i]);
-    logs_finish(s);
     s->stopping = true;
     if (s->control)
         rpc_call_half_close(s->control);
-    session_timer(s, TIMER_STOP, STOP_LOOK_MS);
+    session_timer(s, TIMER_STOP, 0);
 }
 
 /* --- start --- */

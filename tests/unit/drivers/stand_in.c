@@ -99,8 +99,10 @@ static void spawn_children(int n)
 
 static void eat(size_t bytes)
 {
-    for (size_t i = 0; i < bytes; i += 1 << 20)
-        memset(malloc(1 << 20), 1, 1 << 20);
+    for (size_t i = 0; i < bytes; i += 4096) {
+        volatile char *page = malloc(4096);
+        *page = 1;
+    }
 }
 
 static void step(char *text)

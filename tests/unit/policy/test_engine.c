@@ -157,30 +157,41 @@ static void symlinks_are_resolved_at_compile_time(void **state)
 
 static void configurations_follow_rule_order(void **state)
 {
-    struct policy_engine *e =
-        compile("b: {" CURL ", endpoints: [{host: a.x.com, port: 443, tls: skip},"
-                " {host: a.x.com, port: 443}]},"
-                "a: {" CURL ", endpoints: [{host: '*.x.com', port: 443, protocol: rest, "
-                "access: full, enforcement: enforce}]},"
-                "c: {" CURL ", endpoints: [{host: a.x.com, port: 443, allowed_ips: "
-                "[10.0.0.0/8, '192.168.1.7', 'fd00::/8']}]},"
-                "d: {binaries: [{path: /bin/no}], " E("host: a.x.com, tls: skip") "}");
+    struct policy_engine *e = compile(
+        "b: {" CURL ", endpoints: [{host: a.x.com, port: 443, protocol: rest, path: "
+        "/b, access: full, allowed_ips: [10.0.0.0/8, 192.168.1.7, 'fd00::/8']},"
+        " {host: a.x.com, port: 443, allowed_ips: ['fd00::/8', 192.168.1.7, "
+        "10.0.0.0/8]}]},"
+        "a: {" CURL ", endpoints: [{host: '*.x.com', port: 443, protocol: rest, "
+        "access: full, enforcement: enforce, path: '/**', allowed_ips: [10.0.0.0/8, "
+        "192.168.1.7, 'fd00::/8']}]},"
+        "c: {" CURL
+        ", " E("host: b.y.com") "},"
+                                "d: {binaries: [{path: /bin/no}], " E("host: d.y.com, tls: skip") "}");
     struct policy_process who = process("/usr/bin/curl");
     struct policy_l4 l4;
     policy_decide_l4(e, "a.x.com", 443, &who, &l4);
     assert_true(l4.allow);
     assert_string_equal(l4.policy, "a");
-    assert_int_equal(l4.n_matched, 4);
+    assert_int_equal(l4.n_matched, 3);
     assert_int_equal(l4.n_configs, 3);
     assert_string_equal(l4.configs[0]->policy_key, "a");
     assert_string_equal(l4.configs[0]->host, "*.x.com");
     assert_true(l4.configs[0]->enforce);
-    assert_int_equal(l4.configs[1]->tls, POLICY_TLS_SKIP);
+    assert_int_equal(l4.configs[0]->path_weight, 1);
+    assert_int_equal(l4.configs[1]->path_weight, 2);
+    assert_false(l4.configs[1]->enforce);
     assert_int_equal(l4.configs[2]->n_allowed_ips, 3);
     assert_int_equal(l4.configs[2]->allowed_ips[1].prefix, 32);
     assert_false(l4.configs[2]->allowed_ips_invalid);
     assert_true(policy_l4_inspects(&l4));
     assert_true(l4.declared_host);
+    policy_engine_unref(e);
+    e = compile(K("host: a.x.com, tls: skip"));
+    policy_decide_l4(e, "a.x.com", 443, &who, &l4);
+    assert_int_equal(l4.n_configs, 1);
+    assert_int_equal(l4.configs[0]->tls, POLICY_TLS_SKIP);
+    assert_false(policy_l4_inspects(&l4));
     policy_engine_unref(e);
 }
 

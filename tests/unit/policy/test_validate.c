@@ -127,7 +127,7 @@ static void endpoints(void **state)
          AT "TLD wildcard '**.com' is not allowed; use subdomain wildcards like '*.example.com' instead"},
 #define SHAPE(h)                                                                                             \
     AT "invalid host wildcard '" h "'; middle DNS label wildcards must be the entire label '*' and "         \
-                                   "recursive '**' is only allowed as the "                                  \
+       "recursive '**' is only allowed as the "                                                              \
        "entire first label"
         {EP("host: '*', port: 1"), SHAPE("*")},
         {EP("host: '**', port: 1"), SHAPE("**")},
@@ -294,59 +294,55 @@ static void middleware(void **state)
 {
 #define MW(text) "network_middlewares: {" text "}"
 #define OK_SEL "middleware: openshell/regex, endpoints: {include: ['**']}"
-    static const struct row
-        rows
-            [] =
-                {
-                    {MW("a: {" OK_SEL "}, b: {order: 1, " OK_SEL "}"), ""},
-                    {MW("a: {" OK_SEL "}, b: {" OK_SEL "}"),
-                     "middleware configs 'a' and 'b' use duplicate order 0"},
-                    {MW("a: {}"), "middleware config 'a' is invalid: middleware must not be empty; "
-                                  "middleware config 'a' is "
-                                  "invalid: endpoint selector is required"},
-                    {MW("a: {middleware: m, on_error: x, endpoints: {}}"),
-                     "middleware config 'a' is invalid: invalid on_error 'x'; middleware config 'a' is "
-                     "invalid: endpoint "
-                     "selector must include at least one host pattern"},
-                    {MW("a: {middleware: m, endpoints: {include: ['a b'], exclude: ['{a}', 'a..b', "
-                        "'a**.com', '']}}"),
+    static const struct row rows[] = {
+        {MW("a: {" OK_SEL "}, b: {order: 1, " OK_SEL "}"), ""},
+        {MW("a: {" OK_SEL "}, b: {" OK_SEL "}"), "middleware configs 'a' and 'b' use duplicate order 0"},
+        {MW("a: {}"), "middleware config 'a' is invalid: middleware must not be empty; "
+                      "middleware config 'a' is "
+                      "invalid: endpoint selector is required"},
+        {MW("a: {middleware: m, on_error: x, endpoints: {}}"),
+         "middleware config 'a' is invalid: invalid on_error 'x'; middleware config 'a' is "
+         "invalid: endpoint "
+         "selector must include at least one host pattern"},
+        {MW("a: {middleware: m, endpoints: {include: ['a b'], exclude: ['{a}', 'a..b', "
+            "'a**.com', '']}}"),
 #define SEL(p) "middleware config 'a' is invalid: endpoint selector pattern '" p "' is invalid: "
-                     SEL("a b") "host pattern must not contain whitespace; " SEL(
-                         "{a}") "host pattern must not contain brace alternates; list each host pattern "
-                                "separately; " SEL("a..b") "host pattern must not contain empty DNS "
-                                                           "labels; " SEL("a**.com") "invalid host pattern: "
-                                                                                     "'**' must be an entire "
-                                                                                     "DNS label; " SEL("") "h"
-                                                                                                           "o"
-                                                                                                           "s"
-                                                                                                           "t"
-                                                                                                           " "
-                                                                                                           "p"
-                                                                                                           "a"
-                                                                                                           "t"
-                                                                                                           "t"
-                                                                                                           "e"
-                                                                                                           "r"
-                                                                                                           "n"
-                                                                                                           " "
-                                                                                                           "m"
-                                                                                                           "u"
-                                                                                                           "s"
-                                                                                                           "t"
-                                                                                                           " "
-                                                                                                           "n"
-                                                                                                           "o"
-                                                                                                           "t"
-                                                                                                           " "
-                                                                                                           "b"
-                                                                                                           "e"
-                                                                                                           " "
-                                                                                                           "e"
-                                                                                                           "m"
-                                                                                                           "p"
-                                                                                                           "t"
-                                                                                                           "y"},
-                };
+         SEL("a b") "host pattern must not contain whitespace; " SEL(
+             "{a}") "host pattern must not contain brace alternates; list each host pattern "
+                    "separately; " SEL("a..b") "host pattern must not contain empty DNS "
+                                               "labels; " SEL("a**.com") "invalid host pattern: "
+                                                                         "'**' must be an entire "
+                                                                         "DNS label; " SEL("") "h"
+                                                                                               "o"
+                                                                                               "s"
+                                                                                               "t"
+                                                                                               " "
+                                                                                               "p"
+                                                                                               "a"
+                                                                                               "t"
+                                                                                               "t"
+                                                                                               "e"
+                                                                                               "r"
+                                                                                               "n"
+                                                                                               " "
+                                                                                               "m"
+                                                                                               "u"
+                                                                                               "s"
+                                                                                               "t"
+                                                                                               " "
+                                                                                               "n"
+                                                                                               "o"
+                                                                                               "t"
+                                                                                               " "
+                                                                                               "b"
+                                                                                               "e"
+                                                                                               " "
+                                                                                               "e"
+                                                                                               "m"
+                                                                                               "p"
+                                                                                               "t"
+                                                                                               "y"},
+    };
     check(rows, OS_ARRAY_LEN(rows), policy_validate);
 }
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/keyctl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "core/buf.h"
@@ -73,13 +75,13 @@ static int op_private(struct launch *l, char *const *a, struct os_error *err)
 
 static int op_root(struct launch *l, char *const *a, struct os_error *err)
 {
-    l->root = mounts_root(a[0], err);
+    l->root = mounts_root(a[0], a[1], a[2], err);
     return l->root < 0 ? -1 : 0;
 }
 
 static int op_overlay(struct launch *l, char *const *a, struct os_error *err)
 {
-    return mounts_overlay(l->root, a[0], a[1], a[2], a[3], err);
+    return mounts_overlay(l->root, a[0], a[1], a[2], a[3], a[4], err);
 }
 
 static int op_bind(struct launch *l, char *const *a, struct os_error *err)
@@ -147,6 +149,19 @@ static int op_drop(struct launch *l, char *const *a, struct os_error *err)
     for (size_t i = 0; i < OS_ARRAY_LEN(unneeded); i++)
         if (prctl(PR_CAPBSET_DROP, unneeded[i], 0, 0, 0) < 0 && errno != EINVAL)
             return os_error_sys(err, errno, "cannot drop capability %d", unneeded[i]);
+    return 0;
+}
+
+/* What a process inherits from the gateway beyond descriptors and signals: keys in its keyring, and a
+ * protection from the OOM killer that a service manager may have given it. */
+static int op_settle(struct launch *l, char *const *a, struct os_error *err)
+{
+    if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL, 0, 0, 0) < 0 && errno != ENOSYS)
+        return os_error_sys(err, errno, "cannot make a session keyring (see kernel.keys.root_maxkeys)");
+    cleanup_close int fd = inside_open(l->root, "/proc/self/oom_score_adj", O_RDWR);
+    char text[16] = "";
+    if (fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && *text == '-' && os_write_all(fd, "0", 1) < 0)
+        return os_error_sys(err, errno, "cannot reset the OOM score");
     return 0;
 }
 

@@ -92,16 +92,6 @@ static int clone_mount(int dir, const char *path, unsigned attr, struct os_error
     return os_steal_fd(fd);
 }
 
-int mounts_root(const char *host, struct os_error *err)
-{
-    cleanup_close int fd = clone_mount(AT_FDCWD, host, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, err);
-    if (fd < 0)
-        return -1;
-    if (move_mount(fd, "", AT_FDCWD, host, MOVE_MOUNT_F_EMPTY_PATH) < 0)
-        return os_error_sys(err, errno, "cannot mount the new root on '%s'", host);
-    return os_steal_fd(fd);
-}
-
 /* The directories are named by descriptor: no character of their paths has a meaning to overlayfs, and the
  * sandbox's mount table does not show where the host keeps them. */
 static int open_layer(const char *path, char text[FD_PATH_MAX], struct os_error *err)
@@ -113,21 +103,48 @@ static int open_layer(const char *path, char text[FD_PATH_MAX], struct os_error 
     return fd;
 }
 
-int mounts_overlay(int root, const char *lower, const char *upper, const char *work, const char *target,
-                   struct os_error *err)
+/* volatile: without it the end of every sandbox waits until the whole file system of the state directory is
+ * written out. What must last is in the workspace, which is no overlay. */
+static int make_overlay(const char *lower, const char *upper, const char *work, const char *target,
+                        struct os_error *err)
 {
-    char l[FD_PATH_MAX], u[FD_PATH_MAX], w[FD_PATH_MAX];
-    cleanup_close int lower_fd = open_layer(lower, l, err);
-    cleanup_close int upper_fd = lower_fd < 0 ? -1 : open_layer(upper, u, err);
+    char u[FD_PATH_MAX], w[FD_PATH_MAX];
+    const unsigned attr = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+    const struct option read_only[] = {
+        {"lowerdir", lower}, {"redirect_dir", "nofollow"}, {"metacopy", "off"}, {"index", "off"}, {0}};
+    if (!*upper)
+        return make("overlay", read_only, attr | MOUNT_ATTR_RDONLY, target, err);
+    cleanup_close int upper_fd = open_layer(upper, u, err);
     cleanup_close int work_fd = upper_fd < 0 ? -1 : open_layer(work, w, err);
-    if (work_fd < 0)
-        return -1;
-    /* volatile: without it the end of every sandbox waits until the whole file system of the state directory
-     * is written out. What must last is in the workspace, which is no overlay. */
-    const struct option options[] = {
-        {"lowerdir", l},     {"upperdir", u},  {"workdir", w},     {"redirect_dir", "nofollow"},
+    const struct option writable[] = {
+        {"lowerdir", lower}, {"upperdir", u},  {"workdir", w},     {"redirect_dir", "nofollow"},
         {"metacopy", "off"}, {"index", "off"}, {"volatile", NULL}, {0}};
-    return mount_new(root, "overlay", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, target, err);
+    return work_fd < 0 ? -1 : make("overlay", writable, attr, target, err);
+}
+
+int mounts_root(const char *lower, const char *upper, const char *work, struct os_error *err)
+{
+    char l[FD_PATH_MAX];
+    cleanup_close int lower_fd = open_layer(lower, l, err);
+    cleanup_close int fd = lower_fd < 0 ? -1 : make_overlay(l, upper, work, "/", err);
+    if (fd < 0)
+        return -1;
+    if (move_mount(fd, "", AT_FDCWD, lower, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+        return os_error_sys(err, errno, "cannot mount the new root");
+    return os_steal_fd(fd);
+}
+
+int mounts_overlay(int root, const char *lower, const char *below, const char *upper, const char *work,
+                   const char *target, struct os_error *err)
+{
+    char l[FD_PATH_MAX], b[FD_PATH_MAX];
+    cleanup_close int lower_fd = open_layer(lower, l, err);
+    cleanup_close int below_fd = lower_fd < 0 ? -1 : open_layer(below, b, err);
+    if (below_fd < 0)
+        return -1;
+    cleanup_free char *stack = os_asprintf("%s:%s", l, b);
+    cleanup_close int fd = make_overlay(stack, upper, work, target, err);
+    return fd < 0 ? -1 : attach(fd, root, target, err);
 }
 
 int mounts_bind(int root, const char *host, const char *target, bool read_only, struct os_error *err)

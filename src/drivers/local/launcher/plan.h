@@ -11,20 +11,21 @@
     X(cgroupns, 0) /* new control group namespace, rooted where the process is now */                        \
     X(hostname, 1) /* name */                                                                                \
     X(private, 0)  /* nothing that is mounted from here on reaches the host */                               \
-    X(root, 1)     /* host directory that becomes the new root */                                            \
-    X(overlay, 4)  /* host lower, host upper, host work, inside target */                                    \
-    X(bind, 3)     /* host source, inside target, "ro" or "rw" */                                            \
-    X(tmpfs, 3)    /* inside target, octal mode, size */                                                     \
-    X(proc, 1)     /* inside target */                                                                       \
-    X(sysfs, 1)    /* inside target */                                                                       \
-    X(dev, 1)      /* inside target: null zero full random urandom tty, pts, shm */                          \
-    X(mask, 1)     /* inside path shown as empty; no such path is fine */                                    \
+    X(root, 3)     /* the new root: host lower, host upper, host work */                                     \
+    X(overlay, 5) /* host lower, host lower below it, host upper and work ("" = read-only), inside target */ \
+    X(bind, 3)    /* host source, inside target, "ro" or "rw" */                                             \
+    X(tmpfs, 3)   /* inside target, octal mode, size */                                                      \
+    X(proc, 1)    /* inside target */                                                                        \
+    X(sysfs, 1)   /* inside target */                                                                        \
+    X(dev, 1)     /* inside target: null zero full random urandom tty, pts, shm */                           \
+    X(mask, 1)    /* inside path shown as empty; no such path is fine */                                     \
     X(readonly, 1) /* inside path made read-only; no such path is fine */                                    \
     X(dir, 4)      /* inside path, octal mode, uid, gid; an existing directory stays as it is */             \
     X(file, 5)     /* inside path, octal mode, uid, gid, content; replaces what is there */                  \
     X(link, 2)     /* inside path, target; an existing entry stays as it is */                               \
     X(pivot, 0)    /* the new root becomes the root; the host's is gone */                                   \
     X(drop, 0)     /* capabilities that no supervisor needs leave the bounding set */                        \
+    X(settle, 0)   /* own session keyring, no protection from the OOM killer; /proc must be there */         \
     X(env, 1)      /* "NAME=value" for the program */                                                        \
     X(arg, 1)      /* argument of the program, argv[0] first */                                              \
     X(exec, 1)     /* inside path of the program; last */

@@ -256,7 +256,7 @@ static void policy_reports_keep_their_order(void **state)
     session_report_policy(session, 2, false, "bad rule");
     run_for(50);
     fake_gateway_up(&gw);
-    RUN_UNTIL_LOCKED(strstr(os_buf_str(&gw.policy_reports), "2:"));
+    RUN_UNTIL_LOCKED(strstr(os_buf_str(&gw.policy_reports), ";2:"));
     assert_string_equal(os_buf_str(&gw.policy_reports), "1:2:;2:3:bad rule;");
 }
 
@@ -599,6 +599,20 @@ static void exit_report_and_stop(void **state)
     assert_null(gw.control);
 }
 
+static void stop_sends_every_line(void **state)
+{
+    char text[201];
+    memset(text, 'x', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+    connect_session();
+    for (int i = 0; i < OS_LOG_QUEUE; i++)
+        session_log(session, i, "INFO", "many", text);
+    session_stop(session, set_flag, NULL);
+    RUN_UNTIL(flag);
+    assert_true(gw.log_lines >= OS_LOG_QUEUE);
+    assert_null(strstr(os_buf_str(&gw.logs), "dropped"));
+}
+
 static void stop_without_a_gateway(void **state)
 {
     fake_gateway_down(&gw);
@@ -641,6 +655,7 @@ int main(void)
         T(log_lines),
         T(log_queue_is_bounded),
         T(exit_report_and_stop),
+        T(stop_sends_every_line),
         T(stop_without_a_gateway),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

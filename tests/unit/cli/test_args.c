@@ -1,0 +1,236 @@
+/* The argument parser, against the real command tables. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cli/args.h"
+#include "cli/commands.h"
+
+/* The tables name the commands; which function they point to is all that counts here. */
+#define STUB(f)                                                                                              \
+    int f(struct cli *cli, struct os_error *err)                                                             \
+    {                                                                                                        \
+        return 0;                                                                                            \
+    }
+STUB(gateway_start_run)
+STUB(gateway_stop_run)
+STUB(gateway_add_run)
+STUB(gateway_list_run)
+STUB(gateway_select_run)
+STUB(gateway_remove_run)
+STUB(gateway_info_run)
+STUB(status_run)
+STUB(sandbox_create_run)
+STUB(sandbox_list_run)
+STUB(sandbox_get_run)
+STUB(sandbox_delete_run)
+STUB(sandbox_exec_run)
+STUB(sandbox_connect_run)
+STUB(policy_set_run)
+STUB(policy_get_run)
+STUB(policy_list_run)
+STUB(logs_run)
+
+#define WORDS_MAX 32
+
+static struct args args;
+static struct os_error err;
+
+/* Parses a line split at blanks; the words live until the next call. */
+static enum args_outcome parse(const char *line)
+{
+    static char text[512];
+    static char *words[WORDS_MAX + 1];
+    int n = 0;
+    args_free(&args);
+    os_error_clear(&err);
+    strncpy(text, line, sizeof(text) - 1);
+    for (char *w = strtok(text, " "); w && n < WORDS_MAX; w = strtok(NULL, " "))
+        words[n++] = w;
+    words[n] = NULL;
+    return args_parse(&commands_root, commands_globals, n, words, &args, &err);
+}
+
+static int setup(void **state)
+{
+    static const char *const names[] = {"OPENSHELL_GATEWAY", "OPENSHELL_GATEWAY_ENDPOINT",
+                                        "OPENSHELL_WORKSPACE", "OPENSHELL_SANDBOX_POLICY",
+                                        "OPENSHELL_SERVER_PORT"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        unsetenv(names[i]);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    args_free(&args);
+    os_error_clear(&err);
+    return 0;
+}
+
+#define assert_usage(line, text)                                                                             \
+    do {                                                                                                     \
+        assert_int_equal(parse(line), ARGS_USAGE);                                                           \
+        assert_string_equal(os_error_text(&err), text);                                                      \
+    } while (0)
+
+static void test_published_lines(void **state)
+{
+    static const char *const lines[] = {
+        "openshell sandbox create",
+        "openshell sandbox create -- claude --resume",
+        "openshell sandbox create --name demo --no-auto-providers",
+        "openshell sandbox create --name N --no-auto-providers --no-tty -- echo ready",
+        "openshell sandbox create --name worker --detach -- ./worker",
+        "openshell sandbox create --output json",
+        "openshell sandbox create --cpu 2 --memory 4Gi -- claude",
+        "openshell sandbox create --env A=b --env C=d -- cmd",
+        "openshell sandbox create --label k=v --label k=v -- claude",
+        "openshell sandbox create --workspace W --name research -- bash",
+        "openshell sandbox exec -n N -- ls -la /workspace",
+        "openshell sandbox exec -n N --tty -- /bin/bash",
+        "openshell sandbox exec --name N --no-tty -- curl x",
+        "openshell sandbox list --selector a=b,c=d -o json",
+        "openshell sandbox list --limit 1",
+        "openshell sandbox get N --policy-only",
+        "openshell sandbox delete a b c",
+        "openshell policy set demo --policy f.yaml --wait",
+        "openshell policy get N --base",
+        "openshell policy list N",
+        "openshell logs demo --level warn --since 5m",
+        "openshell logs N --since 1m -n 10",
+        "openshell logs --tail",
+        "openshell gateway add http://127.0.0.1:8080 --local --name local",
+        "openshell gateway select",
+        "openshell gateway list -o yaml",
+        "openshell status -g staging",
+        "openshell --gateway-endpoint http://x:1 status --output json",
+    };
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+        if (parse(lines[i]) != ARGS_RUN)
+            fail_msg("%s: %s", lines[i], os_error_text(&err));
+}
+
+static void test_rejected_lines(void **state)
+{
+    assert_usage("openshell sandbox create demo", "unexpected argument 'demo' found");
+    assert_usage("openshell gateway add http://h:1 --remote --name x",
+                 "a value is required for '--remote <SSH_DEST>' but none was supplied");
+    assert_usage("openshell sandbox delete --all x", "the argument '--all' cannot be used with '<NAME>...'");
+    assert_usage("openshell sandbox list --ids -o json",
+                 "the argument '--ids' cannot be used with '--output <OUTPUT>'");
+    assert_usage("openshell sandbox create --no-keep --detach",
+                 "the argument '--no-keep' cannot be used with '--detach'");
+    assert_usage("openshell policy set x",
+                 "the following required arguments were not provided:\n  --policy <FILE>");
+    assert_usage("openshell sandbox exec -n x",
+                 "the following required arguments were not provided:\n  <COMMAND>...");
+    assert_usage("openshell sandbox list -o xml",
+                 "invalid value 'xml' for '--output <OUTPUT>'\n  [possible values: table, yaml, json]");
+    assert_usage("openshell sandbox list --limit 4294967296",
+                 "invalid value '4294967296' for '--limit <LIMIT>': expected a number from 0 to 4294967295");
+    assert_usage("openshell sandbox list --limit -1",
+                 "a value is required for '--limit <LIMIT>' but none was supplied");
+    assert_usage("openshell sandbox create --detach=yes",
+                 "unexpected value 'yes' for '--detach' found; no more were expected");
+    assert_usage("openshell sandbox create --name a --name b",
+                 "the argument '--name <NAME>' cannot be used multiple times");
+    assert_usage("openshell status -q", "unexpected argument '-q' found");
+}
+
+static void test_suggestions(void **state)
+{
+    assert_usage("openshell sandbox lsit",
+                 "unrecognized subcommand 'lsit'\n\n  tip: a similar subcommand exists: 'list'");
+    assert_usage("openshell sandbox frobnicate", "unrecognized subcommand 'frobnicate'");
+    assert_usage("openshell sandbox create --nmae x",
+                 "unexpected argument '--nmae' found\n\n  tip: a similar argument exists: '--name'");
+    assert_usage("openshell sandbox create --xyzzyplugh", "unexpected argument '--xyzzyplugh' found");
+}
+
+static void test_values(void **state)
+{
+    assert_int_equal(parse("openshell sb exec -n=web --timeout=7 ls -l --color"), ARGS_RUN);
+    assert_string_equal(args_get(&args, "name"), "web");
+    assert_int_equal(args_number(&args, "timeout"), 7);
+    assert_int_equal(args.n_positional, 3);
+    assert_string_equal(args_positional(&args, 2), "--color");
+    assert_null(args_positional(&args, 3));
+    assert_ptr_equal(args_command(&args)->run, sandbox_exec_run);
+
+    assert_int_equal(parse("openshell logs -n5 web"), ARGS_RUN);
+    assert_int_equal(args_number(&args, "lines"), 5);
+    assert_string_equal(args_positional(&args, 0), "web");
+
+    assert_int_equal(parse("openshell -vv sandbox list -v"), ARGS_RUN);
+    assert_int_equal(args_count(&args, "verbose"), 3);
+    assert_int_equal(args_number(&args, "limit"), 100);
+    assert_string_equal(args_get(&args, "workspace"), "default");
+    assert_false(args_given(&args, "workspace"));
+
+    assert_int_equal(parse("openshell sandbox create -e A=1 --env B=2 -- run -- --env C=3"), ARGS_RUN);
+    assert_int_equal(args_count(&args, "env"), 2);
+    assert_string_equal(args_nth(&args, "env", 1), "B=2");
+    assert_null(args_nth(&args, "env", 2));
+    assert_int_equal(args.n_positional, 4);
+    assert_string_equal(args_positional(&args, 1), "--");
+}
+
+static void test_last_wins(void **state)
+{
+    parse("openshell sandbox create --tty --no-tty");
+    assert_int_equal(args_last_of(&args, "tty", "no-tty"), -1);
+    parse("openshell sandbox create --no-tty --tty");
+    assert_int_equal(args_last_of(&args, "tty", "no-tty"), 1);
+    parse("openshell sandbox create");
+    assert_int_equal(args_last_of(&args, "tty", "no-tty"), 0);
+}
+
+static void test_environment(void **state)
+{
+    setenv("OPENSHELL_WORKSPACE", "team", 1);
+    setenv("OPENSHELL_GATEWAY", "", 1);
+    assert_int_equal(parse("openshell status"), ARGS_RUN);
+    assert_string_equal(args_get(&args, "workspace"), "team");
+    assert_null(args_get(&args, "gateway"));
+    assert_int_equal(parse("openshell status --workspace mine"), ARGS_RUN);
+    assert_string_equal(args_get(&args, "workspace"), "mine");
+    setenv("OPENSHELL_SERVER_PORT", "70000", 1);
+    assert_usage("openshell gateway start",
+                 "invalid value '70000' for '--port <PORT>': expected a number from 0 to 65535");
+}
+
+static void test_help_and_version(void **state)
+{
+    struct os_buf text = {0};
+    assert_int_equal(parse("openshell"), ARGS_HELP);
+    assert_int_equal(parse("openshell sandbox"), ARGS_HELP);
+    assert_int_equal(parse("openshell sandbox list --version"), ARGS_VERSION);
+    assert_int_equal(parse("openshell -V"), ARGS_VERSION);
+    /* Not an option of ours once the command has begun. */
+    assert_int_equal(parse("openshell sandbox exec -n x ls --help"), ARGS_RUN);
+    assert_int_equal(parse("openshell policy set -h"), ARGS_HELP);
+    args_help(&args, commands_globals, &text);
+    assert_non_null(strstr(os_buf_str(&text), "openshell policy set [OPTIONS] --policy <FILE> [NAME]"));
+    assert_non_null(strstr(os_buf_str(&text), "GATEWAY FLAGS"));
+    os_buf_free(&text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_published_lines, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_rejected_lines, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_suggestions, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_values, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_last_wins, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_environment, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_help_and_version, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
