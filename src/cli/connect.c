@@ -1,4 +1,5 @@
 /* From flags, variables and files to a client of one gateway (spec/cli.md 3). */
+#include <openssl/crypto.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -175,6 +176,8 @@ int cli_connect(struct cli *cli, struct os_error *err)
     if (cli_resolve(cli, err) < 0 || cli_credentials(cli, &opt, err) < 0)
         return -1;
     signal(SIGPIPE, SIG_IGN);
+    /* The process ends right after the command: tearing OpenSSL down first would only cost time. */
+    OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
     uv_loop_init(&cli->loop);
     cli->rpc = rpc_client_new(&opt, err);
     if (cli->rpc)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/cleanup.h"
+#include "core/str.h"
 #include "supervisor/monitor/account.h"
 #include "supervisor/monitor/monitor.h"
 #include "supervisor/options.h"
@@ -22,7 +23,8 @@
 #define WORKSPACE "/sandbox"
 #define EXIT_FATAL 1
 #define EXIT_USAGE 2
-#define WORKER_STALL_S 5 /* a worker that reads nothing for so long is as good as gone */
+#define PROCESS_LIMIT_TEXT 64 /* bytes of pids.max */
+#define WORKER_STALL_S 5      /* a worker that reads nothing for so long is as good as gone */
 
 /* Descriptors 0 to 2 exist, so that no later one can take their place. */
 static void open_standard_descriptors(void)
@@ -62,6 +64,25 @@ static int prepare_image(const struct supervisor_options *o, struct os_error *er
     return 0;
 }
 
+/* Without a limit one fork bomb takes the machine (spec/supervisor.md 7.3). */
+static int check_process_limit(struct os_error *err)
+{
+    static const char *const files[] = {"/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max"};
+    struct os_buf cleanup_buf text = {0};
+    for (size_t i = 0; i < OS_ARRAY_LEN(files) && text.len == 0; i++)
+        os_file_read(files[i], PROCESS_LIMIT_TEXT, &text, NULL);
+    uint64_t limit;
+    if (text.len && os_str_u64(os_str_trim(text.data), UINT64_MAX, &limit))
+        return 0;
+    if (getenv("OPENSHELL_REQUIRE_RUNTIME_PID_LIMIT"))
+        return os_error_set(
+            err, OS_FAILED_PRECONDITION,
+            "OPENSHELL_REQUIRE_RUNTIME_PID_LIMIT is set, but the sandbox's control group has no process "
+            "limit (pids.max)");
+    os_log_info(LOG_TARGET, "the sandbox's control group shows no process limit");
+    return 0;
+}
+
 static int run_monitor(struct supervisor_options *o, int fd, pid_t worker)
 {
     struct os_error cleanup_error err = {0};
@@ -80,7 +101,7 @@ static int run(struct supervisor_options *o)
 {
     struct os_error cleanup_error err = {0};
     int pair[2];
-    if (prepare_image(o, &err) < 0) {
+    if (check_process_limit(&err) < 0 || prepare_image(o, &err) < 0) {
         os_log_error(LOG_TARGET, "%s", os_error_text(&err));
         return EXIT_FATAL;
     }

@@ -14,7 +14,8 @@
 
 struct monitor_client;
 
-/* Every child (main and exec) reports its end exactly once. status is the exit code, 128+signal, or -1. */
+/* Every child (main and exec) reports its end exactly once, from the reader's thread; for a short-lived child
+ * possibly before monitor_client_spawn() has returned. status is the exit code, 128+signal, or -1. */
 typedef void monitor_exit_fn(void *ctx, uint32_t child, int status);
 /* SIGTERM reached the supervisor. */
 typedef void monitor_terminate_fn(void *ctx);

@@ -6,10 +6,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/kcmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "core/cleanup.h"
@@ -49,10 +51,9 @@ static void identity_clear(struct identity *id)
     os_strv_free(&id->cmdline);
 }
 
-static bool holds_socket(pid_t pid, const char *link)
+/* One table of open files: /proc/<pid>/fd or /proc/<pid>/task/<tid>/fd. */
+static bool table_holds(const char *path, const char *link)
 {
-    char path[64];
-    snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
     __attribute__((cleanup(cleanup_dirp))) DIR *d = opendir(path);
     if (!d)
         return false;
@@ -67,6 +68,32 @@ static bool holds_socket(pid_t pid, const char *link)
             return true;
     }
     return false;
+}
+
+/* A thread may have given itself a table of its own, to hide what it holds from a look at the process. */
+static bool thread_holds(pid_t pid, const char *link)
+{
+    char path[96];
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+    __attribute__((cleanup(cleanup_dirp))) DIR *d = opendir(path);
+    struct dirent *e;
+    while (d && (e = readdir(d))) {
+        uint64_t tid;
+        if (!os_str_u64(e->d_name, INT_MAX, &tid) || (pid_t)tid == pid ||
+            syscall(SYS_kcmp, pid, (pid_t)tid, KCMP_FILES, 0, 0) == 0)
+            continue;
+        snprintf(path, sizeof(path), "/proc/%d/task/%d/fd", (int)pid, (int)tid);
+        if (table_holds(path, link))
+            return true;
+    }
+    return false;
+}
+
+static bool holds_socket(pid_t pid, const char *link)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+    return table_holds(path, link) || thread_holds(pid, link);
 }
 
 static int compare_pid(const void *a, const void *b)

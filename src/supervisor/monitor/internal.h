@@ -23,7 +23,8 @@ struct monitor {
     const struct monitor_config *cfg;
     int fd;       /* to the worker */
     pid_t worker; /* 0 once reaped */
-    int diag;     /* sock_diag socket in the agent's namespace */
+    int worker_status;
+    int diag; /* sock_diag socket in the agent's namespace */
     struct sock_fprog filter;
 
     bool isolated;

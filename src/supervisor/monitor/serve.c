@@ -39,13 +39,15 @@ static struct monitor_process *free_slot(struct monitor *m)
     return NULL;
 }
 
-/* The worker must read; one that does not is as good as gone. */
+/* The worker must read; one that does not is as good as gone. One that has ended is found out when its last
+ * messages, which may say how to end, have been read. */
 static void send_message(struct monitor *m, enum protocol_type type, uint32_t id, const struct os_buf *body,
                          const int *fds, size_t n_fds)
 {
     if (m->quit)
         return;
-    if (body->failed || protocol_send(m->fd, type, id, body->data, body->len, fds, n_fds) < 0) {
+    bool failed = body->failed || protocol_send(m->fd, type, id, body->data, body->len, fds, n_fds) < 0;
+    if (failed && (body->failed || (errno != EPIPE && errno != ECONNRESET))) {
         os_log_error(LOG_TARGET, "cannot answer the worker: %s", strerror(errno));
         m->quit = true;
         m->status = EXIT_FATAL;
@@ -235,7 +237,8 @@ static void read_worker(struct monitor *m, struct protocol_message *msg)
     if (r > 0) {
         serve_request(m, msg);
     } else {
-        os_log_error(LOG_TARGET, "the worker closed its connection; ending the sandbox");
+        reap(m);
+        os_log_error(LOG_TARGET, "the worker is gone (status %d); ending the sandbox", m->worker_status);
         m->quit = true;
         m->status = EXIT_FATAL;
     }

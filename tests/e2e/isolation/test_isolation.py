@@ -379,6 +379,20 @@ def a_socket_shared_by_different_programs_is_nobodys():
 
 
 @case
+def a_thread_with_a_file_table_of_its_own_hides_nothing():
+    d = directory("hidden")
+    shutil.copy("/bin/sleep", d / "other")
+    code = ("import ctypes, socket, subprocess, threading, time\n"
+            "def work():\n"
+            "  ctypes.CDLL(None).unshare(0x400)\n"  # CLONE_FILES
+            "  s = socket.socket(); s.set_inheritable(True)\n"
+            f"  p = subprocess.Popen(['{d}/other', '0.5'], close_fds=False)\n"
+            "  time.sleep(0.1); s.connect(('10.200.0.1', 3128)); time.sleep(0.3)\n"
+            "t = threading.Thread(target=work); t.start(); t.join()\n")
+    contains(python(code, options=["--ro", str(d)]).events, "ambiguous shared socket ownership")
+
+
+@case
 def a_replaced_program_is_not_trusted():
     d = directory("replaced", AGENT)
     python3 = os.path.realpath("/usr/bin/python3")
