@@ -92,6 +92,7 @@
 #define OS_LOG_QUEUE 1024          /* lines waiting for push */
 #define OS_LOG_BATCH 50
 #define OS_LOG_BATCH_MS 500
+#define OS_LOG_SETTLE_MS 10 /* wait for more lines after a silence */
 #define OS_PROXY_PORT 3128
 #define OS_PROXY_FIRST_HEADER 8192
 #define OS_PROXY_HEADER 16384
