@@ -23,8 +23,9 @@ struct cli {
     const char *endpoint;
     const struct gateway_record *record; /* NULL when only an endpoint was given */
     const char *workspace;
+    bool tcp_only; /* set before cli_connect(): the registered endpoint itself is what the command is about */
     /* set by cli_connect() */
-    const char *auth; /* "oidc", "edge", "mtls", "plaintext", "insecure" */
+    const char *auth; /* "oidc", "edge", "mtls", "plaintext", "insecure", "local" */
     uv_loop_t loop;
     struct rpc_client *rpc;
     bool answered;              /* the gateway has answered a call */

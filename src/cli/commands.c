@@ -42,6 +42,7 @@ static const struct flag_spec create_flags[] = {
     SWITCH("no-auto-providers", "Never create providers", .last_wins = true),
     TEXT("label", "KEY=VALUE", "Label", .repeat = true),
     TEXT("env", "KEY=VALUE", "Environment variable of the main process", .letter = 'e', .repeat = true),
+    SWITCH("no-credential-warnings", "Do not warn about --env keys that look like credentials"),
     OUTPUT("table,yaml,json"),
     FLAGS_END};
 static const struct arg_spec create_args[] = {{"COMMAND", "Main process (default: /bin/bash -l)", false, true, ARG_DASHES}, {0}};

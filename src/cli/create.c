@@ -56,6 +56,27 @@ static int add_environment(struct cli *cli, Openshell__V1__SandboxSpec *spec, st
     return 0;
 }
 
+static int by_key(const void *a, const void *b)
+{
+    typedef Openshell__V1__SandboxSpec__EnvironmentEntry entry;
+    return strcmp((*(entry *const *)a)->key, (*(entry *const *)b)->key);
+}
+
+/* Names the keys, never the values. */
+static void warn_credentials(const struct cli *cli, const Openshell__V1__SandboxSpec *spec)
+{
+    if (args_given(cli->args, "no-credential-warnings"))
+        return;
+    qsort(spec->environment, spec->n_environment, sizeof(*spec->environment), by_key);
+    for (size_t i = 0; i < spec->n_environment; i++)
+        if (value_env_is_credential(spec->environment[i]->key, strlen(spec->environment[i]->key)))
+            say(stderr,
+                WARN_MARK "⚠" END " %s looks like a credential passed as a plain environment variable.\n"
+                          "  The agent inside the sandbox can read this value directly.\n\n"
+                          "  To hide it from the agent, use a provider instead of --env.\n\n",
+                spec->environment[i]->key);
+}
+
 /* Looks like a path although nothing is there (spec/cli.md 6.2, step 3). */
 static bool looks_local(const char *from)
 {
@@ -168,8 +189,10 @@ static create_request *build_request(struct cli *cli, struct os_error *err)
     const struct args *args = cli->args;
     create_request *req = pb_new(&cli->arena, openshell__v1__create_sandbox_request);
     Openshell__V1__SandboxSpec *spec = req->spec = pb_new(&cli->arena, openshell__v1__sandbox_spec);
-    if (add_labels(cli, req, err) < 0 || add_environment(cli, spec, err) < 0 || cli_resolve(cli, err) < 0 ||
-        add_template(cli, spec, err) < 0 || add_policy(cli, spec, err) < 0)
+    if (add_labels(cli, req, err) < 0 || add_environment(cli, spec, err) < 0)
+        return NULL;
+    warn_credentials(cli, spec);
+    if (cli_resolve(cli, err) < 0 || add_template(cli, spec, err) < 0 || add_policy(cli, spec, err) < 0)
         return NULL;
     if (args_given(args, "name"))
         req->name = (char *)args_get(args, "name");

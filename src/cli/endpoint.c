@@ -34,6 +34,14 @@ bool endpoint_is_loopback(const char *endpoint)
     return os_str_eq_nocase(host, "localhost");
 }
 
+unsigned endpoint_port(const char *endpoint)
+{
+    const char *host = strstr(endpoint, "://");
+    const char *colon = host ? strrchr(host + 3, ':') : NULL;
+    uint64_t port;
+    return colon && os_str_u64n(colon + 1, strcspn(colon + 1, "/"), 65535, &port) ? (unsigned)port : 0;
+}
+
 bool endpoint_same(const char *a, const char *b)
 {
     size_t n = strlen(a), m = strlen(b);

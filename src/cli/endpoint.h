@@ -9,6 +9,8 @@
 bool endpoint_host(const char *endpoint, char *out, size_t n);
 /* "localhost", 127.0.0.0/8 or ::1. */
 bool endpoint_is_loopback(const char *endpoint);
+/* Port of "scheme://host:port"; 0 when there is none. */
+unsigned endpoint_port(const char *endpoint);
 /* Equal but for trailing slashes. */
 bool endpoint_same(const char *a, const char *b);
 

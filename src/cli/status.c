@@ -103,6 +103,7 @@ int status_run(struct cli *cli, struct os_error *err)
         }
         return -1;
     }
+    cli->tcp_only = true;
     if (cli_connect(cli, err) < 0)
         return -1;
     Openshell__V1__HealthRequest health = OPENSHELL__V1__HEALTH_REQUEST__INIT;

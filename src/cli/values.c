@@ -73,6 +73,18 @@ int value_env(const char *text, size_t *key_len, const char **value, struct os_e
     return 0;
 }
 
+bool value_env_is_credential(const char *key, size_t n)
+{
+    static const char *const words[] = {"_token_",      "_secret_",     "_password_", "_credential_",
+                                        "_access_key_", "_secret_key_", "_api_key_"};
+    cleanup_free char *framed = os_asprintf("_%.*s_", (int)n, key);
+    os_str_lower(framed);
+    for (size_t i = 0; i < OS_ARRAY_LEN(words); i++)
+        if (strstr(framed, words[i]))
+            return true;
+    return false;
+}
+
 int value_label(const char *text, size_t *key_len, const char **value, struct os_error *err)
 {
     if (value_pair(text, key_len, value))

@@ -15,6 +15,9 @@ int value_duration(const char *text, int64_t *ms, struct os_error *err);
 bool value_pair(const char *text, size_t *key_len, const char **value);
 /* --env KEY=VALUE: form, key characters, reserved prefix (spec/cli.md 6.1). */
 int value_env(const char *text, size_t *key_len, const char **value, struct os_error *err);
+/* A key whose value is probably a credential (spec/cli.md 6.4): one of its '_'-separated parts, in any case,
+ * is TOKEN, SECRET, PASSWORD or CREDENTIAL, or two neighbours are ACCESS_KEY, SECRET_KEY or API_KEY. */
+bool value_env_is_credential(const char *key, size_t n);
 /* --label KEY=VALUE. */
 int value_label(const char *text, size_t *key_len, const char **value, struct os_error *err);
 /* --cpu and --memory: 0 when well-formed and greater than zero. */

@@ -248,6 +248,16 @@ static int primary_authenticate(void *ctx, struct rpc_call *call, struct os_erro
     return principal_authenticate(&p->gw, call, err);
 }
 
+/* The same API for this user's CLI without the cost of TLS. What cannot be had is no reason not to start. */
+static void listen_local(struct program *p)
+{
+    cleanup_error struct os_error err = {0};
+    cleanup_free char *dir = os_asprintf("%s/gateway", p->state);
+    cleanup_free char *path = os_asprintf("%s/api-%d.sock", dir, p->port);
+    if (os_dir_make(dir, 0700, &err) < 0 || rpc_server_listen_unix(p->gw.rpc, path, &err) < 0)
+        os_log_warn("gateway", "no local socket, clients use TCP: %s", os_error_text(&err));
+}
+
 static int start_servers(struct program *p, struct os_error *err)
 {
     const struct gateway_options *o = &p->options;
@@ -268,6 +278,7 @@ static int start_servers(struct program *p, struct os_error *err)
     p->port = rpc_server_listen(p->gw.rpc, o->bind_address, o->port, err);
     if (p->port < 0)
         return fail(err, "transport");
+    listen_local(p);
     if (!o->health_port)
         return 0;
     const struct rpc_server_options health = {

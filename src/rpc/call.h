@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "core/arena.h"
 #include "core/error.h"
@@ -69,7 +70,9 @@ void rpc_call_set_principal(struct rpc_call *call, void *principal, void (*free_
 /* What the transport knows of the peer. Any thread while the call lives. */
 struct rpc_peer {
     bool tls;
-    bool loopback;              /* peer address is a loopback address */
+    bool loopback;    /* peer address is a loopback address, or a UNIX socket */
+    bool unix_socket; /* then uid is who connected (SO_PEERCRED) */
+    uid_t uid;
     const char *cert_cn;        /* first CN of a verified client certificate, NULL without one */
     const char *const *cert_ou; /* NULL-terminated OU values; NULL without a certificate */
     const char *address;        /* "127.0.0.1:4711" */

@@ -76,6 +76,17 @@ static bool is_loopback(const struct sockaddr_storage *a)
     return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == 127);
 }
 
+/* Who connected, as the kernel saw it at connect(2). */
+static void read_credentials(struct rpc_conn *conn, struct rpc_peer *peer)
+{
+    uv_os_fd_t fd;
+    struct ucred who;
+    socklen_t n = sizeof(who);
+    peer->unix_socket =
+        uv_fileno(&conn->sock.handle, &fd) == 0 && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) == 0;
+    peer->uid = peer->unix_socket ? who.uid : (uid_t)-1;
+}
+
 static void describe_peer(struct rpc_conn *conn)
 {
     struct rpc_peer_box *box = os_calloc(1, sizeof(*box));
@@ -87,6 +98,7 @@ static void describe_peer(struct rpc_conn *conn)
     char ip[INET6_ADDRSTRLEN] = "";
     if (conn->sock.handle.type == UV_NAMED_PIPE) {
         box->peer.loopback = true;
+        read_credentials(conn, &box->peer);
         box->address = os_strdup("unix");
     } else if (uv_tcp_getpeername(&conn->sock.tcp, (struct sockaddr *)&a, &n) == 0) {
         box->peer.loopback = is_loopback(&a);

@@ -50,7 +50,7 @@ void rpc_server_unary(struct rpc_server *s, enum rpc_method_id id, rpc_unary_fn 
 void rpc_server_stream(struct rpc_server *s, enum rpc_method_id id, rpc_stream_fn *fn, void *ctx);
 /* Binds one more listener: "127.0.0.1", "::1", ...; port 0 picks one. Returns the bound port, -1 on error. */
 int rpc_server_listen(struct rpc_server *s, const char *ip, int port, struct os_error *err);
-/* As above on a UNIX socket (mode 0600, stale file replaced). 0 or -1. */
+/* As above on a UNIX socket (mode 0600, stale file replaced), always without TLS. 0 or -1. */
 int rpc_server_listen_unix(struct rpc_server *s, const char *path, struct os_error *err);
 /* Replaces the TLS context for new connections. */
 void rpc_server_set_tls(struct rpc_server *s, SSL_CTX *tls);

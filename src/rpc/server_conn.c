@@ -191,8 +191,10 @@ void rpc_server_accept(uv_stream_t *listener, int status)
         rpc_conn_close(conn, OS_UNAVAILABLE, "cannot accept: %s", uv_strerror(r));
         return;
     }
-    SSL *ssl = s->opt.tls ? SSL_new(s->opt.tls) : NULL;
-    if (s->nconns > OS_LIMIT_SERVER_CONNECTIONS || (s->opt.tls && !ssl)) {
+    /* A UNIX socket needs no TLS: its peer is on this machine, and the kernel says who it is. */
+    bool tls = s->opt.tls && l->sock.handle.type != UV_NAMED_PIPE;
+    SSL *ssl = tls ? SSL_new(s->opt.tls) : NULL;
+    if (s->nconns > OS_LIMIT_SERVER_CONNECTIONS || (tls && !ssl)) {
         SSL_free(ssl);
         rpc_conn_close(conn, OS_RESOURCE_EXHAUSTED, "too many connections");
         return;

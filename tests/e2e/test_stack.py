@@ -466,7 +466,7 @@ def nothing_is_left_after_delete(g):
     for name in g.must("sandbox", "list", "--names").out.split():
         g.must("sandbox", "delete", name)
     equal(g.must("sandbox", "list", "--names").out.split(), [])
-    left = [p for p in (g.state / "local").iterdir() if p.is_dir()]
+    left = g.sandbox_dirs()
     equal(left, [], "directories")
     check(str(private.dir) not in pathlib.Path("/proc/mounts").read_text(), "mounts are left")
 

@@ -85,7 +85,7 @@ static int make_file(const char *path, mode_t mode, const void *data, size_t n, 
 
 char *base_path(const struct local_settings *cfg, const char *name)
 {
-    return os_asprintf("%s/" BASE_PREFIX "%s/%s", cfg->state_dir, cfg->base, name);
+    return os_asprintf("%s/%s/%s", cfg->base_dir, cfg->base, name);
 }
 
 /* --- hiding --- */
@@ -269,15 +269,15 @@ void base_shared(const struct local_settings *cfg, struct os_strv *tops)
 void base_collect(const struct local_settings *cfg, const struct os_strv *keep)
 {
     struct os_strv old = {0};
-    DIR *d = opendir(cfg->state_dir);
+    DIR *d = opendir(cfg->base_dir);
     for (const struct dirent *e; d && (e = readdir(d));)
-        if (os_str_starts(e->d_name, BASE_PREFIX) && !os_strv_has(keep, e->d_name + strlen(BASE_PREFIX)))
+        if (e->d_name[0] != '.' && !os_strv_has(keep, e->d_name))
             os_strv_add(&old, e->d_name);
     if (d)
         closedir(d);
     for (size_t i = 0; i < old.n; i++) {
         cleanup_error struct os_error err = {0};
-        if (tree_remove(cfg->state_dir, old.v[i], &err) < 0)
+        if (tree_remove(cfg->base_dir, old.v[i], &err) < 0)
             os_log_warn("local-driver", "%s", os_error_text(&err));
     }
     os_strv_free(&old);

@@ -1,4 +1,4 @@
-/* What all sandboxes of one driver have in common below their own layers, in <state_dir>/.base-<uuid>:
+/* What all sandboxes of one driver have in common below their own layers, in <state_dir>.base/<uuid>:
  * `root`, the top of the file system with the directories that are not the host's, and one directory for
  * every shared directory of the host (tbl/shared.h) in which something is hidden (tbl/hidden.h) or added.
  * They are lower layers, so they never change once made: every driver makes one, and drops those that no
@@ -8,11 +8,9 @@
 
 #include "drivers/local/private.h"
 
-#define BASE_PREFIX ".base-"
-
 /* Fills cfg->base. */
 int base_make(struct local_settings *cfg, struct os_error *err);
-/* <state_dir>/.base-<uuid>/<name>; caller frees. */
+/* <state_dir>.base/<uuid>/<name>; caller frees. */
 char *base_path(const struct local_settings *cfg, const char *name);
 /* Removes every base but those in keep (uuids). */
 void base_collect(const struct local_settings *cfg, const struct os_strv *keep);

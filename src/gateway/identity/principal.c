@@ -1,8 +1,10 @@
-/* Authentication pipeline: sandbox token, then client certificate, then (nothing configured) local user. */
+/* Authentication pipeline: sandbox token, then the owner of the local socket, then client
+ * certificate, then (nothing configured) local user. */
 #include "gateway/identity/principal.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/str.h"
 #include "gateway/gateway.h"
@@ -47,7 +49,11 @@ static int from_connection(struct gateway *gw, struct rpc_call *call, struct pri
 {
     const struct rpc_peer *peer = rpc_call_peer(call);
     p->kind = PRINCIPAL_USER;
-    if (gw->mtls_auth && peer->cert_cn)
+    if (peer->unix_socket && (peer->uid == geteuid() || peer->uid == 0))
+        p->subject = os_strdup("local");
+    else if (peer->unix_socket)
+        return os_error_set(err, OS_UNAUTHENTICATED, "the local socket is for user %u only", geteuid());
+    else if (gw->mtls_auth && peer->cert_cn)
         p->subject = os_strdup(peer->cert_cn);
     else if (gw->mtls_auth)
         return os_error_set(err, OS_UNAUTHENTICATED,

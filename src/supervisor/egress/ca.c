@@ -26,8 +26,11 @@ struct egress_ca {
     X509 *cert;
     EVP_PKEY *key;
     STACK_OF(X509) * chain;
-    SSL_CTX *server, *client;
-    pthread_mutex_t lock; /* guards the cache */
+    SSL_CTX *server;
+    char *extra_roots;           /* PEM of the operator, NULL = none */
+    pthread_mutex_t client_lock; /* guards client */
+    SSL_CTX *client;             /* made for the first upstream: reading the system's roots takes a while */
+    pthread_mutex_t lock;        /* guards the cache */
     struct leaf leaves[OS_LEAF_CACHE];
     size_t n;
     uint64_t clock;
@@ -52,20 +55,18 @@ static int make_ca(struct egress_ca *ca, struct os_error *err)
 }
 
 /* openshell-ca.pem is the CA alone, ca-bundle.pem the system's roots and the CA. */
-static int write_files(const char *dir, const char *pem, struct os_error *err)
+static int write_files(const char *dir, const char *pem, struct os_buf *bundle, struct os_error *err)
 {
     cleanup_free char *alone = os_asprintf("%s/openshell-ca.pem", dir);
     cleanup_free char *both = os_asprintf("%s/ca-bundle.pem", dir);
-    cleanup_buf struct os_buf bundle = {0};
-    net_tls_system_bundle(&bundle);
-    if (bundle.len && bundle.data[bundle.len - 1] != '\n')
-        os_buf_addc(&bundle, '\n');
-    os_buf_adds(&bundle, pem);
-    if (bundle.failed)
+    if (bundle->len && bundle->data[bundle->len - 1] != '\n')
+        os_buf_addc(bundle, '\n');
+    os_buf_adds(bundle, pem);
+    if (bundle->failed)
         return os_error_set(err, OS_RESOURCE_EXHAUSTED, "CA bundle is too large");
     if (os_file_write_atomic(alone, pem, strlen(pem), 0644, err) < 0)
         return -1;
-    return os_file_write_atomic(both, bundle.data, bundle.len, 0644, err);
+    return os_file_write_atomic(both, bundle->data, bundle->len, 0644, err);
 }
 
 bool egress_ca_wrong_name(const SSL *ssl)
@@ -105,20 +106,42 @@ static int make_server(struct egress_ca *ca, const char *pem, struct os_error *e
     return 0;
 }
 
-static int make_client(struct egress_ca *ca, const char *extra_ca_file, struct os_error *err)
+static SSL_CTX *make_client(const char *extra_roots, struct os_error *err)
 {
     static const char *const alpn[] = {"http/1.1", NULL};
     cleanup_buf struct os_buf roots = {0};
     net_tls_system_bundle(&roots);
-    if (extra_ca_file) {
+    if (extra_roots) {
         os_buf_addc(&roots, '\n');
-        if (os_file_read(extra_ca_file, OS_LIMIT_CA_BUNDLE, &roots, err) < 0)
-            return -1;
+        os_buf_adds(&roots, extra_roots);
     }
-    if (!roots.len)
-        return os_error_set(err, OS_FAILED_PRECONDITION, "no TLS root certificates available");
-    ca->client = net_tls_client(&(struct net_tls_pem){.ca = os_buf_str(&roots)}, alpn, false, err);
-    return ca->client ? 0 : -1;
+    if (roots.failed || !roots.len) {
+        os_error_set(err, OS_FAILED_PRECONDITION, "no TLS root certificates available");
+        return NULL;
+    }
+    return net_tls_client(&(struct net_tls_pem){.ca = os_buf_str(&roots)}, alpn, false, err);
+}
+
+/* The upstream trust; NULL with *err when the roots cannot be read, which is tried again next time. */
+static SSL_CTX *client_context(struct egress_ca *ca, struct os_error *err)
+{
+    pthread_mutex_lock(&ca->client_lock);
+    if (!ca->client)
+        ca->client = make_client(ca->extra_roots, err);
+    SSL_CTX *client = ca->client;
+    pthread_mutex_unlock(&ca->client_lock);
+    return client;
+}
+
+static int read_extra_roots(struct egress_ca *ca, const char *file, struct os_error *err)
+{
+    cleanup_buf struct os_buf text = {0};
+    if (!file)
+        return 0;
+    if (os_file_read(file, OS_LIMIT_CA_BUNDLE, &text, err) < 0)
+        return -1;
+    ca->extra_roots = os_buf_take(&text);
+    return 0;
 }
 
 struct egress_ca *egress_ca_new(const char *dir, const char *extra_ca_file, const char **what,
@@ -126,16 +149,22 @@ struct egress_ca *egress_ca_new(const char *dir, const char *extra_ca_file, cons
 {
     net_tls_init();
     struct egress_ca *ca = os_calloc(1, sizeof(*ca));
+    cleanup_buf struct os_buf bundle = {0};
     pthread_mutex_init(&ca->lock, NULL);
+    pthread_mutex_init(&ca->client_lock, NULL);
     *what = "Failed to generate ephemeral CA";
     cleanup_free char *pem = make_ca(ca, err) < 0 ? NULL : net_cert_pem(ca->cert);
     if (!pem || make_server(ca, pem, err) < 0)
         goto failed;
     *what = "Failed to load TLS root certificates";
-    if (make_client(ca, extra_ca_file, err) < 0)
+    if (read_extra_roots(ca, extra_ca_file, err) < 0)
         goto failed;
+    if (!net_tls_system_bundle(&bundle) && !ca->extra_roots) {
+        os_error_set(err, OS_FAILED_PRECONDITION, "no TLS root certificates available");
+        goto failed;
+    }
     *what = "Failed to write CA files";
-    if (write_files(dir, pem, err) < 0)
+    if (write_files(dir, pem, &bundle, err) < 0)
         goto failed;
     return ca;
 failed:
@@ -163,6 +192,8 @@ void egress_ca_free(struct egress_ca *ca)
     X509_free(ca->cert);
     EVP_PKEY_free(ca->key);
     pthread_mutex_destroy(&ca->lock);
+    pthread_mutex_destroy(&ca->client_lock);
+    free(ca->extra_roots);
     free(ca);
 }
 
@@ -262,7 +293,10 @@ SSL *egress_ca_server(struct egress_ca *ca, const char *host, struct os_error *e
 
 SSL *egress_ca_client(struct egress_ca *ca, const char *host, struct os_error *err)
 {
-    SSL *ssl = SSL_new(ca->client);
+    SSL_CTX *client = client_context(ca, err);
+    if (!client)
+        return NULL;
+    SSL *ssl = SSL_new(client);
     if (!ssl) {
         net_tls_error(err, "cannot start TLS");
         return NULL;

@@ -83,8 +83,7 @@ struct egress *egress_start(const struct egress_options *opt, struct os_error *e
     int rc = start_accepting(e);
     if (rc) {
         os_error_sys(err, rc, "cannot start the accept thread");
-        egress_free(e);
-        return NULL;
+        return NULL; /* *e stays: the policy's watcher points to it */
     }
     event_listening(e);
     return e;

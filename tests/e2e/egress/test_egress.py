@@ -391,6 +391,28 @@ def silent_clients_do_not_block_others(w):
 
 
 @suite.case
+def connections_are_bounded_and_wait_their_turn(w):
+    """512 connections are served; the next one waits in the listener's queue until one of them ends."""
+    e = Egress(w.private, w.authority, "bounded")
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(e.dial()) for _ in range(512)]
+        for s in held:
+            s.sendall(b"CONNECT ")
+        wait_for("512 threads", lambda: len(os.listdir(f"/proc/{e.process.pid}/task")) >= 513)
+        late = stack.enter_context(e.dial())
+        late.sendall(b"CONNECT nowhere.test:443 HTTP/1.1\r\n\r\n")
+        late.settimeout(0.5)
+        try:
+            raise AssertionError(f"served beyond the bound: {late.recv(100)!r}")
+        except TimeoutError:
+            pass
+        held[0].close()
+        late.settimeout(20)
+        contains(read_head(late)[0].decode(), "HTTP/1.1 403")
+    stop_process(e.process)
+
+
+@suite.case
 def many_hosts_and_clients_at_once(w):
     failures = []
 

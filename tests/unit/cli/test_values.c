@@ -66,6 +66,18 @@ static void test_env(void **state)
                         "--env keys starting with OPENSHELL_ are reserved; got 'OPENSHELL_X'");
 }
 
+static void test_credential_keys(void **state)
+{
+    static const char *const yes[] = {"GITHUB_TOKEN",          "token",      "DB_PASSWORD",
+                                      "AWS_SECRET_ACCESS_KEY", "My_Api_Key", "X_CREDENTIAL_Y"};
+    static const char *const no[] = {"TOKENIZER", "KEY", "API", "PASSWORDLESS", "MODE", "ACCESS_LEVEL", ""};
+    for (size_t i = 0; i < sizeof(yes) / sizeof(yes[0]); i++)
+        assert_true(value_env_is_credential(yes[i], strlen(yes[i])));
+    for (size_t i = 0; i < sizeof(no) / sizeof(no[0]); i++)
+        assert_false(value_env_is_credential(no[i], strlen(no[i])));
+    assert_false(value_env_is_credential("A_TOKEN", 1));
+}
+
 static void test_label(void **state)
 {
     const char *value;
@@ -98,6 +110,7 @@ static void test_quantities(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_duration), cmocka_unit_test(test_env),
-                                       cmocka_unit_test(test_label), cmocka_unit_test(test_quantities)};
+                                       cmocka_unit_test(test_label), cmocka_unit_test(test_credential_keys),
+                                       cmocka_unit_test(test_quantities)};
     return cmocka_run_group_tests(tests, NULL, teardown);
 }

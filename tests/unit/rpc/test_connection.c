@@ -222,6 +222,57 @@ static void test_shutdown_without_grace(void **state)
     fixture_stop(&f);
 }
 
+/* --- freeing from inside a callback --- */
+
+struct last {
+    struct rpc_client *client;
+    struct fixture *f;
+    unsigned n;
+};
+
+static void free_in_done(void *ctx, const struct os_error *status, const ProtobufCMessage *response)
+{
+    struct last *l = ctx;
+    l->n++;
+    rpc_client_free(l->client);
+}
+
+static void free_in_disconnect(void *ctx, const struct os_error *why)
+{
+    struct last *l = ctx;
+    l->n++;
+    rpc_client_free(l->client);
+}
+
+static void free_in_shutdown(void *arg)
+{
+    struct last *l = arg;
+    l->n++;
+    stop_server(l->f);
+}
+
+static void test_free_inside_callbacks(void **state)
+{
+    struct fixture f;
+    fixture_start(&f, TLS);
+    struct last l = {.client = fixture_client(&f), .f = &f};
+    rpc_client_unary(l.client, RPC_OpenShell_Health, &health.base, 0, free_in_done, &l);
+    run_until(&f, &l.n, 1);
+
+    struct rpc_client_options opt = {.on_disconnect = free_in_disconnect, .ctx = &l};
+    l.client = fixture_client_with(&f, &opt);
+    struct seen s = {0};
+    rpc_client_call(l.client, RPC_OpenShell_ForwardTcp, &seen_ops, &s, 0);
+    f.hold = true;
+    while (!f.held)
+        uv_run(&f.loop, UV_RUN_ONCE);
+    rpc_server_shutdown(f.server, 0, free_in_shutdown, &l);
+    run_until(&f, &l.n, 3);
+    assert_int_equal(s.done, 1);
+    seen_clear(&s);
+    fixture_stop(&f);
+}
+
 static void test_listen_errors(void **state)
 {
     struct fixture f;
@@ -311,6 +362,7 @@ int main(void)
         cmocka_unit_test(test_lost_connection),
         cmocka_unit_test(test_graceful_shutdown),
         cmocka_unit_test(test_shutdown_without_grace),
+        cmocka_unit_test(test_free_inside_callbacks),
         cmocka_unit_test(test_listen_errors),
         cmocka_unit_test(test_work_and_post),
     };
