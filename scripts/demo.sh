@@ -132,7 +132,7 @@ run 0 openshell sandbox get demo
 run 0 openshell sandbox delete demo
 run 0 openshell sandbox list
 ! grep -q '^demo ' "$dir/out" || fail "the sandbox is still listed"
-[ -z "$(find "$dir/state/openshell/local" -mindepth 1 -maxdepth 1 -type d 2>/dev/null)" ] || fail "files are left behind"
+[ -z "$(find "$dir/state/openshell/local" -mindepth 1 -maxdepth 1 -type d ! -name ".*" 2>/dev/null)" ] || fail "files are left behind"
 ! grep -q "$dir" /proc/self/mounts || fail "mounts are left behind"
 run 0 openshell gateway stop
 

@@ -65,6 +65,10 @@
 #define OS_RELAY_FRAME 16384
 #define OS_RELAY_WINDOW 65536 /* bytes buffered per direction before the reader waits */
 
+/* Reconciliation (spec/gateway.md 5.5) */
+#define OS_GATEWAY_SETTLE_MS 10000 /* for supervisors to come back after a restart */
+#define OS_GATEWAY_SWEEP_MS 60000  /* between two sweeps */
+
 /* Logs and watches (spec/gateway.md 7) */
 #define OS_LOG_RING 2000
 #define OS_EVENT_RING 50
@@ -92,6 +96,7 @@
 #define OS_LOG_QUEUE 1024          /* lines waiting for push */
 #define OS_LOG_BATCH 50
 #define OS_LOG_BATCH_MS 500
+#define OS_LOG_SETTLE_MS 10 /* wait for more lines after a silence */
 #define OS_PROXY_PORT 3128
 #define OS_PROXY_FIRST_HEADER 8192
 #define OS_PROXY_HEADER 16384

@@ -277,6 +277,8 @@ static enum sandbox_change on_snapshot(void *ctx, sandbox_row *row, struct os_ar
     int backend = backend_phase(st);
     /* Asked under the sync lock: a session that registers later writes READY after us. */
     bool session = sessions_connected(in->gw->sessions, in->s->id);
+    if (in->gw->settling && old == PHASE(READY))
+        session = true; /* just started: its supervisor is on the way back */
     int next = composed_phase(old, backend, backend_stopped(st), session);
     copy_driver_fields(row, st, a);
     row->status->phase = next;
@@ -307,26 +309,35 @@ static enum sandbox_change on_missing(void *ctx, sandbox_row *row, struct os_are
     return SANDBOX_WRITE;
 }
 
-static void reconcile_one(struct gateway *gw, const sandbox_row *row)
+/* Under the sandbox's gate, so that a create or delete that is under way is not taken for a loss. */
+static void reconcile_gated(struct gateway *gw, const char *id)
 {
     cleanup_arena struct os_arena a = {0};
     cleanup_error struct os_error err = {0};
-    const char *id = row->metadata->id;
-    bool deleting = row->status->phase == PHASE(DELETING), gone = false;
-    if (deleting && gw->driver->ops->remove(gw->driver->self, id, &gone, &err) == 0) {
+    sandbox_row *row = sandbox_load(gw, id, &a, &err);
+    bool deleting = row && row->status->phase == PHASE(DELETING), gone = false;
+    driver_sandbox *s = NULL;
+    if (row && deleting && gw->driver->ops->remove(gw->driver->self, id, &gone, &err) == 0)
         sandbox_remove(gw, row, &err);
-        return;
-    }
-    driver_sandbox *s = deleting ? NULL : gw->driver->ops->get(gw->driver->self, id, &a, &err);
-    if (s)
+    else if (row && !deleting)
+        s = gw->driver->ops->get(gw->driver->self, id, &a, &err);
+    if (s) {
         sandbox_apply_snapshot(gw, s);
-    else if (!deleting && err.code == OS_NOT_FOUND && row->status->phase != PHASE(ERROR) &&
-             row->status->phase != PHASE(STOPPED)) {
+    } else if (row && !deleting && err.code == OS_NOT_FOUND && row->status->phase != PHASE(ERROR) &&
+               row->status->phase != PHASE(STOPPED)) {
         os_error_clear(&err);
         sandbox_change(gw, id, "reconcile", on_missing, NULL, &err);
     }
     if (err.code != OS_OK && err.code != OS_NOT_FOUND)
         os_log_warn("sandbox", "%s: %s", id, os_error_text(&err));
+}
+
+static void reconcile_one(struct gateway *gw, const char *id)
+{
+    pthread_mutex_t *gate = gateway_gate(gw, id);
+    pthread_mutex_lock(gate);
+    reconcile_gated(gw, id);
+    pthread_mutex_unlock(gate);
 }
 
 /* Sandboxes of the driver that no row names: a create that never got its row, a delete that lost the race. */
@@ -362,12 +373,7 @@ void sandbox_reconcile(struct gateway *gw)
         os_log_error("sandbox", "cannot read the stored sandboxes: %s", os_error_text(&err));
         return;
     }
-    for (size_t i = 0; i < n; i++) {
-        sandbox_row *row = sandbox_unpack(&rows[i], &a, &err);
-        if (row)
-            reconcile_one(gw, row);
-        else
-            os_log_error("sandbox", "%s", os_error_text(&err));
-    }
+    for (size_t i = 0; i < n; i++)
+        reconcile_one(gw, rows[i].id);
     remove_orphans(gw);
 }

@@ -76,7 +76,7 @@ def none_sees_another(g):
 
 @suite.case
 def deleted_without_a_trace(g):
-    ids = [p.name for p in (g.state / "local").iterdir() if p.is_dir()]
+    ids = [p.name for p in g.sandbox_dirs()]
     equal(len(ids), 20, "state directories")
     mine = processes(g.port)
     check(len(mine) >= 60, f"only {len(mine)} processes were found")
@@ -88,7 +88,7 @@ def deleted_without_a_trace(g):
     wait_for("the processes to go", lambda: not processes(g.port))
     wait_for("the namespaces to go", lambda: not spaces & namespaces())
     equal(mounts(), [], "mounts")
-    equal([p for p in (g.state / "local").iterdir() if p.is_dir()], [], "directories")
+    equal(g.sandbox_dirs(), [], "directories")
     equal(cgroups(ids), [], "cgroups")
 
 

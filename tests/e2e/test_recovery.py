@@ -49,7 +49,7 @@ def killed_during_creates_nothing_is_half_there(g):
     for name in names:
         g.must("sandbox", "get", name)
         g.must("sandbox", "delete", name)
-    wait_for("the directories to go", lambda: not [p for p in (g.state / "local").iterdir() if p.is_dir()])
+    wait_for("the directories to go", lambda: not g.sandbox_dirs())
 
 
 @suite.case
@@ -78,7 +78,7 @@ def killed_during_deletes_they_are_finished(g):
     for name in g.must("sandbox", "list", "--names").out.split():
         g.cli("sandbox", "delete", name)
     wait_for("an empty list", lambda: not g.must("sandbox", "list", "--names").out.split())
-    wait_for("the directories to go", lambda: not [p for p in (g.state / "local").iterdir() if p.is_dir()])
+    wait_for("the directories to go", lambda: not g.sandbox_dirs())
 
 
 @suite.case

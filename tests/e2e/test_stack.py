@@ -128,6 +128,14 @@ def exec_timeout_ends_with_124(g):
 
 
 @case
+def what_a_timed_out_exec_left_behind_goes_with_it(g):
+    r = g.cli("sandbox", "exec", "-n", "box", "--timeout", "1", "--", "sh", "-c",
+              "(trap '' TERM HUP; sleep 301) & (trap '' TERM HUP; sleep 302)")
+    equal(r.code, 124, r)
+    wait_for("its processes to be gone", lambda: "sleep 30" not in sh(g, "cat /proc/[0-9]*/cmdline | tr '\\0' ' '").out)
+
+
+@case
 def a_signal_death_is_128_plus_the_signal(g):
     equal(sh(g, "kill -9 $$").code, 137)
 
@@ -466,7 +474,7 @@ def nothing_is_left_after_delete(g):
     for name in g.must("sandbox", "list", "--names").out.split():
         g.must("sandbox", "delete", name)
     equal(g.must("sandbox", "list", "--names").out.split(), [])
-    left = [p for p in (g.state / "local").iterdir() if p.is_dir()]
+    left = g.sandbox_dirs()
     equal(left, [], "directories")
     check(str(private.dir) not in pathlib.Path("/proc/mounts").read_text(), "mounts are left")
 

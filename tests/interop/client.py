@@ -52,7 +52,7 @@ class Gateway(harness.Gateway):
         mark = str(self.private.dir)
         found = [f"mount {m}" for m in pathlib.Path("/proc/mounts").read_text().splitlines() if mark in m]
         if (self.state / "local").is_dir():
-            found += [f"directory {d}" for d in (self.state / "local").iterdir() if d.is_dir()]
+            found += [f"directory {d}" for d in self.sandbox_dirs()]
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
                 text = b"".join(pathlib.Path(f"/proc/{pid}/{f}").read_bytes() for f in ("cmdline", "environ"))

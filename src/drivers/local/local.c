@@ -46,8 +46,8 @@ static void report_exit(struct local_driver *d, struct sandbox *s, const struct 
     cleanup_free char *message =
         e->oom ? os_strdup("Sandbox ran out of memory and was killed; raise its memory limit")
         : e->status < 0
-            ? os_asprintf("Supervisor ended while nobody watched%s%s", *line ? "; its last words: " : "",
-                          line)
+            ? os_asprintf("Supervisor ended; its exit status is not known%s%s",
+                          *line ? ". Its last line: " : "", line)
             : os_asprintf("Supervisor exited with status %d%s%s", e->status, *line ? ": " : "", line);
     table_set(&d->table, s, LOCAL_EXITED, e->oom ? "OOMKilled" : "ContainerExited", message);
 }
@@ -119,14 +119,18 @@ static int end_process(struct local_driver *d, struct sandbox *s, int grace, str
         pidfd_send_signal(s->pidfd, SIGKILL, NULL, 0);
         ended = launch_wait_end(s->pidfd, OS_LOCAL_KILL_MS);
     }
-    if (!ended)
-        return os_error_set(
-            err, OS_DEADLINE_EXCEEDED,
-            "the processes of the sandbox do not end within %d s of being killed; one of them hangs "
-            "in the kernel (look for state D in ps)",
-            OS_LOCAL_KILL_MS / 1000);
-    bury(d, s, e);
-    return 0;
+    if (ended) {
+        bury(d, s, e);
+        return 0;
+    }
+    pthread_mutex_lock(&d->table.lock);
+    s->ending = false;
+    pthread_mutex_unlock(&d->table.lock);
+    return os_error_set(
+        err, OS_DEADLINE_EXCEEDED,
+        "the processes of the sandbox do not end within %d s of being killed; one of them hangs in "
+        "the kernel (look for state D in ps)",
+        OS_LOCAL_KILL_MS / 1000);
 }
 
 /* --- launching --- */
@@ -260,8 +264,8 @@ static int local_stop(void *self, const char *id, struct os_error *err)
     if (!s)
         return -1;
     int rc = end_process(d, s, OS_LOCAL_STOP_MS, &e, err);
-    rc = rc < 0 ? rc : state_write_ended(&d->cfg, id, &e, err);
     if (rc == 0 && s->phase != LOCAL_STOPPED) {
+        rc = state_write_ended(&d->cfg, id, &e, err);
         table_set(&d->table, s, LOCAL_STOPPED, NULL, NULL);
         emit(d, s);
     }

@@ -17,6 +17,7 @@
 #include "sys/file.h"
 
 #define MATERIAL_MAX ((size_t)1 << 20) /* certificate, key, hosts and resolver files */
+#define PLAN_SIZE ((size_t)64 << 10)
 #define MOUNTINFO_MAX ((size_t)4 << 20)
 #define HOSTNAME_MAX 63
 #define RUN_SIZE "64m"
@@ -276,6 +277,7 @@ int plan_build(const struct local_settings *cfg, const driver_sandbox *s, const 
 {
     cleanup_free char *dir = state_path(cfg, s->id), *root = os_asprintf("%s/root", dir);
     cleanup_free char *work = os_asprintf("%s/root-work", dir), *base = base_path(cfg, "root");
+    os_buf_reserve(out, PLAN_SIZE); /* growing would leave copies of the secrets behind */
     plan_namespaces(s, cgroups, leaves, out);
     op(out, "root", base, root, work, NULL);
     if (plan_system(cfg, dir, out, err) < 0)

@@ -37,9 +37,10 @@ struct log_push {
     uv_async_t wake;
     struct rpc_call *call; /* PushSandboxLogs, NULL while closed */
     struct backoff backoff;
-    bool waiting; /* for the back-off */
-    bool refused; /* for good */
-    bool ending;  /* our side of the stream is closed */
+    uint64_t sent_ms; /* loop time of the last batch */
+    bool waiting;     /* for the back-off */
+    bool refused;     /* for good */
+    bool ending;      /* our side of the stream is closed */
 };
 
 struct policy_report {

@@ -152,6 +152,7 @@ static void send_batch(struct session *s)
     req.logs = list;
     req.n_logs = n;
     rpc_call_send(s->logs.call, &req.base);
+    s->logs.sent_ms = uv_now(s->opt.loop);
     for (unsigned i = 0; i < n; i++)
         free(lines[i]);
 }
@@ -159,6 +160,14 @@ static void send_batch(struct session *s)
 static bool may_send(const struct session *s)
 {
     return s->link_up && !s->logs.refused && !s->logs.waiting && !s->logs.ending;
+}
+
+/* The first line after a silence goes out at once, so that who asks for the log right after an event sees it;
+ * lines that follow are batched. */
+static uint64_t pause_before(const struct session *s)
+{
+    uint64_t silence = uv_now(s->opt.loop) - s->logs.sent_ms;
+    return silence >= OS_LOG_BATCH_MS ? OS_LOG_SETTLE_MS : OS_LOG_BATCH_MS - silence;
 }
 
 void logs_flush(struct session *s, bool all)
@@ -175,7 +184,7 @@ void logs_flush(struct session *s, bool all)
         send_batch(s);
     }
     if (!all && waiting(p) && !uv_is_active((uv_handle_t *)&s->timers[TIMER_LOGS]))
-        session_timer(s, TIMER_LOGS, OS_LOG_BATCH_MS);
+        session_timer(s, TIMER_LOGS, pause_before(s));
 }
 
 static void on_wake(uv_async_t *h)

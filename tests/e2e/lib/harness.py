@@ -277,6 +277,11 @@ class Gateway:
         r = self.cli("gateway", "add", self.url, "--local", "--name", "openshell")
         check(r.code == 0, r)
 
+    def sandbox_dirs(self):
+        """State directories of sandboxes, which must be gone once they are deleted. What all share has a dot name."""
+        local = self.state / "local"
+        return [d for d in local.iterdir() if d.is_dir() and d.name[0] != "."] if local.is_dir() else []
+
     def log_text(self):
         return self.log.read_text("utf-8", "replace") if self.log.exists() else ""
 

@@ -99,17 +99,29 @@ static void sink_end(void *ctx, int status, const char *error)
 
 static const struct agent_stream_ops sink_ops = {sink_out, sink_err, sink_ready, sink_end};
 
-static void on_guard(uv_timer_t *t)
+#define TICK_MS 20 /* a condition that a timer makes true is seen no later */
+#define TICKS 1500
+
+/* Ends a test in which nothing happens any more. */
+static void on_tick(uv_timer_t *t)
 {
-    fail_msg("nothing happened for too long");
+    if (++*(unsigned *)t->data == TICKS)
+        fail_msg("nothing happened for too long");
+}
+
+static void guard_start(uv_timer_t *guard, unsigned *ticks)
+{
+    uv_timer_init(&loop, guard);
+    guard->data = ticks;
+    uv_timer_start(guard, on_tick, TICK_MS, TICK_MS);
 }
 
 /* Runs the loop until *flag. */
 static void run_until(const bool *flag)
 {
+    unsigned ticks = 0;
     uv_timer_t guard;
-    uv_timer_init(&loop, &guard);
-    uv_timer_start(&guard, on_guard, 20000, 0);
+    guard_start(&guard, &ticks);
     while (!*flag)
         uv_run(&loop, UV_RUN_ONCE);
     uv_close((uv_handle_t *)&guard, NULL);
@@ -118,9 +130,9 @@ static void run_until(const bool *flag)
 
 static void run_until_output(const struct sink *k, size_t n)
 {
+    unsigned ticks = 0;
     uv_timer_t guard;
-    uv_timer_init(&loop, &guard);
-    uv_timer_start(&guard, on_guard, 20000, 0);
+    guard_start(&guard, &ticks);
     while (k->out.len < n)
         uv_run(&loop, UV_RUN_ONCE);
     uv_close((uv_handle_t *)&guard, NULL);

@@ -48,16 +48,28 @@ static void on_config_failed(void *ctx, const struct os_error *why)
 
 /* --- running the loop --- */
 
-static void on_guard(uv_timer_t *t)
+#define TICK_MS 20 /* a condition that a timer makes true is seen no later */
+#define TICKS 1500
+
+/* Ends a test in which nothing happens any more. */
+static void on_tick(uv_timer_t *t)
 {
-    fail_msg("nothing happened for too long");
+    if (++*(unsigned *)t->data == TICKS)
+        fail_msg("nothing happened for too long");
+}
+
+static void guard_start(uv_timer_t *guard, unsigned *ticks)
+{
+    uv_timer_init(&loop, guard);
+    guard->data = ticks;
+    uv_timer_start(guard, on_tick, TICK_MS, TICK_MS);
 }
 
 #define RUN_UNTIL(condition)                                                                                 \
     do {                                                                                                     \
+        unsigned ticks_ = 0;                                                                                 \
         uv_timer_t guard_;                                                                                   \
-        uv_timer_init(&loop, &guard_);                                                                       \
-        uv_timer_start(&guard_, on_guard, 30000, 0);                                                         \
+        guard_start(&guard_, &ticks_);                                                                       \
         while (!(condition))                                                                                 \
             uv_run(&loop, UV_RUN_ONCE);                                                                      \
         uv_close((uv_handle_t *)&guard_, NULL);                                                              \
