@@ -111,6 +111,17 @@ def check_examples(_, text):
             yield f"{title}: the message is: {said}"
 
 
+def check_decisions():
+    """Comments cite decisions by number."""
+    page = ROOT / "docs/architecture/decisions.md"
+    known = set(re.findall(r"^(\d+)\. \*\*", page.read_text(), re.M))
+    for file in sorted(p for top in ("src", "tests", "bench") for p in (ROOT / top).rglob("*.[ch]")):
+        for cited in re.findall(r"\bDESIGN ([\d, and]*\d)", file.read_text()):
+            for number in re.findall(r"\d+", cited):
+                if number not in known:
+                    yield f"{name(file)} cites DESIGN {number}, which {name(page)} does not have"
+
+
 def report(case, problems):
     problems = list(dict.fromkeys(problems))
     for problem in problems:
@@ -128,6 +139,7 @@ def main():
         if path.is_relative_to(ROOT / "docs") or path.parent == ROOT:
             good &= report(f"paths in {name(path)}", check_paths(path, text))
             good &= report(f"functions in {name(path)}", check_functions(path, text))
+    good &= report("cited decisions", check_decisions())
     policies = ROOT / "docs/guide/policies.md"
     if not VALIDATOR.exists():
         good &= report("policy examples", [f"{VALIDATOR} is not built; run make build"])
