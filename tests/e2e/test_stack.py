@@ -396,6 +396,17 @@ def a_bad_policy_changes_nothing(g):
 
 
 @case
+def what_is_not_built_is_refused_not_dropped(g):
+    path = private.dir / "unbuilt.yaml"
+    for more, text in (("network_middlewares: {a: {middleware: x, endpoints: {include: ['**']}}}\n", "no middleware is registered"),
+                       ("process: {run_as_user: '1000'}\n", "run as sandbox:sandbox")):
+        path.write_text(POLICY + more)
+        r = g.cli("sandbox", "create", "--name", "odd", "--policy", path, "--detach", "--", "true")
+        check(r.code != 0, r)
+        contains(r.err.replace("\n  │ ", " "), text)
+
+
+@case
 def taking_the_rule_away_closes_it_again(g):
     path = private.dir / "closed.yaml"
     path.write_text(POLICY[:POLICY.index("network_policies:")])
