@@ -167,7 +167,9 @@ int sandbox_session_connected(struct gateway *gw, const char *id, const char *in
 
 static enum sandbox_change on_lost(void *ctx, sandbox_row *row, struct os_arena *a)
 {
-    if (row->status->phase != PHASE(READY))
+    struct gateway *gw = ctx;
+    /* Workers do not keep order: a newer session may have written its row before this one is set back. */
+    if (row->status->phase != PHASE(READY) || sessions_connected(gw->sessions, row->metadata->id))
         return SANDBOX_KEEP;
     row->status->phase = PHASE(PROVISIONING);
     sandbox_set_ready(row, a, "False", "DependenciesNotReady", "Supervisor session disconnected");
@@ -177,7 +179,7 @@ static enum sandbox_change on_lost(void *ctx, sandbox_row *row, struct os_arena 
 void sandbox_session_lost(struct gateway *gw, const char *id)
 {
     cleanup_error struct os_error err = {0};
-    if (sandbox_change(gw, id, "update sandbox phase", on_lost, NULL, &err) < 0 && err.code != OS_NOT_FOUND)
+    if (sandbox_change(gw, id, "update sandbox phase", on_lost, gw, &err) < 0 && err.code != OS_NOT_FOUND)
         os_log_warn("sandbox", "%s: %s", id, os_error_text(&err));
 }
 
@@ -307,11 +309,17 @@ static enum sandbox_change on_missing(void *ctx, sandbox_row *row, struct os_are
     return SANDBOX_WRITE;
 }
 
-static void reconcile_one(struct gateway *gw, const sandbox_row *row)
+/* Under the gate: requests are served meanwhile, and a row whose compute is being made is not missing any. */
+static void reconcile_gated(struct gateway *gw, const char *id)
 {
     cleanup_arena struct os_arena a = {0};
     cleanup_error struct os_error err = {0};
-    const char *id = row->metadata->id;
+    sandbox_row *row = sandbox_load(gw, id, &a, &err);
+    if (!row) {
+        if (err.code != OS_NOT_FOUND)
+            os_log_error("sandbox", "%s: %s", id, os_error_text(&err));
+        return;
+    }
     bool deleting = row->status->phase == PHASE(DELETING), gone = false;
     if (deleting && gw->driver->ops->remove(gw->driver->self, id, &gone, &err) == 0) {
         sandbox_remove(gw, row, &err);
@@ -327,6 +335,14 @@ static void reconcile_one(struct gateway *gw, const sandbox_row *row)
     }
     if (err.code != OS_OK && err.code != OS_NOT_FOUND)
         os_log_warn("sandbox", "%s: %s", id, os_error_text(&err));
+}
+
+static void reconcile_one(struct gateway *gw, const char *id)
+{
+    pthread_mutex_t *gate = gateway_gate(gw, id);
+    pthread_mutex_lock(gate);
+    reconcile_gated(gw, id);
+    pthread_mutex_unlock(gate);
 }
 
 /* Sandboxes of the driver that no row names: a create that never got its row, a delete that lost the race. */
@@ -362,12 +378,7 @@ void sandbox_reconcile(struct gateway *gw)
         os_log_error("sandbox", "cannot read the stored sandboxes: %s", os_error_text(&err));
         return;
     }
-    for (size_t i = 0; i < n; i++) {
-        sandbox_row *row = sandbox_unpack(&rows[i], &a, &err);
-        if (row)
-            reconcile_one(gw, row);
-        else
-            os_log_error("sandbox", "%s", os_error_text(&err));
-    }
+    for (size_t i = 0; i < n; i++)
+        reconcile_one(gw, rows[i].id);
     remove_orphans(gw);
 }
