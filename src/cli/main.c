@@ -8,6 +8,7 @@
 #include "cli/output.h"
 #include "core/cleanup.h"
 #include "core/log.h"
+#include "sys/file.h"
 
 static void print_usage_error(const struct args *args, const char *message)
 {
@@ -74,6 +75,7 @@ int main(int argc, char **argv)
     struct args args;
     cleanup_error struct os_error err = {0};
     int code = 0;
+    os_open_standard_fds();
     switch (args_parse(&commands_root, commands_globals, argc, argv, &args, &err)) {
     case ARGS_RUN:
         code = run(&args);

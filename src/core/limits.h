@@ -74,6 +74,8 @@
 #define OS_EVENT_RING 50
 #define OS_WATCH_QUEUE 256
 #define OS_LOG_PUSH_LINES 100 /* lines per message */
+#define OS_LOG_LINE 16384     /* bytes of one kept line; what is longer is cut */
+#define OS_LOG_DROPPED 1024   /* removed sandboxes whose late lines are known to be late */
 
 /* Monitor (DESIGN 4, 10) */
 #define OS_TRAP_PORT 15001         /* captured TCP connections (spec/supervisor.md 4.3) */

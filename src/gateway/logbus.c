@@ -3,10 +3,13 @@
 
 #include <pthread.h>
 #include <search.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "core/cleanup.h"
+#include "core/id.h"
 #include "core/limits.h"
 #include "core/str.h"
 #include "rpc/call.h"
@@ -29,6 +32,8 @@ struct bus {
 
 struct logbus {
     pthread_mutex_t lock;
+    char dropped[OS_LOG_DROPPED][OS_UUID_LEN]; /* a ring */
+    unsigned next_dropped;
     void *tree; /* struct bus by id */
     logbus_poke_fn *poke;
     void *ctx;
@@ -41,11 +46,20 @@ static int by_id(const void *a, const void *b)
     return strcmp(((const struct bus *)a)->id, ((const struct bus *)b)->id);
 }
 
+static bool was_dropped(const struct logbus *b, const char *id)
+{
+    for (size_t i = 0; i < OS_LOG_DROPPED; i++)
+        if (strcmp(b->dropped[i], id) == 0)
+            return true;
+    return false;
+}
+
+/* NULL also when the sandbox is gone: a line that comes late does not bring its rings back. */
 static struct bus *find(struct logbus *b, const char *id, bool create)
 {
     struct bus key = {.id = (char *)id};
     struct bus **at = tfind(&key, &b->tree, by_id);
-    if (at || !create)
+    if (at || !create || was_dropped(b, id))
         return at ? *at : NULL;
     struct bus *bus = os_calloc(1, sizeof(*bus));
     bus->id = os_strdup(id);
@@ -91,6 +105,7 @@ void logbus_drop(struct logbus *b, const char *id)
         tdelete(bus, &b->tree, by_id);
         bus_free(bus);
     }
+    snprintf(b->dropped[b->next_dropped++ % OS_LOG_DROPPED], OS_UUID_LEN, "%s", id);
     pthread_mutex_unlock(&b->lock);
 }
 
@@ -114,18 +129,45 @@ static void add(struct logbus *b, const char *id, enum logbus_kind kind, const P
     uint8_t *data = os_calloc(1, n);
     protobuf_c_message_pack(m, data);
     pthread_mutex_lock(&b->lock);
-    struct ring *r = &find(b, id, true)->rings[kind];
-    struct ring_entry *e = ring_slot(r, ring_sizes[kind]);
-    free(e->data);
-    *e = (struct ring_entry){data, n};
-    r->head++;
+    struct bus *bus = find(b, id, true);
+    if (bus) {
+        struct ring *r = &bus->rings[kind];
+        struct ring_entry *e = ring_slot(r, ring_sizes[kind]);
+        free(e->data);
+        *e = (struct ring_entry){data, n};
+        r->head++;
+    } else {
+        free(data);
+    }
     pthread_mutex_unlock(&b->lock);
-    b->poke(b->ctx, id);
+    if (bus)
+        b->poke(b->ctx, id);
+}
+
+/* At most max bytes, whole characters only. */
+static char *cut(const char *s, size_t max)
+{
+    size_t n = strnlen(s, max + 1);
+    if (n > max)
+        for (n = max; n && ((unsigned char)s[n] & 0xc0) == 0x80;)
+            n--;
+    return os_strndup(s, n);
 }
 
 void logbus_add_line(struct logbus *b, const char *id, const Openshell__V1__SandboxLogLine *line)
 {
-    add(b, id, LOGBUS_LINES, &line->base);
+    if (protobuf_c_message_get_packed_size(&line->base) <= OS_LOG_LINE) {
+        add(b, id, LOGBUS_LINES, &line->base);
+        return;
+    }
+    cleanup_free char *level = cut(line->level, 16), *target = cut(line->target, 256),
+                      *message = cut(line->message, OS_LOG_LINE - 1024);
+    Openshell__V1__SandboxLogLine shorter = *line;
+    shorter.level = level;
+    shorter.target = target;
+    shorter.message = message;
+    shorter.n_fields = 0;
+    add(b, id, LOGBUS_LINES, &shorter.base);
 }
 
 void logbus_add_event(struct logbus *b, const char *id, const Openshell__V1__PlatformEvent *event)

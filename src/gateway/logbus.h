@@ -16,9 +16,10 @@ typedef void logbus_poke_fn(void *ctx, const char *sandbox_id);
 
 struct logbus *logbus_new(logbus_poke_fn *poke, void *ctx);
 void logbus_free(struct logbus *b);
+/* A line of more than OS_LOG_LINE bytes is cut and loses its fields. */
 void logbus_add_line(struct logbus *b, const char *sandbox_id, const Openshell__V1__SandboxLogLine *line);
 void logbus_add_event(struct logbus *b, const char *sandbox_id, const Openshell__V1__PlatformEvent *event);
-/* Frees what is kept of a sandbox. */
+/* Frees what is kept of a sandbox for good: lines and events that still come for it are not kept. */
 void logbus_drop(struct logbus *b, const char *sandbox_id);
 
 enum logbus_kind { LOGBUS_LINES, LOGBUS_EVENTS };

@@ -450,6 +450,7 @@ int main(int argc, char **argv)
 {
     static struct program p;
     cleanup_error struct os_error err = {0};
+    os_open_standard_fds();
     if (gateway_options_parse(&p.options, argc, argv, &err) < 0) {
         fprintf(stderr, "error: %s\n", os_error_text(&err));
         gateway_options_free(&p.options);

@@ -167,7 +167,9 @@ int sandbox_session_connected(struct gateway *gw, const char *id, const char *in
 
 static enum sandbox_change on_lost(void *ctx, sandbox_row *row, struct os_arena *a)
 {
-    if (row->status->phase != PHASE(READY))
+    struct gateway *gw = ctx;
+    /* Workers do not keep order: a newer session may have written its row before this one is set back. */
+    if (row->status->phase != PHASE(READY) || sessions_connected(gw->sessions, row->metadata->id))
         return SANDBOX_KEEP;
     row->status->phase = PHASE(PROVISIONING);
     sandbox_set_ready(row, a, "False", "DependenciesNotReady", "Supervisor session disconnected");
@@ -177,7 +179,7 @@ static enum sandbox_change on_lost(void *ctx, sandbox_row *row, struct os_arena 
 void sandbox_session_lost(struct gateway *gw, const char *id)
 {
     cleanup_error struct os_error err = {0};
-    if (sandbox_change(gw, id, "update sandbox phase", on_lost, NULL, &err) < 0 && err.code != OS_NOT_FOUND)
+    if (sandbox_change(gw, id, "update sandbox phase", on_lost, gw, &err) < 0 && err.code != OS_NOT_FOUND)
         os_log_warn("sandbox", "%s: %s", id, os_error_text(&err));
 }
 

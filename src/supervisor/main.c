@@ -26,17 +26,6 @@
 #define PROCESS_LIMIT_TEXT 64 /* bytes of pids.max */
 #define WORKER_STALL_S 5      /* a worker that reads nothing for so long is as good as gone */
 
-/* Descriptors 0 to 2 exist, so that no later one can take their place. */
-static void open_standard_descriptors(void)
-{
-    int fd;
-    do
-        fd = open("/dev/null", O_RDWR);
-    while (fd >= 0 && fd <= 2);
-    if (fd > 2)
-        close(fd);
-}
-
 /* Where the worker writes and others read. */
 static int give_directory(const char *path, uid_t uid, gid_t gid, mode_t mode, struct os_error *err)
 {
@@ -122,7 +111,7 @@ int main(int argc, char **argv)
 {
     struct supervisor_options o;
     struct os_error cleanup_error err = {0};
-    open_standard_descriptors();
+    os_open_standard_fds();
     umask(022);
     switch (options_read(argc, argv, &o, &err)) {
     case OPTIONS_SHOWN:

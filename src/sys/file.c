@@ -159,3 +159,13 @@ char *os_exe_dir(void)
     path[n] = '\0';
     return os_strdup(dirname(path));
 }
+
+void os_open_standard_fds(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO)
+        close(fd);
+}

@@ -21,6 +21,9 @@ int os_dir_remove(const char *path, struct os_error *err);
 bool os_file_exists(const char *path);
 /* Writes all of data to fd, waiting out EINTR; -1 with errno on failure. */
 int os_write_all(int fd, const void *data, size_t n);
+/* Opens /dev/null for each of the descriptors 0 to 2 that is closed, so that no later one takes its place.
+ * First thing in main. */
+void os_open_standard_fds(void);
 /* Directory the running executable is in; caller frees. NULL when unknown. */
 char *os_exe_dir(void);
 

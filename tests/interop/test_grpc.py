@@ -515,6 +515,19 @@ def a_policy_is_replaced_and_loaded():
 
 
 @case
+def annotations_of_a_policy_are_bounded():
+    ready_box()
+    policy = api.ask("GetSandboxPolicyStatus", name=NAME).revision.policy
+    for annotations, part in (({"why": "x" * 8193}, "value exceeds maximum length (8193 > 8192)"),
+                              ({"-": "x"}, "label key name segment must start"),
+                              ({"k%d" % i: "v" for i in range(129)}, "exceeds maximum entries (129 > 128)"),
+                              ({"k%d" % i: "v" for i in range(128)}, "annotations exceeds maximum entries (1")):
+        code, text = refusal(lambda: api.ask("UpdateConfig", name=NAME, policy=policy, annotations=annotations))
+        equal(code, "INVALID_ARGUMENT", "code (%s)" % text)
+        contains(text, part)
+
+
+@case
 def a_stale_resource_version_is_aborted():
     ready_box()
     policy = sandbox_pb.SandboxPolicy()

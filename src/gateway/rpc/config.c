@@ -5,11 +5,13 @@
 
 #include "core/clock.h"
 #include "core/id.h"
+#include "core/limits.h"
 #include "core/log.h"
 #include "core/str.h"
 #include "gateway/identity/principal.h"
 #include "gateway/rpc/handlers.h"
 #include "gateway/rpc/policy_check.h"
+#include "gateway/validate.h"
 #include "gateway/watch.h"
 #include "policy/policy.h"
 #include "rpc/pb.h"
@@ -233,6 +235,9 @@ static int replace_policy(struct gateway *gw, struct rpc_call *call, const updat
     if (backfill)
         row->spec->policy = req->policy;
     bool write_row = project_annotations(row, req, a) || backfill;
+    if (row->metadata->n_annotations > OS_LIMIT_MAP_ENTRIES)
+        return os_error_set(err, OS_INVALID_ARGUMENT, "annotations exceeds maximum entries (%zu > %d)",
+                            row->metadata->n_annotations, OS_LIMIT_MAP_ENTRIES);
     if (!*fresh)
         return 0;
     /* A create-time policy that no supervisor has fetched yet still counts as version 1. */
@@ -248,7 +253,10 @@ int rpc_update_config(void *ctx, struct rpc_call *call, const ProtobufCMessage *
     struct gateway *gw = ctx;
     const update_request *req = (const update_request *)request;
     char hash[65];
-    if (check_sandbox_caller(call, req, err) < 0 || check_one_of(req, err) < 0 || check_built(req, err) < 0)
+    /* Generated map entries all look alike (validate.c checks it). */
+    typedef Openshell__V1__CreateSandboxRequest__AnnotationsEntry entry;
+    if (validate_annotations("annotations", (entry *const *)req->annotations, req->n_annotations, err) < 0 ||
+        check_sandbox_caller(call, req, err) < 0 || check_one_of(req, err) < 0 || check_built(req, err) < 0)
         return -1;
     if (principal_sandbox(call))
         strip_provider_rules(req->policy);

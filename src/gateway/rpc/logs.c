@@ -12,6 +12,22 @@
 #include "gateway/sandbox.h"
 #include "rpc/pb.h"
 
+/* Index of the first line of the answer: more bytes than a client accepts would be no answer at all. */
+static size_t newest_that_fit(ProtobufCMessage *const *lines, size_t n, const struct logbus_filter *f)
+{
+    size_t left = OS_LIMIT_GRPC_CLIENT_MESSAGE - 65536, first = n;
+    while (first) {
+        const Openshell__V1__SandboxLogLine *line = (const Openshell__V1__SandboxLogLine *)lines[first - 1];
+        size_t cost = logbus_passes(f, line) ? protobuf_c_message_get_packed_size(&line->base) + 8
+                                             : 0; /* tag, length */
+        if (cost > left)
+            break;
+        left -= cost;
+        first--;
+    }
+    return first;
+}
+
 int rpc_get_logs(void *ctx, struct rpc_call *call, const ProtobufCMessage *request, struct os_arena *a,
                  ProtobufCMessage **response, struct os_error *err)
 {
@@ -30,7 +46,7 @@ int rpc_get_logs(void *ctx, struct rpc_call *call, const ProtobufCMessage *reque
     Openshell__V1__GetSandboxLogsResponse *r = pb_new(a, openshell__v1__get_sandbox_logs_response);
     r->logs = os_arena_alloc(a, (n + 1) * sizeof(*r->logs));
     r->buffer_total = (uint32_t)n;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = newest_that_fit(lines, n, &f); i < n; i++) {
         Openshell__V1__SandboxLogLine *line = (Openshell__V1__SandboxLogLine *)lines[i];
         if (logbus_passes(&f, line))
             r->logs[r->n_logs++] = line;

@@ -84,13 +84,14 @@ static int check(struct store *s, struct os_error *err)
     sqlite3_stmt *st = NULL;
     if (sqlite3_prepare_v2(s->db, "PRAGMA quick_check(1)", -1, &st, NULL) != SQLITE_OK)
         return fail(s, err);
-    int rc = 0;
-    const unsigned char *text = sqlite3_step(st) == SQLITE_ROW ? sqlite3_column_text(st, 0) : NULL;
-    if (!text || strcmp((const char *)text, "ok") != 0)
+    int step = sqlite3_step(st);
+    int rc = step == SQLITE_ROW ? 0 : fail(s, err); /* a full disk is no damage */
+    const char *text = step == SQLITE_ROW ? (const char *)sqlite3_column_text(st, 0) : "ok";
+    if (!text || strcmp(text, "ok") != 0)
         rc = os_error_set(
             err, OS_DATA_LOSS,
             "the database is damaged (%s); restore a backup or move the file away to start empty",
-            text ? (const char *)text : sqlite3_errmsg(s->db));
+            text ? text : "unreadable");
     sqlite3_finalize(st);
     return rc;
 }
