@@ -363,6 +363,32 @@ def direct_ipv6_and_udp_lead_nowhere(g):
 
 
 @case
+def a_flood_of_descriptors_hides_no_owner_and_holds_nobody_up(g):
+    """More open files than the monitor looks through: the connection is refused, and exec is still served."""
+    script = ("import os, resource, socket, sys\n"
+              "r, w = os.pipe()\n"
+              "for i in range(131072 // resource.getrlimit(resource.RLIMIT_NOFILE)[0] + 2):\n"
+              "  done, told = os.pipe()\n"
+              "  if os.fork() == 0:\n"
+              "    try:\n"
+              "      while True: os.dup(r)\n"
+              "    except OSError: pass\n"
+              "    os.close(told); os.close(w); os.read(r, 1); os._exit(0)\n"
+              "  os.close(told); os.read(done, 1); os.close(done)\n"
+              "s = socket.create_connection(('10.200.0.1', 3128)); s.settimeout(30)\n"
+              "s.sendall(b'CONNECT flood.test:443 HTTP/1.1\\r\\n\\r\\n')\n"
+              "print(s.recv(1000), flush=True)\n"
+              "sys.stdin.read()\n")
+    with subprocess.Popen([BIN / "openshell", "sandbox", "exec", "-n", "box", "--", "python3", "-c", script], env=g.env,
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as p:
+        answer = p.stdout.readline().decode()
+        during = g.exec("box", "echo", "served")
+        p.stdin.close()
+    contains(answer, "more than 131072 descriptors")
+    equal(during.out, "served\n", during)
+
+
+@case
 def the_denial_is_in_the_log_and_the_allow(g):
     text = g.must("logs", "box", "-n", "500").out
     check(re.search(r"HTTP:GET.*ALLOWED.*api\.test", text), text[-2000:])
