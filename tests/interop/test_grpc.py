@@ -551,6 +551,20 @@ def logs_are_kept_per_sandbox():
 
 
 @case
+def delete_ends_execs_that_wait_for_the_sandbox():
+    s = api.ask("CreateSandbox", name="brief", spec=pb.SandboxSpec(command=["sleep", "infinity"])).sandbox
+    list(api.ask("WatchSandbox", id=s.metadata.id, follow_status=True, stop_on_terminal=True))
+    gateway.hold(s.metadata.id)  # so that no relay is claimed
+    waiting = [api.call("ExecSandbox", pb.ExecSandboxRequest(sandbox_id=s.metadata.id, command=["true"])) for _ in range(5)]
+    time.sleep(0.3)
+    start = time.monotonic()
+    api.ask("DeleteSandbox", name="brief")
+    for stream in waiting:
+        equal(refusal(lambda: stream)[0], "UNAVAILABLE", "code")
+    check(time.monotonic() - start < 5, "they waited for %.1f s" % (time.monotonic() - start))
+
+
+@case
 def a_sandbox_without_command_or_name_gets_both():
     s = api.ask("CreateSandbox", spec=pb.SandboxSpec()).sandbox
     equal((list(s.spec.command), s.spec.tty), (["/bin/bash", "-l"], True), "command and tty")
