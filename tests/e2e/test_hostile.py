@@ -51,6 +51,197 @@ def a_full_disk_is_an_error(g):
         check(r.code != 0, f"{command}: {r}")
 
 
+# --- clients that go ---
+
+def start(g, *argv, **kw):
+    p = subprocess.Popen([OPENSHELL, *argv], env=g.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **kw)
+    private.stack.callback(p.kill)
+    return p
+
+
+def processes(g):
+    """Command lines in the sandbox."""
+    r = g.exec("box", "sh", "-c", "for f in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$f 2>/dev/null; echo; done")
+    return [line.strip() for line in r.out.splitlines() if "sleep 86" in line and "sh -c for" not in line]
+
+
+@case
+def killed_clients_leave_no_processes(g):
+    for number, command in ((signal.SIGKILL, "sleep 86401 & sleep 86402"), (signal.SIGINT, "trap '' TERM HUP; sleep 86403"),
+                            (signal.SIGTERM, "sleep 86404 | sleep 86405")):
+        clients = [start(g, *EXEC, "sh", "-c", f"echo up; {command}", stdin=subprocess.PIPE) for _ in range(5)]
+        for p in clients:
+            equal(p.stdout.read(3), b"up\n", "first output")
+        check(processes(g), "nothing runs")
+        for p in clients:
+            p.send_signal(number)
+        for p in clients:
+            equal(p.wait(10), -number, "status of the client")
+            p.stdin.close()
+            p.stdout.close()
+        wait_for(f"the processes to go after signal {number}: {processes(g)}", lambda: not processes(g), 15, 0.3)
+
+
+@case
+def an_exec_timeout_takes_children_along(g):
+    r = g.cli("sandbox", "exec", "-n", "box", "--timeout", "1", "--", "sh", "-c", "trap '' TERM; sleep 86410 & sleep 86411; :")
+    equal(r.code, 124, r)
+    wait_for("the processes to go", lambda: not processes(g), 15, 0.3)
+
+
+@case
+def the_sandbox_stays_when_its_attached_client_is_killed(g):
+    g.must("sandbox", "create", "--name", "att", "--detach", "--", "sh", "-c", "echo up; sleep infinity")
+    p = start(g, "sandbox", "connect", "att", stdin=subprocess.PIPE)
+    while b"up" not in p.stdout.readline():
+        check(p.poll() is None, "the client ended")
+    p.kill()
+    p.wait(10)
+    p.stdin.close()
+    p.stdout.close()
+    time.sleep(1)
+    contains(g.must("sandbox", "get", "att").out, "Ready")
+    equal(g.exec("att", "echo", "still").out, "still\n", "exec")
+    g.must("sandbox", "delete", "att")
+
+
+# --- bytes ---
+
+@case
+def large_data_both_ways_with_a_slow_reader(g):
+    data = os.urandom(4 << 20)
+    p = subprocess.Popen([OPENSHELL, *EXEC, "cat"], env=g.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    writer = threading.Thread(target=lambda: (p.stdin.write(data), p.stdin.close()))
+    writer.start()
+    got = b""
+    while True:
+        time.sleep(0.002)
+        piece = os.read(p.stdout.fileno(), 16384)
+        if not piece:
+            break
+        got += piece
+    writer.join()
+    p.stdout.close()
+    equal(p.wait(20), 0, "exit code")
+    check(got == data, f"got {len(got)} of {len(data)} bytes, or other ones")
+
+
+@case
+def arguments_arrive_unchanged(g):
+    odd = ["", " ", "a\nb", "'\"$HOME`id`\\", "\t", "é€😀", "--", "-n", "x" * 32768]
+    out = g.exec("box", "sh", "-c", "for a; do printf '%s\\0' \"$a\"; done", "sh", *odd).out
+    equal(out.split("\0")[:-1], odd, "arguments")
+    r = g.exec("box", "true", "x" * 32769)
+    check(r.code != 0, r)
+    contains(r.err, "32768")
+
+
+@case
+def bad_bytes_in_arguments_are_named(g):
+    bad = os.fsdecode(b"\xff\xfe")
+    for argv in ((*EXEC, "echo", bad), ("sandbox", "get", bad), ("sandbox", "exec", "-n", "box", "--env", "X=" + bad, "--", "true"),
+                 ("sandbox", "create", "--name", "bytes", "--detach", "--", bad), ("sandbox", "exec", "-n", "box", "--workdir", bad, "--", "true")):
+        r = g.cli(*argv)
+        check(r.code in (1, 2), r)
+        contains(r.err, "UTF-8")
+
+
+@case
+def escapes_from_elsewhere_do_not_reach_the_terminal(g):
+    evil = "\x1b[31mred\x1b]0;title\x07\u202e"
+    for argv in (("sandbox", "get", evil), ("logs", evil), ("policy", "get", evil), ("sandbox", evil), ("--" + evil,),
+                 ("sandbox", "create", "--name", evil, "--detach"), ("gateway", "add", evil), ("-g", evil, "status")):
+        r = g.cli(*argv)
+        check(r.code != 0, r)
+        check("\x1b" not in r.text and "\x07" not in r.text and "\u202e" not in r.text, repr(r.text))
+    root = pathlib.Path(g.env["XDG_CONFIG_HOME"]) / "openshell" / "gateways" / "evil"
+    root.mkdir()
+    (root / "metadata.json").write_text('{"name":"\\u001b[31m","gateway_endpoint":"https://\\u001b[2J:1","is_remote":false,"gateway_port":1}')
+    r = g.must("gateway", "list")
+    check("\x1b" not in r.text, repr(r.text))
+    for text in ("{", "[]", "{\"name\":1}", "\0", "x" * 300000, "{\"name\":\"a\",\"gateway_endpoint\":5}"):
+        (root / "metadata.json").write_text(text)
+        contains(g.must("gateway", "list").out, "openshell")
+        r = g.cli("-g", "evil", "sandbox", "list")
+        equal(r.code, 1, r)
+    (root / "metadata.json").unlink()
+    root.rmdir()
+
+
+# --- the gateway ---
+
+@case
+def a_gateway_that_hangs_does_not_hang_its_clients(g):
+    tail = start(g, "logs", "box", "--tail")
+    run_on = start(g, *EXEC, "sleep", "100", stdin=subprocess.DEVNULL)
+    time.sleep(1)
+    g.process.send_signal(signal.SIGSTOP)
+    try:
+        clients = [start(g, *argv, stdin=subprocess.DEVNULL) for argv in
+                   (("sandbox", "list"), ("status",), (*EXEC, "true"), ("sandbox", "delete", "box"))]
+        for p in clients:
+            equal(p.wait(25), 1, "status of a new command")
+        for p in (tail, run_on):
+            equal(p.wait(45), 1, "status of a running command")
+    finally:
+        g.process.send_signal(signal.SIGCONT)
+    for p in (*clients, tail, run_on):
+        p.stdout.close()
+    wait_for("the gateway to serve again", lambda: g.cli("sandbox", "list").code == 0, 20, 0.2)
+
+
+@case
+def what_cannot_start_says_why(g):
+    gateway = str(BIN / "openshell-gateway")
+
+    def refused(text, *argv, **env):
+        r = run(gateway, "--port", free_port(), *argv, env=dict(g.env, **env), timeout=20)
+        equal(r.code, 1, r)
+        contains(r.err, text)
+        check("BEGIN" not in r.text, "a key in the output")
+
+    refused("another gateway runs")
+    other = {"XDG_STATE_HOME": str(private.dir / "s2"), "XDG_CONFIG_HOME": str(private.dir / "c2")}
+    refused("address already in use", "--port", g.port, **other)
+    database = private.dir / "s2" / "openshell" / "gateway" / "openshell.db"
+    database.write_bytes(os.urandom(100000))
+    for suffix in ("-wal", "-shm"):
+        pathlib.Path(str(database) + suffix).unlink(missing_ok=True)
+    refused("database", **other)
+    (private.dir / "plain").touch()
+    refused("Not a directory", XDG_STATE_HOME=str(private.dir / "plain"))
+
+
+@case
+def a_full_disk_is_no_damaged_database(g):
+    small = private.dir / "small"
+    small.mkdir()
+    if run("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small).code != 0:
+        raise Skip("tmpfs cannot be mounted here")
+    try:
+        r = run(BIN / "openshell-gateway", "--port", free_port(), env=dict(g.env, XDG_STATE_HOME=str(small)), timeout=20)
+        equal(r.code, 1, r)
+        check("damaged" not in r.err, r)
+    finally:
+        run("umount", small)
+
+
+@case
+def files_and_processes_tell_no_secrets(g):
+    secret = {str(p) for p in g.state.glob("tls/**/*.key")} | {str(p) for p in g.state.glob("tls/jwt/signing.pem")}
+    check(len(secret) >= 3, secret)
+    for path in secret | {str(g.state / "gateway" / "openshell.db")}:
+        equal(os.stat(path).st_mode & 0o077, 0, path)
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            line = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            continue
+        check(b"eyJ" not in line or b"openshell" not in line, line)
+    log = g.log_text()
+    check("eyJ" not in log and "BEGIN" not in log and "Bearer" not in log, "a token or key is in the gateway's log")
+
+
 def main():
     try:
         g = Gateway(private).start()
