@@ -147,6 +147,20 @@ def bad_bytes_in_arguments_are_named(g):
 
 
 @case
+def a_policy_may_come_through_a_pipe(g):
+    path = private.dir / "pipe.yaml"
+    path.write_text("version: 1\nnetwork_policies:\n" + "".join(
+        f"  r{i}:\n    endpoints: [{{host: h{i}.test, port: 443}}]\n    binaries: [{{path: /usr/bin/curl}}]\n" for i in range(300)))
+    g.must("sandbox", "create", "--name", "piped", "--detach", "--policy", path, "--", "sleep", "infinity")
+    r = shell(g, f"openshell policy set piped --policy <(sleep 0.1; head -c 5000 {path}; sleep 0.2; tail -c +5001 {path})")
+    equal(r.code, 0, r)
+    g.must("sandbox", "delete", "piped")
+    fifo = private.dir / "fifo"
+    os.mkfifo(fifo)
+    equal(g.cli("policy", "set", "box", "--policy", fifo, timeout=20).code, 1, "a pipe without writer")
+
+
+@case
 def escapes_from_elsewhere_do_not_reach_the_terminal(g):
     evil = "\x1b[31mred\x1b]0;title\x07\u202e"
     for argv in (("sandbox", "get", evil), ("logs", evil), ("policy", "get", evil), ("sandbox", evil), ("--" + evil,),
