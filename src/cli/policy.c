@@ -31,7 +31,7 @@ typedef Openshell__Sandbox__V1__GetSandboxConfigResponse config_response;
 policy_doc *policy_file_load(struct os_arena *a, const char *path, struct os_error *err)
 {
     cleanup_buf struct os_buf text = {0};
-    if (os_file_read(path, OS_LIMIT_POLICY_BYTES, &text, err) < 0) {
+    if (os_file_read(path, OS_LIMIT_POLICY_YAML, &text, err) < 0) {
         cleanup_free char *why = os_strdup(err->sys_errno ? strerror(err->sys_errno) : os_error_text(err));
         os_error_set(err, OS_INVALID_ARGUMENT, "failed to read sandbox policy from %s" CAUSE "%s", path, why);
         return NULL;
