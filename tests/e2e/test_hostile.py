@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Careless and hostile surroundings of the command line and the gateway: closed descriptors, readers that leave, bad
 bytes, gateways that hang, clients that are killed, disks that are full."""
+import json
 import os
 import pathlib
 import signal
@@ -180,6 +181,41 @@ def escapes_from_elsewhere_do_not_reach_the_terminal(g):
         equal(r.code, 1, r)
     (root / "metadata.json").unlink()
     root.rmdir()
+
+
+# --- the sandbox ---
+
+def kill_supervisor(g, name):
+    """As if somebody had removed the workload behind the gateway's back."""
+    pid = json.loads(g.must("sandbox", "get", name, "-o", "json").out)["id"]
+    directory = g.state / "local" / pid
+    check(directory.is_dir(), directory)
+    for number in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            words = pathlib.Path(f"/proc/{number}/environ").read_bytes()
+        except OSError:
+            continue
+        if f"OPENSHELL_SANDBOX_ID={pid}".encode() in words:
+            os.kill(int(number), signal.SIGKILL)
+
+
+@case
+def a_sandbox_whose_workload_was_killed_is_not_ready(g):
+    g.must("sandbox", "create", "--name", "dead", "--detach", "--", "sleep", "infinity")
+    waiting = start(g, "sandbox", "exec", "-n", "dead", "--", "sleep", "100", stdin=subprocess.DEVNULL)
+    attached = start(g, "sandbox", "connect", "dead", stdin=subprocess.PIPE)
+    time.sleep(0.5)
+    kill_supervisor(g, "dead")
+    check(waiting.wait(10) not in (0, -9), "the running exec")
+    check(attached.wait(10) not in (0, -9), "the attached client")
+    for p in (waiting, attached):
+        p.stdout.close()
+    attached.stdin.close()
+    wait_for("the phase to change", lambda: "Ready" not in g.cli("sandbox", "list").out.split("dead")[1].splitlines()[0], 30, 0.2)
+    r = g.cli("sandbox", "exec", "-n", "dead", "--", "true", timeout=5)
+    check(r.code != 0, r)
+    g.must("sandbox", "delete", "dead")
+    check("dead" not in g.must("sandbox", "list", "--names").out.split(), "it is still listed")
 
 
 # --- the gateway ---

@@ -269,6 +269,20 @@ def watch_ends_when_ready():
 
 
 @case
+def platform_events_tell_the_progress_of_a_create():
+    watched = api.ask("WatchSandbox", id=ready_box().metadata.id, follow_events=True, event_tail=50)
+    next(watched)
+    steps, seen = set(), 0
+    for event in watched:
+        seen += 1
+        steps |= {key for key in event.event.metadata if key.startswith("openshell.progress.")}
+        if seen == 4:
+            break
+    watched.cancel()
+    check("openshell.progress.complete_step" in steps or "openshell.progress.active_step" in steps, "metadata: %s" % steps)
+
+
+@case
 def a_watch_of_a_ready_sandbox_ends_at_once():
     events = list(api.ask("WatchSandbox", id=ready_box().metadata.id, stop_on_terminal=True))
     equal([e.sandbox.status.phase for e in events], [pb.SANDBOX_PHASE_READY], "phases")
