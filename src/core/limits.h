@@ -65,6 +65,10 @@
 #define OS_RELAY_FRAME 16384
 #define OS_RELAY_WINDOW 65536 /* bytes buffered per direction before the reader waits */
 
+/* Reconciliation (spec/gateway.md 5.5) */
+#define OS_GATEWAY_SETTLE_MS 10000 /* for supervisors to come back after a restart */
+#define OS_GATEWAY_SWEEP_MS 60000  /* between two sweeps */
+
 /* Logs and watches (spec/gateway.md 7) */
 #define OS_LOG_RING 2000
 #define OS_EVENT_RING 50

@@ -3,6 +3,7 @@
 #define GATEWAY_GATEWAY_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <uv.h>
 
@@ -19,6 +20,7 @@ struct gateway {
     struct store *store;
     struct driver *driver;
     struct jwt_keys *jwt; /* NULL = sandbox tokens not configured */
+    atomic_bool settling; /* supervisors of the last run are still coming back: what was READY stays READY */
     bool mtls_auth;       /* users are client certificates */
     struct logbus *logs;
     struct watches *watches;

@@ -11,6 +11,7 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/id.h"
+#include "core/limits.h"
 #include "core/log.h"
 #include "core/str.h"
 #include "drivers/local/local.h"
@@ -46,6 +47,7 @@ struct program {
     struct rpc_server *health; /* plain HTTP on --health-port */
     SSL_CTX *tls;
     uv_signal_t sigterm, sigint;
+    uv_timer_t sweep; /* next reconciliation */
     unsigned closing; /* servers that still shut down */
     int lock_fd;
     int port;
@@ -325,9 +327,20 @@ static void reconcile_work(void *arg)
     sandbox_reconcile(&p->gw);
 }
 
+static void on_sweep(uv_timer_t *t);
+
 static void reconciled(void *arg)
 {
-    os_log_debug("gateway", "stored sandboxes are reconciled with the driver");
+    struct program *p = arg;
+    if (!uv_is_closing((uv_handle_t *)&p->sweep))
+        uv_timer_start(&p->sweep, on_sweep, p->gw.settling ? OS_GATEWAY_SETTLE_MS : OS_GATEWAY_SWEEP_MS, 0);
+}
+
+static void on_sweep(uv_timer_t *t)
+{
+    struct program *p = t->data;
+    p->gw.settling = false;
+    rpc_server_work(p->gw.rpc, reconcile_work, reconciled, p);
 }
 
 static int start(struct program *p, struct os_error *err)
@@ -339,6 +352,9 @@ static int start(struct program *p, struct os_error *err)
     if (lock_state(p, err) < 0 || setup_identity(p, err) < 0 || open_store(p, err) < 0 ||
         start_servers(p, err) < 0 || start_driver(p, err) < 0)
         return -1;
+    uv_timer_init(&p->loop, &p->sweep);
+    uv_unref((uv_handle_t *)&p->sweep);
+    p->sweep.data = p;
     rpc_server_work(p->gw.rpc, reconcile_work, reconciled, p);
     catch_signals(p);
     cleanup_free char *url = endpoint(p);
@@ -400,6 +416,7 @@ static int serve(struct program *p)
     p->lock_fd = -1;
     uv_loop_init(&p->loop);
     p->gw.loop = &p->loop;
+    p->gw.settling = true;
     pthread_mutex_init(&p->gw.sync, NULL);
     for (size_t i = 0; i < GATEWAY_GATES; i++)
         pthread_mutex_init(&p->gw.gates[i], NULL);

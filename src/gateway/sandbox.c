@@ -282,6 +282,8 @@ static enum sandbox_change on_snapshot(void *ctx, sandbox_row *row, struct os_ar
     int backend = backend_phase(st);
     /* Asked under the sync lock: a session that registers later writes READY after us. */
     bool session = sessions_connected(in->gw->sessions, in->s->id);
+    if (in->gw->settling && old == PHASE(READY))
+        session = true; /* just started: its supervisor is on the way back */
     int next = composed_phase(old, backend, backend_stopped(st), session);
     copy_driver_fields(row, st, a);
     row->status->phase = next;
@@ -312,27 +314,22 @@ static enum sandbox_change on_missing(void *ctx, sandbox_row *row, struct os_are
     return SANDBOX_WRITE;
 }
 
-/* Under the gate: requests are served meanwhile, and a row whose compute is being made is not missing any. */
+/* Under the sandbox's gate, so that a create or delete that is under way is not taken for a loss. */
 static void reconcile_gated(struct gateway *gw, const char *id)
 {
     cleanup_arena struct os_arena a = {0};
     cleanup_error struct os_error err = {0};
     sandbox_row *row = sandbox_load(gw, id, &a, &err);
-    if (!row) {
-        if (err.code != OS_NOT_FOUND)
-            os_log_error("sandbox", "%s: %s", id, os_error_text(&err));
-        return;
-    }
-    bool deleting = row->status->phase == PHASE(DELETING), gone = false;
-    if (deleting && gw->driver->ops->remove(gw->driver->self, id, &gone, &err) == 0) {
+    bool deleting = row && row->status->phase == PHASE(DELETING), gone = false;
+    driver_sandbox *s = NULL;
+    if (row && deleting && gw->driver->ops->remove(gw->driver->self, id, &gone, &err) == 0)
         sandbox_remove(gw, row, &err);
-        return;
-    }
-    driver_sandbox *s = deleting ? NULL : gw->driver->ops->get(gw->driver->self, id, &a, &err);
-    if (s)
+    else if (row && !deleting)
+        s = gw->driver->ops->get(gw->driver->self, id, &a, &err);
+    if (s) {
         sandbox_apply_snapshot(gw, s);
-    else if (!deleting && err.code == OS_NOT_FOUND && row->status->phase != PHASE(ERROR) &&
-             row->status->phase != PHASE(STOPPED)) {
+    } else if (row && !deleting && err.code == OS_NOT_FOUND && row->status->phase != PHASE(ERROR) &&
+               row->status->phase != PHASE(STOPPED)) {
         os_error_clear(&err);
         sandbox_change(gw, id, "reconcile", on_missing, NULL, &err);
     }

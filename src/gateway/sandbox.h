@@ -39,7 +39,7 @@ int sandbox_session_connected(struct gateway *gw, const char *id, const char *in
 void sandbox_session_lost(struct gateway *gw, const char *id);
 /* Merges a driver snapshot (spec/drivers.md 1.4). */
 void sandbox_apply_snapshot(struct gateway *gw, const driver_sandbox *snapshot);
-/* After a restart: every stored sandbox is matched with what the driver still has. */
+/* At start and now and then: every stored sandbox is matched with what the driver has. */
 void sandbox_reconcile(struct gateway *gw);
 
 #endif

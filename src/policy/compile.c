@@ -360,6 +360,12 @@ struct policy_engine *policy_compile(const policy_doc *doc, const struct policy_
 {
     if (check(doc, err))
         return NULL;
+    if (doc->n_network_middlewares) {
+        os_error_set(err, OS_INVALID_ARGUMENT,
+                     "middleware config '%s': middlewares are not built into this program",
+                     doc->network_middlewares[0]->key);
+        return NULL;
+    }
     struct policy_engine *e = new_engine(opt->generation, opt->version);
     e->binary_identity = opt->binary_identity;
     struct compiler c = {.e = e, .arena = &e->arena, .opt = opt};

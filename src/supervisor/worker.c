@@ -283,6 +283,7 @@ static void on_config(void *ctx, const session_config *config)
         return;
     if (w->started) {
         enforcement_update(w->enforcement, config);
+        uv_timer_start(&w->settle, settle, OS_SETTLE_MS, 0);
         return;
     }
     w->started = true;

@@ -128,6 +128,14 @@ def exec_timeout_ends_with_124(g):
 
 
 @case
+def what_a_timed_out_exec_left_behind_goes_with_it(g):
+    r = g.cli("sandbox", "exec", "-n", "box", "--timeout", "1", "--", "sh", "-c",
+              "(trap '' TERM HUP; sleep 301) & (trap '' TERM HUP; sleep 302)")
+    equal(r.code, 124, r)
+    wait_for("its processes to be gone", lambda: "sleep 30" not in sh(g, "cat /proc/[0-9]*/cmdline | tr '\\0' ' '").out)
+
+
+@case
 def a_signal_death_is_128_plus_the_signal(g):
     equal(sh(g, "kill -9 $$").code, 137)
 
@@ -385,6 +393,17 @@ def a_bad_policy_changes_nothing(g):
     check(r.code != 0, r)
     contains(r.err, "surprise")
     equal(g.exec("box", "curl", "-sS", "--max-time", "10", "https://api.test/y").code, 0)
+
+
+@case
+def what_is_not_built_is_refused_not_dropped(g):
+    path = private.dir / "unbuilt.yaml"
+    for more, text in (("network_middlewares: {a: {middleware: x, endpoints: {include: ['**']}}}\n", "no middleware is registered"),
+                       ("process: {run_as_user: '1000'}\n", "run as sandbox:sandbox")):
+        path.write_text(POLICY + more)
+        r = g.cli("sandbox", "create", "--name", "odd", "--policy", path, "--detach", "--", "true")
+        check(r.code != 0, r)
+        contains(r.err.replace("\n  │ ", " "), text)
 
 
 @case

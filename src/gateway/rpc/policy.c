@@ -158,6 +158,11 @@ int rpc_report_policy_status(void *ctx, struct rpc_call *call, const ProtobufCMe
     p->loaded_at_ms = loaded ? os_clock_ms() : 0;
     if (!loaded && *req->load_error)
         p->load_error = req->load_error;
+    /* The row first: who sees the revision loaded finds it active. */
+    uint32_t version = req->version;
+    if (loaded &&
+        sandbox_change(gw, req->sandbox_id, "update current_policy_version", set_version, &version, err) < 0)
+        return -1;
     size_t n;
     uint8_t *data = pb_pack(a, &p->base, &n);
     if (store_begin(gw->store, err) < 0)
@@ -171,10 +176,6 @@ int rpc_report_policy_status(void *ctx, struct rpc_call *call, const ProtobufCMe
         return -1;
     }
     if (store_commit(gw->store, err) < 0)
-        return -1;
-    uint32_t version = req->version;
-    if (loaded &&
-        sandbox_change(gw, req->sandbox_id, "update current_policy_version", set_version, &version, err) < 0)
         return -1;
     gateway_log(gw, req->sandbox_id, loaded ? OS_LOG_INFO : OS_LOG_WARN, "config", "policy version %u %s%s%s",
                 req->version, loaded ? "loaded" : "failed to load", loaded ? "" : ": ",

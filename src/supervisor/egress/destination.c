@@ -47,19 +47,61 @@ static const uint8_t *embedded_v4(const struct net_addr *a)
     return NULL;
 }
 
+/* Where in an IPv6 address a transition mechanism keeps the IPv4 address that packets end up at. Unlike
+ * embedded_v4 these are not that address itself: they never match an IPv4 entry of allowed_ips. */
+static const struct {
+    uint8_t addr[12];
+    uint8_t from, to; /* the bytes of addr that tell the mechanism */
+    uint8_t at, mask; /* first byte of the IPv4 address; what its bytes are XORed with */
+} transitions[] = {
+    {{0}, 0, 12, 12, 0},                                 /* IPv4-compatible (RFC 4291) */
+    {{[8] = 0xff, [9] = 0xff}, 0, 12, 12, 0},            /* IPv4-translated (RFC 2765) */
+    {{0x20, 0x02}, 0, 2, 2, 0},                          /* 6to4 (RFC 3056) */
+    {{0x20, 0x01}, 0, 4, 4, 0},                          /* Teredo server (RFC 4380) */
+    {{0x20, 0x01}, 0, 4, 12, 0xff},                      /* Teredo client */
+    {{0x00, 0x64, 0xff, 0x9b, 0, 1}, 0, 6, 12, 0},       /* NAT64 of the site (RFC 8215) */
+    {{[10] = 0x5e, [11] = 0xfe}, 8, 12, 12, 0},          /* ISATAP (RFC 5214) */
+    {{[8] = 2, [10] = 0x5e, [11] = 0xfe}, 8, 12, 12, 0}, /* ISATAP, globally unique */
+};
+
+static enum destination_class classify4(const uint8_t *v4)
+{
+    if (in_ranges(v4, blocked4, OS_ARRAY_LEN(blocked4)))
+        return DESTINATION_BLOCKED;
+    return in_ranges(v4, internal4, OS_ARRAY_LEN(internal4)) ? DESTINATION_INTERNAL : DESTINATION_PUBLIC;
+}
+
+/* The strictest class of the IPv4 addresses that *p may be a way to. */
+static enum destination_class classify_transition(const uint8_t *p)
+{
+    enum destination_class class = DESTINATION_PUBLIC;
+    for (size_t i = 0; i < OS_ARRAY_LEN(transitions); i++) {
+        size_t from = transitions[i].from;
+        if (memcmp(p + from, transitions[i].addr + from, transitions[i].to - from))
+            continue;
+        uint8_t v4[4];
+        for (size_t k = 0; k < sizeof(v4); k++)
+            v4[k] = p[transitions[i].at + k] ^ transitions[i].mask;
+        enum destination_class c = classify4(v4);
+        class = c > class ? c : class;
+    }
+    return class;
+}
+
 enum destination_class destination_classify(const struct net_addr *a)
 {
     const uint8_t *v4 = embedded_v4(a);
-    if (v4) {
-        if (in_ranges(v4, blocked4, OS_ARRAY_LEN(blocked4)))
-            return DESTINATION_BLOCKED;
-        return in_ranges(v4, internal4, OS_ARRAY_LEN(internal4)) ? DESTINATION_INTERNAL : DESTINATION_PUBLIC;
-    }
+    if (v4)
+        return classify4(v4);
     const uint8_t *p = a->v6.s6_addr;
     if (IN6_IS_ADDR_UNSPECIFIED(&a->v6) || IN6_IS_ADDR_LOOPBACK(&a->v6) ||
         (p[0] == 0xfe && (p[1] & 0xc0) == 0x80))
         return DESTINATION_BLOCKED;
-    return (p[0] & 0xfe) == 0xfc || p[0] == 0xff ? DESTINATION_INTERNAL : DESTINATION_PUBLIC;
+    enum destination_class class = classify_transition(p);
+    bool site_local = p[0] == 0xfe && (p[1] & 0xc0) == 0xc0; /* deprecated, still private: RFC 3879 */
+    bool site_nat64 = !memcmp(p, "\0\x64\xff\x9b\0\1", 6);   /* leads wherever the site says */
+    bool internal = site_local || site_nat64 || (p[0] & 0xfe) == 0xfc || p[0] == 0xff;
+    return internal && class == DESTINATION_PUBLIC ? DESTINATION_INTERNAL : class;
 }
 
 static bool same_addr(const struct net_addr *a, const struct net_addr *b)

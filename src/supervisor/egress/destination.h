@@ -16,7 +16,8 @@ enum destination_class {
     DESTINATION_BLOCKED,  /* loopback, link-local, unspecified: never */
 };
 
-/* Addresses that embed an IPv4 address (mapped, NAT64) count as that address. */
+/* Addresses that embed an IPv4 address (mapped, NAT64) count as that address; those of other ways to reach
+ * one over IPv6 (6to4, Teredo, ISATAP, ...) are no more public than it. */
 enum destination_class destination_classify(const struct net_addr *a);
 
 /* The host's gateway, when its alias names a link-local address (rootless Podman). */

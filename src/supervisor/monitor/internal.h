@@ -17,6 +17,7 @@
 struct monitor_process {
     uint32_t id; /* never 0; 0 = free slot */
     pid_t pid;   /* also its process group */
+    bool ending; /* it was told to end: what it leaves behind in its group ends with it */
 };
 
 struct monitor {

@@ -110,11 +110,12 @@ static int serve_spawn(struct monitor *m, const struct protocol_request *r, stru
 
 static int serve_signal(struct monitor *m, const struct protocol_request *r, struct os_error *err)
 {
-    const struct monitor_process *c = find_child(m, r->signal.child, -1);
+    struct monitor_process *c = find_child(m, r->signal.child, -1);
     if (!c)
         return os_error_set(err, OS_NOT_FOUND, "no child %u", r->signal.child);
     if (kill(-c->pid, r->signal.sig) < 0)
         return os_error_sys(err, errno, "cannot signal child %u", r->signal.child);
+    c->ending |= r->signal.sig == SIGHUP || r->signal.sig == SIGTERM || r->signal.sig == SIGKILL;
     return 0;
 }
 
@@ -193,10 +194,16 @@ static void child_ended(struct monitor *m, struct monitor_process *c, int status
 
 static void reap(struct monitor *m)
 {
-    int wait_status;
-    pid_t pid;
-    while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0) {
+    siginfo_t info = {0};
+    /* Looked at before it is reaped: as long as the leader is there, the number of its group is ours. */
+    while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid > 0) {
+        pid_t pid = info.si_pid;
+        int wait_status = 0;
         struct monitor_process *c = find_child(m, 0, pid);
+        if (c && c->ending)
+            kill(-pid, SIGKILL);
+        waitpid(pid, &wait_status, 0);
+        info = (siginfo_t){0};
         if (c) {
             child_ended(m, c, status_of(wait_status));
         } else if (pid == m->worker) {

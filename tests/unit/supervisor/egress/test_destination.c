@@ -67,6 +67,26 @@ static void classes(void **state)
         {"::ffff:127.0.0.1", DESTINATION_BLOCKED},
         {"::ffff:169.254.169.254", DESTINATION_BLOCKED},
         {"64:ff9b::127.0.0.1", DESTINATION_BLOCKED},
+        /* other ways to an IPv4 address over IPv6 */
+        {"2002:808:808::1", DESTINATION_PUBLIC},
+        {"2001:0:4136:e378:8000:63bf:f7f7:f7f7", DESTINATION_PUBLIC},
+        {"2001:4860::7f00:1", DESTINATION_PUBLIC},
+        {"2600::5efe:8.8.8.8", DESTINATION_PUBLIC},
+        {"2001:0:4136:e378:8000:63bf:3fff:fdd2", DESTINATION_INTERNAL},
+        {"2002:a00:1::1", DESTINATION_INTERNAL},
+        {"64:ff9b:1::8.8.8.8", DESTINATION_INTERNAL},
+        {"fec0::1", DESTINATION_INTERNAL},
+        {"2600::200:5efe:192.168.0.1", DESTINATION_INTERNAL},
+        {"::ffff:0:172.16.0.1", DESTINATION_INTERNAL},
+        {"2002:7f00:1::", DESTINATION_BLOCKED},
+        {"2002:a9fe:a9fe::1", DESTINATION_BLOCKED},
+        {"::127.0.0.1", DESTINATION_BLOCKED},
+        {"::169.254.169.254", DESTINATION_BLOCKED},
+        {"::ffff:0:127.0.0.1", DESTINATION_BLOCKED},
+        {"64:ff9b:1::169.254.169.254", DESTINATION_BLOCKED},
+        {"2001:0:7f00:1::", DESTINATION_BLOCKED},
+        {"2001:0:4136:e378:8000:63bf:5601:5601", DESTINATION_BLOCKED},
+        {"fd00::5efe:169.254.169.254", DESTINATION_BLOCKED},
     };
     for (size_t i = 0; i < OS_ARRAY_LEN(cases); i++) {
         struct net_addr a = addr(cases[i].text);
