@@ -162,6 +162,25 @@ def a_policy_may_come_through_a_pipe(g):
 
 
 @case
+def what_policy_get_prints_policy_set_takes(g):
+    def version():
+        return json.loads(g.must("policy", "get", "box", "-o", "json").out)["version"], json.loads(
+            g.must("policy", "get", "box", "-o", "json").out)["hash"]
+
+    path = private.dir / "again.yaml"
+    for flags in (("--base",), ("--full",), ("--base", "--rev", "1")):
+        path.write_text(g.must("policy", "get", "box", *flags).out)
+        contains(path.read_text(), "---")
+        before = version()
+        g.must("policy", "set", "box", "--policy", path)
+        equal(version(), before, "version and hash")
+    path.write_text(path.read_text() + "nonsense: 1\n")
+    r = g.cli("policy", "set", "box", "--policy", path)
+    equal(r.code, 1, r)
+    contains(r.err, f"line {len(path.read_text().splitlines())} ")
+
+
+@case
 def escapes_from_elsewhere_do_not_reach_the_terminal(g):
     evil = "\x1b[31mred\x1b]0;title\x07\u202e"
     for argv in (("sandbox", "get", evil), ("logs", evil), ("policy", "get", evil), ("sandbox", evil), ("--" + evil,),
