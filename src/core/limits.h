@@ -138,6 +138,7 @@
 
 /* Command line (spec/cli.md) */
 #define OS_LIMIT_CONFIG_FILE 262144      /* bytes of a registration, token or PEM file */
+#define OS_PIPE_WAIT_MS 10000            /* for the next bytes of a file that is a pipe */
 #define OS_LIMIT_GATEWAYS 1024           /* registrations listed */
 #define OS_LIMIT_EXEC_STDIN_UNARY 786432 /* bytes of stdin that fit one request; more is streamed */
 #define OS_STDIN_FRAME 4096              /* bytes of one interactive stdin frame, spec/cli.md 7.4 */
