@@ -375,9 +375,15 @@ int net_dns_resolve_from(const struct net_dns_source *from, const char *name, in
     return out->n ? 0 : query_servers(from, name, timeout_ms, out, err);
 }
 
+static struct net_dns_source system_source = {
+    .hosts = "/etc/hosts", .resolv_conf = "/etc/resolv.conf", .port = 53};
+
+void net_dns_use_resolv_conf(const char *path)
+{
+    system_source.resolv_conf = path;
+}
+
 int net_dns_resolve(const char *name, int timeout_ms, struct net_addrs *out, struct os_error *err)
 {
-    static const struct net_dns_source system = {
-        .hosts = "/etc/hosts", .resolv_conf = "/etc/resolv.conf", .port = 53};
-    return net_dns_resolve_from(&system, name, timeout_ms, out, err);
+    return net_dns_resolve_from(&system_source, name, timeout_ms, out, err);
 }

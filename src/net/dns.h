@@ -41,6 +41,9 @@ void net_hosts_lookup(const char *hosts_text, const char *name, struct net_addrs
  */
 int net_dns_resolve(const char *name, int timeout_ms, struct net_addrs *out, struct os_error *err);
 
+/* Where net_dns_resolve finds its servers from now on; before threads start. The path is borrowed. */
+void net_dns_use_resolv_conf(const char *path);
+
 struct net_dns_source {
     const char *hosts, *resolv_conf; /* paths */
     uint16_t port;                   /* of the name servers */

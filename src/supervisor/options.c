@@ -35,6 +35,7 @@ static const char usage[] =
     "      --worker-uid UID           identity of the proxy process; gid is equal [1337]\n"
     "      --extra-ca FILE            more upstream trust roots, PEM\n"
     "      --extra-hosts FILE         hosts file consulted before DNS\n"
+    "      --resolv-conf FILE         name servers of the supervisor [/etc/resolv.conf]\n"
     "      --health-check, --health-port PORT   accepted and ignored\n"
     "  -h, --help    -V, --version\n";
 
@@ -48,6 +49,7 @@ enum {
     OPT_WORKER_UID,
     OPT_EXTRA_CA,
     OPT_EXTRA_HOSTS,
+    OPT_RESOLV_CONF,
     OPT_MODE,
     OPT_IGNORED,
     OPT_IGNORED_ARG,
@@ -69,6 +71,7 @@ static const struct option flags[] = {
     {"worker-uid", required_argument, NULL, OPT_WORKER_UID},
     {"extra-ca", required_argument, NULL, OPT_EXTRA_CA},
     {"extra-hosts", required_argument, NULL, OPT_EXTRA_HOSTS},
+    {"resolv-conf", required_argument, NULL, OPT_RESOLV_CONF},
     {"mode", required_argument, NULL, OPT_MODE},
     {"health-check", no_argument, NULL, OPT_IGNORED},
     {"health-port", required_argument, NULL, OPT_IGNORED_ARG},
@@ -176,6 +179,9 @@ static enum options_result read_flags(int argc, char **argv, struct supervisor_o
             break;
         case OPT_EXTRA_HOSTS:
             raw->extra_hosts = optarg;
+            break;
+        case OPT_RESOLV_CONF:
+            o->resolv_conf = optarg;
             break;
         case OPT_MODE:
             r = read_mode(optarg, err);
@@ -300,6 +306,8 @@ static int read_files(struct supervisor_options *o, const struct raw *raw, struc
     o->extra_hosts.max = HOSTS_MAX + 1;
     if (raw->extra_hosts && os_file_read(raw->extra_hosts, HOSTS_MAX, &o->extra_hosts, err) < 0)
         return os_error_wrap(err, "--extra-hosts");
+    if (o->resolv_conf && !os_file_exists(o->resolv_conf))
+        return os_error_set(err, OS_NOT_FOUND, "--resolv-conf: '%s' does not exist", o->resolv_conf);
     if (o->extra_ca_file && !os_file_exists(o->extra_ca_file))
         return os_error_set(err, OS_NOT_FOUND, "--extra-ca: '%s' does not exist", o->extra_ca_file);
     return 0;

@@ -17,6 +17,7 @@ struct supervisor_options {
     const char *workdir;                                            /* NULL = none */
     const char *ca_dir;                                             /* where the agent finds the proxy's CA */
     const char *extra_ca_file; /* operator: more upstream trust roots; NULL = none */
+    const char *resolv_conf;   /* names the supervisor's name servers; NULL = /etc/resolv.conf */
     struct os_buf extra_hosts; /* operator: hosts-file text; empty = none */
     struct os_buf token, tls_ca, tls_cert, tls_key;
     struct os_strv command; /* of the main process */

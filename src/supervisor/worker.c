@@ -15,6 +15,7 @@
 #include "core/clock.h"
 #include "core/id.h"
 #include "core/limits.h"
+#include "net/dns.h"
 #include "supervisor/agent/agent.h"
 #include "supervisor/audit/audit.h"
 #include "supervisor/audit/file.h"
@@ -371,6 +372,8 @@ int worker_main(const struct supervisor_options *opt, int monitor)
         return EXIT_FATAL;
     }
     uv_timer_init(&w.loop, &w.settle);
+    if (opt->resolv_conf)
+        net_dns_use_resolv_conf(opt->resolv_conf);
     w.audit = audit_new();
     w.agent = make_agent(&w);
     w.monitor = monitor_client_new(monitor, agent_child_exited, agent_terminated, w.agent);

@@ -344,6 +344,41 @@ def addresses_and_metadata_are_refused(g):
         check(r.code != 0, r)
 
 
+NO_PROXY_VARIABLES = ("env", "-u", "HTTPS_PROXY", "-u", "https_proxy", "-u", "HTTP_PROXY", "-u", "http_proxy", "-u", "ALL_PROXY",
+                      "-u", "all_proxy")
+
+
+@case
+def programs_without_proxy_support_are_judged_alike(g):
+    """The name resolves, the connection is captured, the rules hold; another program and another name are refused."""
+    curl = (*NO_PROXY_VARIABLES, "curl", "-sS", "--max-time", "10")
+    r = g.exec("box", *curl, "https://api.test/direct")
+    equal(r.code, 0, r)
+    equal(json.loads(r.out)["path"], "/direct")
+    r = g.exec("box", *curl, "-X", "POST", "-d", "a=b", "-w", " %{http_code}", "https://api.test/direct")
+    contains(r.out, " 403")
+    contains(r.out, "policy_denied")
+    r = g.exec("box", *curl, "https://other.test/")
+    equal(r.code, 6, r)  # does not resolve
+    r = g.exec("box", "python3", "-c", "import socket; s = socket.create_connection(('api.test', 443), 10); print(s.recv(1))")
+    check(r.code != 0, r)
+    contains(r.err, "ConnectionResetError")
+    logs = wait_for("the events", lambda: (t := g.must("logs", "box", "-n", "300").out) and "binary '/usr" in t and t)
+    check(re.search(r"NET:OPEN \[INFO\] ALLOWED \S*curl\(\d+\) -> api\.test:443 \[policy:api engine:opa\] \[msg:TRANSPARENT", logs), logs)
+    check(re.search(r"NET:OPEN \[MED\] DENIED \S*python3\S* -> api\.test:443 \[policy:- engine:opa\] \[reason:binary '", logs), logs)
+    contains(logs, "other.test:53 [policy:- engine:policy-dns] [reason:policy_dns_ineligible]")
+
+
+@case
+def names_are_answered_at_once_wherever_they_are_asked(g):
+    """getaddrinfo for an allowed and a denied name; the resolver file names the sandbox's own server."""
+    equal(sh(g, "cat /etc/resolv.conf").out, "nameserver 10.200.0.1\n")
+    r = g.exec("box", "python3", "-c", "import socket, time; print(socket.gethostbyname('api.test'))\nt = time.time()\n"
+               "try: socket.gethostbyname('denied.test')\nexcept socket.gaierror as e: print(e.errno == socket.EAI_NONAME)\n"
+               "print(time.time() - t < 1)")
+    check(re.fullmatch(r"198\.18\.\d+\.\d+\nTrue\nTrue\n", r.out), r)
+
+
 @case
 def direct_tcp_is_captured_and_logged(g):
     r = g.exec("box", "curl", "-sS", "--noproxy", "*", "--max-time", "5", f"https://{ADDRESS}/")

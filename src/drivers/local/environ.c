@@ -126,7 +126,7 @@ static void put_driver(const struct local_settings *cfg, const driver_sandbox *s
     put(env, "OPENSHELL_SSH_SOCKET_PATH", INSIDE_SSH_SOCKET);
     put(env, "OPENSHELL_LOG_LEVEL", *s->spec->log_level ? s->spec->log_level : cfg->log_level);
     put(env, "OPENSHELL_TELEMETRY_ENABLED", "false");
-    put(env, "OPENSHELL_NETWORK_RUNTIME_CAPABILITIES", "");
+    put(env, "OPENSHELL_NETWORK_RUNTIME_CAPABILITIES", "policy-dns-transparent-tcp");
     put(env, "OPENSHELL_CONTAINER_IMAGE", "host");
     put(env, "OPENSHELL_OCI_IMAGE_USER", "");
     put(env, "OPENSHELL_SANDBOX_UID", uid);

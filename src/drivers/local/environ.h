@@ -10,6 +10,7 @@
 #define INSIDE_TLS "/etc/openshell/tls/client"
 #define INSIDE_EXTRA_CA "/etc/openshell/operator/extra-ca.pem"
 #define INSIDE_EXTRA_HOSTS "/etc/openshell/operator/extra-hosts"
+#define INSIDE_RESOLV_CONF "/etc/openshell/operator/resolv.conf"
 #define INSIDE_SSH_SOCKET "/run/openshell/ssh.sock"
 #define INSIDE_WORKSPACE "/sandbox"
 

@@ -228,9 +228,11 @@ static int plan_network_files(const driver_sandbox *s, struct os_buf *out, struc
     cleanup_free char *name = os_asprintf("%s\n", s->name);
     op(out, "file", "etc/hosts", "644", "0", "0", hosts, NULL);
     op(out, "file", "etc/hostname", "644", "0", "0", name, NULL);
+    /* The agent asks the name server of its own network, the supervisor those of the host. */
+    op(out, "file", "etc/resolv.conf", "644", "0", "0", "nameserver 10.200.0.1\n", NULL);
     if (os_file_exists("/etc/resolv.conf"))
-        return plan_copy("/etc/resolv.conf", "/etc/resolv.conf", "644", out, err);
-    op(out, "file", "etc/resolv.conf", "644", "0", "0", "", NULL);
+        return plan_copy("/etc/resolv.conf", INSIDE_RESOLV_CONF, "444", out, err);
+    op(out, "file", INSIDE_RESOLV_CONF, "444", "0", "0", "", NULL);
     return 0;
 }
 
@@ -256,8 +258,8 @@ static int plan_program(const struct local_settings *cfg, const driver_sandbox *
         op(out, "env", env.v[i], NULL);
     snprintf(agent, sizeof(agent), "%u", cfg->agent_uid);
     snprintf(worker, sizeof(worker), "%u", cfg->worker_uid);
-    const char *const args[] = {INSIDE_SUPERVISOR, "--workdir", INSIDE_WORKSPACE, "--agent-uid", agent,
-                                "--worker-uid",    worker};
+    const char *const args[] = {INSIDE_SUPERVISOR, "--workdir", INSIDE_WORKSPACE, "--agent-uid",     agent,
+                                "--worker-uid",    worker,      "--resolv-conf",  INSIDE_RESOLV_CONF};
     for (size_t i = 0; i < OS_ARRAY_LEN(args); i++)
         op(out, "arg", args[i], NULL);
     if (cfg->extra_ca_file) {

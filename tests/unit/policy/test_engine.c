@@ -553,12 +553,12 @@ static void opaque_when_everything_that_matches_is_tcp(void **state)
 {
     struct policy_engine *e = compile(
         "k: {" CURL ", endpoints: [{host: db.x.com, port: 1, protocol: tcp}, {host: a.x.com, port: 1}, "
-        "{host: '*.x.com', port: 2, protocol: tcp}, {host: a.x.com, port: 2}]}");
+        "{host: '*.y.com', port: 2, protocol: tcp}, {host: a.x.com, port: 2}]}");
     static const struct {
         const char *host;
         uint16_t port;
         bool opaque;
-    } rows[] = {{"db.x.com", 1, true}, {"a.x.com", 1, false}, {"b.x.com", 2, true}, {"a.x.com", 2, false}};
+    } rows[] = {{"db.x.com", 1, true}, {"a.x.com", 1, false}, {"b.y.com", 2, true}, {"a.x.com", 2, false}};
     struct policy_process who = process("/usr/bin/curl");
     for (size_t i = 0; i < OS_ARRAY_LEN(rows); i++) {
         struct policy_l4 l4;
