@@ -91,8 +91,9 @@
 #define OS_CMDLINE 65536           /* bytes read of one command line */
 #define OS_CMDLINE_PATHS 64        /* absolute paths kept of the command lines of one connection */
 #define OS_SOCKET_OWNERS 64        /* processes that may share one socket */
-#define OS_OWNER_DESCRIPTORS 131072 /* open files of the sandbox looked at to find them, about 1 s of work   \
-                                     */
+#define OS_OWNER_DESCRIPTORS                                                                                 \
+    131072 /* open files of the sandbox looked at to find them, about 1 s of work                            \
+            */
 
 /* Supervisor (spec/supervisor.md 10, 12; spec/proxy.md 19) */
 #define OS_MAIN_RETAINED 1048576   /* bytes of main process output kept for attach */
