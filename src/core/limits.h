@@ -126,6 +126,16 @@
 #define OS_AUDIT_LINE 8192 /* bytes of one audit line */
 #define OS_AUDIT_FILES 3   /* daily log files kept */
 
+/* SSH server (spec/supervisor.md 11) */
+#define OS_SSH_LOGIN_MS 30000 /* key exchange and authentication */
+#define OS_SSH_LOGIN_ATTEMPTS 10
+#define OS_SSH_CHANNELS 64    /* channels of one connection */
+#define OS_SSH_BUFFER 2097152 /* bytes of one channel that may wait in either direction */
+#define OS_SSH_ENV 32         /* variables a client may set */
+#define OS_SSH_ENV_KEY 64     /* bytes */
+#define OS_SSH_ENV_VALUE 1024 /* bytes */
+#define OS_SSH_TERM 64        /* bytes of a terminal name */
+
 /* Names, addresses, trust (src/net) */
 #define OS_LIMIT_HOST_NAME 253       /* bytes without the final dot, RFC 1035 2.3.4 */
 #define OS_LIMIT_HOST_LABEL 63       /* bytes */
