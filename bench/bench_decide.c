@@ -1,5 +1,6 @@
-/* Cost of a policy decision with 1,000 rules: nanoseconds per L4 and per L7 decision, and proof that none of
- * them allocates. Usage: bench_decide [DECISIONS]. Exit 1 when a decision allocated or came out wrong. */
+/* Cost of a policy decision: nanoseconds per L4 and per L7 decision, and proof that none of
+ * them allocates. Usage: bench_decide [RULES [DECISIONS]]. Exit 1 when a decision allocated or came out
+ * wrong. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +9,7 @@
 #include "core/buf.h"
 #include "policy/engine.h"
 
-#define RULES 1000
+#define RULES 1000 /* by default */
 #define DECISIONS 1000000
 
 /* The linker routes every allocation of the program through these (--wrap). */
@@ -47,13 +48,13 @@ static double now_ns(void)
 }
 
 /* One in four hosts is a wildcard; every rule has two binaries and a handful of REST rules. */
-static struct policy_engine *build(void)
+static struct policy_engine *build(unsigned long rules)
 {
     cleanup_buf struct os_buf text = {0};
     cleanup_arena struct os_arena arena = {0};
     cleanup_error struct os_error err = {0};
     os_buf_adds(&text, "version: 1\nnetwork_policies:\n");
-    for (int i = 0; i < RULES; i++)
+    for (int i = 0; i < (int)rules; i++)
         os_buf_addf(
             &text,
             "  rule_%04d:\n"
@@ -79,7 +80,7 @@ struct figures {
     unsigned long wrong;
 };
 
-static struct figures measure(const struct policy_engine *e, unsigned long n)
+static struct figures measure(const struct policy_engine *e, unsigned long rules, unsigned long n)
 {
     static const char *const ancestors[] = {"/usr/bin/bash", "/usr/local/bin/agent", "/usr/bin/node"};
     struct policy_process who = {.exe = "/usr/bin/curl", .ancestors = ancestors, .n_ancestors = 3};
@@ -91,8 +92,10 @@ static struct figures measure(const struct policy_engine *e, unsigned long n)
         {.method = "POST", .path = "/v1/items/admin/keys"},
     };
     char hosts[64][64];
-    for (int i = 0; i < 64; i++)
-        snprintf(hosts[i], sizeof(hosts[i]), "%sapi%d.example.com", (i * 15) % 4 == 0 ? "eu." : "", i * 15);
+    for (unsigned i = 0; i < 64; i++) {
+        unsigned rule = (unsigned)(i * 15 % rules);
+        snprintf(hosts[i], sizeof(hosts[i]), "%sapi%u.example.com", rule % 4 == 0 ? "eu." : "", rule);
+    }
     struct figures f = {0};
     struct policy_l4 l4;
     double start = now_ns();
@@ -113,17 +116,18 @@ static struct figures measure(const struct policy_engine *e, unsigned long n)
 
 int main(int argc, char **argv)
 {
-    unsigned long n = argc > 1 ? strtoul(argv[1], NULL, 10) : DECISIONS;
-    if (n == 0) {
-        fprintf(stderr, "usage: %s [DECISIONS]\n", argv[0]);
+    unsigned long rules = argc > 1 ? strtoul(argv[1], NULL, 10) : RULES;
+    unsigned long n = argc > 2 ? strtoul(argv[2], NULL, 10) : DECISIONS;
+    if (rules == 0 || rules > RULES || n == 0) {
+        fprintf(stderr, "usage: %s [RULES [DECISIONS]], at most %d rules\n", argv[0], RULES);
         return 2;
     }
-    struct policy_engine *e = build();
+    struct policy_engine *e = build(rules);
     unsigned long before = allocations;
-    struct figures f = measure(e, n);
+    struct figures f = measure(e, rules, n);
     unsigned long during = allocations - before;
     policy_engine_unref(e);
-    printf("policy decision, %d rules: L4 %.0f ns, L7 %.0f ns, %lu allocations in %lu decisions\n", RULES,
+    printf("policy decision, %lu rules: L4 %.0f ns, L7 %.0f ns, %lu allocations in %lu decisions\n", rules,
            f.l4, f.l7, during, 2 * n);
     if (f.wrong)
         fprintf(stderr, "bench_decide: %lu decisions came out wrong\n", f.wrong);

@@ -91,6 +91,9 @@
 #define OS_CMDLINE 65536           /* bytes read of one command line */
 #define OS_CMDLINE_PATHS 64        /* absolute paths kept of the command lines of one connection */
 #define OS_SOCKET_OWNERS 64        /* processes that may share one socket */
+#define OS_OWNER_DESCRIPTORS                                                                                 \
+    131072 /* open files of the sandbox looked at to find them, about 1 s of work                            \
+            */
 
 /* Supervisor (spec/supervisor.md 10, 12; spec/proxy.md 19) */
 #define OS_MAIN_RETAINED 1048576   /* bytes of main process output kept for attach */
@@ -146,6 +149,7 @@
 
 /* Command line (spec/cli.md) */
 #define OS_LIMIT_CONFIG_FILE 262144      /* bytes of a registration, token or PEM file */
+#define OS_PIPE_WAIT_MS 10000            /* for the next bytes of a file that is a pipe */
 #define OS_LIMIT_GATEWAYS 1024           /* registrations listed */
 #define OS_LIMIT_EXEC_STDIN_UNARY 786432 /* bytes of stdin that fit one request; more is streamed */
 #define OS_STDIN_FRAME 4096              /* bytes of one interactive stdin frame, spec/cli.md 7.4 */
