@@ -59,6 +59,10 @@
 /* Sessions and relays (spec/gateway.md 8, 14) */
 #define OS_SESSION_WAIT_MS 15000
 #define OS_RELAY_CLAIM_MS 10000
+#define OS_FORWARDS_TOKEN 3            /* open ForwardTcp calls of one SSH session token */
+#define OS_FORWARDS_SANDBOX 20         /* ... and of one sandbox */
+#define OS_SSH_SESSION_TTL_S 86400     /* default life of an SSH session token */
+#define OS_SSH_SESSION_REAP_MS 3600000 /* between two clean-ups of SSH sessions */
 #define OS_RELAYS_PENDING_GATEWAY 256
 #define OS_RELAYS_PENDING_SANDBOX 32
 #define OS_HEARTBEAT_SECS 15
