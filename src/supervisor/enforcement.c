@@ -19,7 +19,7 @@ typedef Openshell__Sandbox__V1__GetSandboxConfigResponse config_response;
 
 struct enforcement {
     struct audit *audit;
-    bool binary_identity;
+    bool binary_identity, direct_tcp;
     enforcement_report_fn *report;
     void *report_ctx;
     struct policy_slot *slot; /* NULL before the first configuration */
@@ -30,12 +30,15 @@ struct enforcement {
     bool rejected; /* the last one was not accepted */
 };
 
-struct enforcement *enforcement_new(struct audit *audit, bool binary_identity, enforcement_report_fn *report,
-                                    void *ctx)
+struct enforcement *enforcement_new(struct audit *audit, bool binary_identity, bool direct_tcp,
+                                    enforcement_report_fn *report, void *ctx)
 {
     struct enforcement *e = os_calloc(1, sizeof(*e));
-    *e = (struct enforcement){
-        .audit = audit, .binary_identity = binary_identity, .report = report, .report_ctx = ctx};
+    *e = (struct enforcement){.audit = audit,
+                              .binary_identity = binary_identity,
+                              .direct_tcp = direct_tcp,
+                              .report = report,
+                              .report_ctx = ctx};
     return e;
 }
 
@@ -82,9 +85,29 @@ static void publish(struct enforcement *e, struct policy_engine *engine)
         e->slot = policy_slot_new(engine);
 }
 
+static bool has_tcp(const policy_doc *doc)
+{
+    for (size_t i = 0; i < doc->n_network_policies; i++) {
+        const policy_rule *rule = doc->network_policies[i]->value;
+        for (size_t k = 0; rule && k < rule->n_endpoints; k++)
+            if (os_str_eq_nocase(rule->endpoints[k]->protocol, "tcp"))
+                return true;
+    }
+    return false;
+}
+
 static struct policy_engine *compile(struct enforcement *e, const policy_doc *doc, uint32_t version,
                                      struct os_error *err)
 {
+    if (!e->direct_tcp && has_tcp(doc)) {
+        os_error_set(err, OS_UNIMPLEMENTED, "%s",
+                     e->valid
+                         ? "candidate policy introduces protocol: tcp, but the runtime does not advertise "
+                           "transparent TCP support; previous policy remains active"
+                         : "policy contains protocol: tcp endpoints, but the selected runtime does not "
+                           "advertise policy DNS and transparent TCP support");
+        return NULL;
+    }
     struct os_strv cleanup_strv violations = {0};
     policy_validate_runtime(doc, &violations);
     if (violations.n) {
@@ -104,7 +127,8 @@ static struct policy_engine *compile(struct enforcement *e, const policy_doc *do
 static void reject(struct enforcement *e, const config_response *c, const struct os_error *why)
 {
     bool again = e->rejected && e->version == c->version && os_str_eq(e->hash, c->policy_hash);
-    bool retain = e->valid && os_str_eq(c->policy_validation_failure_mode, RETAIN_MODE);
+    bool unsupported = why->code == OS_UNIMPLEMENTED; /* by the runtime: the mode does not matter */
+    bool retain = e->valid && (unsupported || os_str_eq(c->policy_validation_failure_mode, RETAIN_MODE));
     cleanup_free char *reason = os_asprintf(
         "policy validation failed; fail-closed quarantine is active; candidate version %u rejected: %s",
         c->version, os_error_text(why));

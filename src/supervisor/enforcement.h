@@ -15,8 +15,10 @@ struct enforcement;
 /* Acknowledges a revision to the gateway; error is NULL when it was loaded. */
 typedef void enforcement_report_fn(void *ctx, uint32_t version, bool loaded, const char *error);
 
-struct enforcement *enforcement_new(struct audit *audit, bool binary_identity, enforcement_report_fn *report,
-                                    void *ctx);
+/* direct_tcp: the agent's network has the name server and the capture that protocol: tcp needs; without them
+ * policies with such endpoints are refused (spec/policy.md 8.4). */
+struct enforcement *enforcement_new(struct audit *audit, bool binary_identity, bool direct_tcp,
+                                    enforcement_report_fn *report, void *ctx);
 /* The first configuration: the engine is published, at worst as a quarantine that denies everything. Returns
  * the document whose static sections hold for the life of the sandbox, in the arena. */
 policy_doc *enforcement_begin(struct enforcement *e,

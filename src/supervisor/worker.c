@@ -397,7 +397,8 @@ int worker_main(const struct supervisor_options *opt, int monitor)
     }
     open_sinks(&w);
     os_log_info(LOG_TARGET, "Starting sandbox");
-    w.enforcement = enforcement_new(w.audit, opt->binary_identity, report_policy, &w);
+    w.enforcement = enforcement_new(w.audit, opt->binary_identity,
+                                    w.sockets.trap >= 0 && w.sockets.dns_udp >= 0, report_policy, &w);
     session_fetch_config(w.session);
     uv_run(&w.loop, UV_RUN_DEFAULT);
     return w.status;
