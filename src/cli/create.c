@@ -88,10 +88,30 @@ static bool looks_local(const char *from)
            (strcasestr(from, "dockerfile") && !strpbrk(from, "/:"));
 }
 
+/* The local driver's own forms: "host", "dir:PATH" and "oci:PATH[:NAME]", the path made absolute. NULL when
+ * it is none of them. */
+static const char *local_image(struct cli *cli, const char *from)
+{
+    static const char *const forms[] = {"dir:", "oci:"};
+    if (strcmp(from, "host") == 0)
+        return from;
+    for (size_t i = 0; i < OS_ARRAY_LEN(forms); i++) {
+        const char *path = from + strlen(forms[i]);
+        if (!os_str_starts(from, forms[i]))
+            continue;
+        cleanup_free char *cwd = *path == '/' ? NULL : getcwd(NULL, 0);
+        return cwd ? os_arena_printf(&cli->arena, "%s%s/%s", forms[i], cwd, path) : from;
+    }
+    return NULL;
+}
+
 /* Image reference for --from; NULL with *err. */
 static const char *image(struct cli *cli, const char *from, struct os_error *err)
 {
     struct stat st;
+    const char *local = local_image(cli, from);
+    if (local)
+        return local;
     bool there = stat(from, &st) == 0;
     if (there && (S_ISDIR(st.st_mode) || strcasestr(from, "dockerfile"))) {
         os_error_set(err, OS_UNIMPLEMENTED,

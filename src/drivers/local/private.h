@@ -11,8 +11,9 @@
 
 /* local_driver_config with owned, checked values. Read-only after local_driver_new. */
 struct local_settings {
-    char *state_dir; /* absolute, no symbolic links */
-    char *base_dir;  /* "<state_dir>.base", holds lower layers, see base.h */
+    char *state_dir;  /* absolute, no symbolic links */
+    char *base_dir;   /* "<state_dir>.base", holds lower layers, see base.h */
+    char *images_dir; /* "<state_dir>.images", see image/store.h */
     char *supervisor, *launcher;
     char *gateway_endpoint;
     char *tls_ca, *tls_cert, *tls_key; /* all or none */

@@ -40,9 +40,11 @@ int inside_dir(int root, const char *path, mode_t mode, uid_t uid, gid_t gid, st
     if (dir < 0)
         return -1;
     if (mkdirat(dir, name, 0700) < 0) {
-        struct stat st;
-        if (errno == EEXIST && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode))
+        int why = errno;
+        cleanup_close int there = why == EEXIST ? inside_open(root, path, O_PATH | O_DIRECTORY) : -1;
+        if (there >= 0)
             return 0;
+        errno = why;
         return os_error_sys(err, errno, "cannot create directory '%s' in the sandbox", path);
     }
     if (fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0 || fchmodat(dir, name, mode, 0) < 0)

@@ -75,7 +75,7 @@ static int op_private(struct launch *l, char *const *a, struct os_error *err)
 
 static int op_root(struct launch *l, char *const *a, struct os_error *err)
 {
-    l->root = mounts_root(a[0], a[1], a[2], err);
+    l->root = mounts_root(a[0], a[1], a[2], a[3], err);
     return l->root < 0 ? -1 : 0;
 }
 

@@ -11,7 +11,7 @@
     X(cgroupns, 0) /* new control group namespace, rooted where the process is now */                        \
     X(hostname, 1) /* name */                                                                                \
     X(private, 0)  /* nothing that is mounted from here on reaches the host */                               \
-    X(root, 3)     /* the new root: host lower, host upper, host work */                                     \
+    X(root, 4)     /* the new root: host lower, host lower below it or "", host upper, host work */          \
     X(overlay, 5) /* host lower, host lower below it, host upper and work ("" = read-only), inside target */ \
     X(bind, 3)    /* host source, inside target, "ro" or "rw" */                                             \
     X(tmpfs, 3)   /* inside target, octal mode, size */                                                      \
