@@ -135,11 +135,21 @@ static bool in_list(const char *list, const char *word)
     return false;
 }
 
+/* Everything but the name of a file ends up in a message that holds Unicode text only. */
+static enum args_outcome check_text(struct parser *p, const char *text)
+{
+    if (os_utf8_valid(text, strlen(text)))
+        return ARGS_RUN;
+    return usage(p, "invalid UTF-8 was detected in the argument '%s'", text);
+}
+
 static enum args_outcome check_value(struct parser *p, const struct flag_spec *f, const char *value)
 {
     static const uint64_t max[] = {[FLAG_U16] = UINT16_MAX, [FLAG_U32] = UINT32_MAX, [FLAG_U64] = UINT64_MAX};
     cleanup_free char *text = flag_text(f);
     uint64_t n;
+    if (!os_str_eq(f->metavar, "FILE") && check_text(p, value) == ARGS_USAGE)
+        return ARGS_USAGE;
     if (f->kind != FLAG_SWITCH && f->kind != FLAG_TEXT && !os_str_u64(value, max[f->kind], &n))
         return usage(p, "invalid value '%s' for '%s': expected a number from 0 to %llu", value, text,
                      (unsigned long long)max[f->kind]);
@@ -267,6 +277,8 @@ static enum args_outcome add_word(struct parser *p, const char *word)
     const struct arg_spec *slot = next_slot(a);
     if (!slot || (slot->mode == ARG_DASHES && !p->dashes))
         return usage(p, "unexpected argument '%s' found", word);
+    if (check_text(p, word) == ARGS_USAGE)
+        return ARGS_USAGE;
     if (slot->mode == ARG_VERBATIM)
         p->verbatim = true;
     a->positional = os_realloc(a->positional, a->n_positional + 1, sizeof(*a->positional));

@@ -82,6 +82,8 @@ static const struct command_spec sandbox_commands[] = {
      .examples = "  openshell sandbox exec -n demo -- ls -la\n  echo text | openshell sandbox exec -n demo -- cat\n"
                  "  openshell sandbox exec -n demo --tty -- /bin/bash\n"},
     {.name = "connect", .about = "Attach to the main process of a sandbox (Ctrl-P Ctrl-Q detaches)", .args = sandbox_name, .run = sandbox_connect_run},
+    {.name = "ssh-config", .about = "Print a Host block for ~/.ssh/config", .args = sandbox_name, .run = sandbox_ssh_config_run,
+     .examples = "  openshell sandbox ssh-config demo >> ~/.ssh/config\n  ssh openshell-demo.default\n"},
     {.name = "delete", .about = "Delete sandboxes", .flags = delete_flags, .args = delete_args, .run = sandbox_delete_run},
     {0}};
 
@@ -137,6 +139,16 @@ static const struct flag_spec logs_flags[] = {
     TEXT("source", "SOURCE", "Only lines of this source (sandbox, gateway, all)", .repeat = true),
     TEXT("level", "LEVEL", "Least level (error, warn, info, debug, trace)"), FLAGS_END};
 
+/* --- ssh-proxy: run by ssh --- */
+
+static const struct flag_spec ssh_proxy_flags[] = {
+    TEXT("gateway", "URL", "Gateway endpoint", .letter = 'g'),
+    TEXT("sandbox-id", "ID", "Sandbox id"),
+    TEXT("token", "TOKEN", "SSH session token"),
+    TEXT("server", "URL", "Gateway endpoint, with --name"),
+    TEXT("gateway-name", "NAME", "Registered gateway"),
+    TEXT("name", "NAME", "Sandbox name"), FLAGS_END};
+
 /* --- root --- */
 
 #define SANDBOX_HEADING "SANDBOX COMMANDS"
@@ -148,6 +160,7 @@ static const struct command_spec root_commands[] = {
      .examples = "  openshell logs demo --since 5m\n  openshell logs demo --source sandbox --level debug --tail\n"},
     {.name = "policy", .alias = "pol", .heading = SANDBOX_HEADING, .about = "Read and replace policies", .sub = policy_commands},
     {.name = "gateway", .alias = "gw", .heading = GATEWAY_HEADING, .about = "Start, register and select gateways", .sub = gateway_commands},
+    {.name = "ssh-proxy", .hidden = true, .heading = GATEWAY_HEADING, .about = "Connect standard input and output to the SSH server of a sandbox", .flags = ssh_proxy_flags, .run = ssh_proxy_run},
     {.name = "status", .heading = GATEWAY_HEADING, .about = "Is the gateway there, and am I let in?", .flags = output_flags, .run = status_run},
     {0}};
 

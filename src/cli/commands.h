@@ -22,6 +22,8 @@ int sandbox_get_run(struct cli *cli, struct os_error *err);
 int sandbox_delete_run(struct cli *cli, struct os_error *err);
 int sandbox_exec_run(struct cli *cli, struct os_error *err);
 int sandbox_connect_run(struct cli *cli, struct os_error *err);
+int sandbox_ssh_config_run(struct cli *cli, struct os_error *err);
+int ssh_proxy_run(struct cli *cli, struct os_error *err);
 int policy_set_run(struct cli *cli, struct os_error *err);
 int policy_get_run(struct cli *cli, struct os_error *err);
 int policy_list_run(struct cli *cli, struct os_error *err);

@@ -28,14 +28,28 @@ typedef Openshell__V1__GetSandboxPolicyStatusResponse status_response;
 typedef Openshell__V1__SandboxPolicyRevision revision;
 typedef Openshell__Sandbox__V1__GetSandboxConfigResponse config_response;
 
+/* What `policy get --base` printed is a policy too: the lines before its "---" are blanked, so that line
+ * numbers in messages stay true. */
+static void blank_header(struct os_buf *text)
+{
+    static const char first[] = "Version:      ", end[] = "\n---\n";
+    char *body = os_str_starts(os_buf_str(text), first) ? strstr(text->data, end) : NULL;
+    if (!body)
+        return;
+    for (char *p = text->data; p < body + strlen(end); p++)
+        if (*p != '\n')
+            *p = ' ';
+}
+
 policy_doc *policy_file_load(struct os_arena *a, const char *path, struct os_error *err)
 {
     cleanup_buf struct os_buf text = {0};
-    if (os_file_read(path, OS_LIMIT_POLICY_BYTES, &text, err) < 0) {
+    if (os_file_read(path, OS_LIMIT_POLICY_YAML, &text, err) < 0) {
         cleanup_free char *why = os_strdup(err->sys_errno ? strerror(err->sys_errno) : os_error_text(err));
         os_error_set(err, OS_INVALID_ARGUMENT, "failed to read sandbox policy from %s" CAUSE "%s", path, why);
         return NULL;
     }
+    blank_header(&text);
     policy_doc *doc = policy_yaml_parse(a, os_buf_str(&text), text.len, err);
     if (!doc)
         os_error_wrap(err, "%s", path);

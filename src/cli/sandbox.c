@@ -38,6 +38,15 @@ const char *sandbox_phase_name(Openshell__V1__SandboxPhase phase)
     }
 }
 
+int sandbox_check_ready(const Openshell__V1__Sandbox *s, struct os_error *err)
+{
+    if (s->status->phase == PHASE(READY))
+        return 0;
+    return os_error_set(err, OS_FAILED_PRECONDITION,
+                        "sandbox '%s' is not ready (phase: %s); wait for it to reach Ready state",
+                        s->metadata->name, sandbox_phase_name(s->status->phase));
+}
+
 static const char *phase_style(Openshell__V1__SandboxPhase phase)
 {
     switch (phase) {

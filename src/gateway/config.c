@@ -57,7 +57,12 @@ static void adopt_create_policy(struct gateway *gw, const sandbox_row *row, cons
                                    .status = "loaded",
                                    .payload = data,
                                    .payload_len = n};
-    if (store_insert(gw->store, &o, &err) < 0 && err.code != OS_ALREADY_EXISTS)
+    struct store_object still;
+    pthread_mutex_lock(&gw->sync); /* not for a sandbox that is removed meanwhile */
+    if (store_get(gw->store, STORE_SANDBOX, row->metadata->id, a, &still, &err) == 0)
+        store_insert(gw->store, &o, &err);
+    pthread_mutex_unlock(&gw->sync);
+    if (err.code != OS_OK && err.code != OS_NOT_FOUND && err.code != OS_ALREADY_EXISTS)
         os_log_warn("config", "%s: cannot store the create-time policy: %s", row->metadata->id,
                     os_error_text(&err));
 }

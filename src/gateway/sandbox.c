@@ -133,7 +133,10 @@ void sandbox_set_ready(sandbox_row *row, struct os_arena *a, const char *status,
 int sandbox_remove(struct gateway *gw, const sandbox_row *row, struct os_error *err)
 {
     const char *id = row->metadata->id;
-    if (store_remove_sandbox(gw->store, id, row->metadata->workspace, row->metadata->name, err) < 0)
+    pthread_mutex_lock(&gw->sync); /* a policy revision that is just being added goes too, or is refused */
+    int rc = store_remove_sandbox(gw->store, id, row->metadata->workspace, row->metadata->name, err);
+    pthread_mutex_unlock(&gw->sync);
+    if (rc < 0)
         return -1;
     sessions_close(gw->sessions, id);
     watches_status(gw->watches, id);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,18 @@
 #include <unistd.h>
 
 #include "core/cleanup.h"
+#include "core/limits.h"
 #include "core/str.h"
+
+/* A pipe whose writer has not come so far; one that never does is no reason to wait for ever. */
+static bool wait_readable(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    int r = poll(&p, 1, OS_PIPE_WAIT_MS);
+    if (r == 0)
+        errno = ETIMEDOUT;
+    return r > 0 || (r < 0 && errno == EINTR);
+}
 
 int os_file_read(const char *path, size_t max, struct os_buf *out, struct os_error *err)
 {
@@ -29,7 +41,7 @@ int os_file_read(const char *path, size_t max, struct os_buf *out, struct os_err
     for (;;) {
         char chunk[16384];
         ssize_t n = read(fd, chunk, sizeof(chunk));
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && (errno == EINTR || (errno == EAGAIN && wait_readable(fd))))
             continue;
         if (n < 0)
             return os_error_sys(err, errno, "cannot read '%s'", path);

@@ -9,8 +9,8 @@
 #include "core/buf.h"
 #include "core/error.h"
 
-/* Appends the whole regular file to out; error when it is larger than max bytes. errno is in err->sys_errno.
- */
+/* Appends the whole file to out, also what comes through a pipe within OS_PIPE_WAIT_MS; error when it is
+ * larger than max bytes. errno is in err->sys_errno. */
 int os_file_read(const char *path, size_t max, struct os_buf *out, struct os_error *err);
 /* Writes data to a temporary sibling, fsyncs it, renames it over path and fsyncs the directory. */
 int os_file_write_atomic(const char *path, const void *data, size_t n, mode_t mode, struct os_error *err);

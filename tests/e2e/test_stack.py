@@ -370,6 +370,83 @@ def direct_ipv6_and_udp_lead_nowhere(g):
     equal(len(r.out.splitlines()), 3, r)
 
 
+def workers(g):
+    """Workers of this gateway's sandboxes: the supervisors that are not root."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            exe = os.readlink(f"/proc/{pid}/exe")
+            environ = pathlib.Path(f"/proc/{pid}/environ").read_bytes()
+            status = pathlib.Path(f"/proc/{pid}/status").read_text()
+            if "openshell-sandbox" in exe and str(g.port).encode() in environ and "\nUid:\t0\t" not in status:
+                yield int(pid)
+        except OSError:
+            continue
+
+
+@case
+def a_reset_connection_does_not_take_the_owner_of_the_next(g):
+    """While the worker is held up, python sends a request, resets the connection and curl takes over its port."""
+    script = ("import pathlib, re, socket, struct, subprocess, time\n"
+              "def until(what):\n"
+              "  end = time.monotonic() + 20\n"
+              "  while not what() and time.monotonic() < end: time.sleep(0.01)\n"
+              "stat = pathlib.Path('/proc/2/stat')\n"
+              "until(lambda: stat.read_text().split(') ')[1][0] == 'T')\n"
+              "s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n"
+              "s.bind(('10.200.0.1', 45678)); s.connect(('10.200.0.1', 3128))\n"
+              "s.sendall(b'CONNECT api.test:443 HTTP/1.1\\r\\n\\r\\n')\n"
+              "s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0)); s.close()\n"
+              "c = subprocess.Popen(['curl', '-sS', '--max-time', '20', '--interface', '10.200.0.1', '--local-port',\n"
+              "                      '45678', 'https://api.test/second'])\n"
+              "taken = re.compile('0100C80A:B26E 0100C80A:0C38 01 ')\n"
+              "until(lambda: taken.search(pathlib.Path('/proc/net/tcp').read_text()))\n"
+              "pathlib.Path('/sandbox/taken').touch()\n"
+              "raise SystemExit(c.wait())\n")
+    held = list(workers(g))
+    check(held, "no worker was found")
+    with subprocess.Popen([BIN / "openshell", "sandbox", "exec", "-n", "box", "--", "python3", "-c", script], env=g.env,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as p:
+        try:
+            wait_for("the script", lambda: any("45678" in pathlib.Path(f"/proc/{pid}/cmdline").read_text()
+                                               for pid in run("pgrep", "-x", "python3").out.split()
+                                               if os.path.exists(f"/proc/{pid}/root/sandbox")))
+            for pid in held:
+                os.kill(pid, signal.SIGSTOP)
+            wait_for("curl on the same port", lambda: list((g.state / "local").glob("*/workspace/taken")))
+        finally:
+            for pid in held:
+                os.kill(pid, signal.SIGCONT)
+        equal(p.wait(30), 0, "curl's exit")
+    wait_for("the event", lambda: "reset before its owner was known" in g.must("logs", "box", "-n", "300").out)
+    g.exec("box", "rm", "/sandbox/taken")
+
+
+@case
+def a_flood_of_descriptors_hides_no_owner_and_holds_nobody_up(g):
+    """More open files than the monitor looks through: the connection is refused, and exec is still served."""
+    script = ("import os, resource, socket, sys\n"
+              "r, w = os.pipe()\n"
+              "for i in range(131072 // resource.getrlimit(resource.RLIMIT_NOFILE)[0] + 2):\n"
+              "  done, told = os.pipe()\n"
+              "  if os.fork() == 0:\n"
+              "    try:\n"
+              "      while True: os.dup(r)\n"
+              "    except OSError: pass\n"
+              "    os.close(told); os.close(w); os.read(r, 1); os._exit(0)\n"
+              "  os.close(told); os.read(done, 1); os.close(done)\n"
+              "s = socket.create_connection(('10.200.0.1', 3128)); s.settimeout(30)\n"
+              "s.sendall(b'CONNECT flood.test:443 HTTP/1.1\\r\\n\\r\\n')\n"
+              "print(s.recv(1000), flush=True)\n"
+              "sys.stdin.read()\n")
+    with subprocess.Popen([BIN / "openshell", "sandbox", "exec", "-n", "box", "--", "python3", "-c", script], env=g.env,
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as p:
+        answer = p.stdout.readline().decode()
+        during = g.exec("box", "echo", "served")
+        p.stdin.close()
+    contains(answer, "more than 131072 descriptors")
+    equal(during.out, "served\n", during)
+
+
 @case
 def the_denial_is_in_the_log_and_the_allow(g):
     text = g.must("logs", "box", "-n", "500").out

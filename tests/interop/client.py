@@ -6,6 +6,7 @@ import concurrent.futures
 import importlib
 import os
 import pathlib
+import signal
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e" / "lib"))
@@ -46,6 +47,17 @@ class Gateway(harness.Gateway):
 
     def register(self):
         pass
+
+    def hold(self, sandbox_id):
+        """Stops the supervisor of a sandbox, so that it answers nothing; deleting the sandbox still works."""
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                words = pathlib.Path(f"/proc/{pid}/environ").read_bytes() + pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+                name = pathlib.Path(f"/proc/{pid}/exe").resolve().name
+            except OSError:
+                continue
+            if sandbox_id.encode() in words and name == "openshell-sandbox":
+                os.kill(int(pid), signal.SIGSTOP)
 
     def leftovers(self):
         """What sandboxes have left: processes besides the gateway's, mounts, directories."""

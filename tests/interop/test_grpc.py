@@ -269,6 +269,20 @@ def watch_ends_when_ready():
 
 
 @case
+def platform_events_tell_the_progress_of_a_create():
+    watched = api.ask("WatchSandbox", id=ready_box().metadata.id, follow_events=True, event_tail=50)
+    next(watched)
+    steps, seen = set(), 0
+    for event in watched:
+        seen += 1
+        steps |= {key for key in event.event.metadata if key.startswith("openshell.progress.")}
+        if seen == 4:
+            break
+    watched.cancel()
+    check("openshell.progress.complete_step" in steps or "openshell.progress.active_step" in steps, "metadata: %s" % steps)
+
+
+@case
 def a_watch_of_a_ready_sandbox_ends_at_once():
     events = list(api.ask("WatchSandbox", id=ready_box().metadata.id, stop_on_terminal=True))
     equal([e.sandbox.status.phase for e in events], [pb.SANDBOX_PHASE_READY], "phases")
@@ -548,6 +562,20 @@ def logs_are_kept_per_sandbox():
     one = api.ask("GetSandboxLogs", sandbox_id=box.metadata.id, lines=1)
     equal(len(one.logs), 1, "lines")
     check(one.logs[0].timestamp_ms >= times[0], "the last line is older than the first")
+
+
+@case
+def delete_ends_execs_that_wait_for_the_sandbox():
+    s = api.ask("CreateSandbox", name="brief", spec=pb.SandboxSpec(command=["sleep", "infinity"])).sandbox
+    list(api.ask("WatchSandbox", id=s.metadata.id, follow_status=True, stop_on_terminal=True))
+    gateway.hold(s.metadata.id)  # so that no relay is claimed
+    waiting = [api.call("ExecSandbox", pb.ExecSandboxRequest(sandbox_id=s.metadata.id, command=["true"])) for _ in range(5)]
+    time.sleep(0.3)
+    start = time.monotonic()
+    api.ask("DeleteSandbox", name="brief")
+    for stream in waiting:
+        equal(refusal(lambda: stream)[0], "UNAVAILABLE", "code")
+    check(time.monotonic() - start < 5, "they waited for %.1f s" % (time.monotonic() - start))
 
 
 @case

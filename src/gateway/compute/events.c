@@ -68,6 +68,14 @@ static void platform_event(struct gateway *gw, const char *id,
     ev.type = from->type;
     ev.reason = from->reason;
     ev.message = from->message;
+    cleanup_arena struct os_arena a = {0};
+    ev.n_metadata = from->n_metadata;
+    ev.metadata = os_arena_alloc(&a, (from->n_metadata + 1) * sizeof(*ev.metadata));
+    for (size_t i = 0; i < from->n_metadata; i++) {
+        ev.metadata[i] = pb_new(&a, openshell__v1__platform_event__metadata_entry);
+        ev.metadata[i]->key = from->metadata[i]->key;
+        ev.metadata[i]->value = from->metadata[i]->value;
+    }
     logbus_add_event(gw->logs, id, &ev);
 }
 

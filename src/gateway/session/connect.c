@@ -152,6 +152,7 @@ static void do_close(void *arg)
         session_unregister(ss);
         rpc_call_finish(ss->call, OS_OK, NULL);
     }
+    relays_fail(p->all, p->id);
     free(p);
 }
 

@@ -34,6 +34,8 @@ struct sessions {
 struct session *session_find(struct sessions *s, const char *sandbox_id);
 /* A session was accepted: waiting relays of its sandbox are opened. */
 void relays_session_ready(struct sessions *s, struct session *session);
+/* The sandbox is gone for good: nothing that waits for its supervisor will be served. */
+void relays_fail(struct sessions *s, const char *sandbox_id);
 /* Once a second: waits and claims that ran out. */
 void relays_expire(struct sessions *s, int64_t now_ms);
 /* The supervisor answered a RelayOpen. */

@@ -166,6 +166,17 @@ void relays_session_ready(struct sessions *s, struct session *ss)
     relay_start(s);
 }
 
+void relays_fail(struct sessions *s, const char *sandbox_id)
+{
+    for (struct relay *r = s->pending, *next; r; r = next) {
+        next = r->next;
+        if (strcmp(r->sandbox_id, sandbox_id) != 0)
+            continue;
+        relay_end(r, OS_UNAVAILABLE, "supervisor relay failed: supervisor session disconnected");
+        next = s->pending; /* callbacks may have changed the list */
+    }
+}
+
 void relays_expire(struct sessions *s, int64_t now)
 {
     for (struct relay *r = s->pending, *next; r; r = next) {

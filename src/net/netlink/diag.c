@@ -62,8 +62,9 @@ static int parse(const uint8_t *data, size_t n, uint32_t seq, struct netlink_tcp
     if (h.nlmsg_type != SOCK_DIAG_BY_FAMILY || h.nlmsg_len < NLMSG_LENGTH(sizeof(d)))
         return os_error_set(err, OS_INTERNAL, "unexpected sock_diag reply");
     memcpy(&d, data + NLMSG_HDRLEN, sizeof(d));
-    /* An exact look-up falls back to a listener on the local port: that is not the connection. */
-    if (d.idiag_state == TCP_LISTEN || d.idiag_inode == 0)
+    /* An exact look-up falls back to a listener on the local port, and a socket that is still connecting may
+     * take over the ports of one that is gone: neither is the connection. */
+    if (d.idiag_state == TCP_LISTEN || d.idiag_state == TCP_SYN_SENT || d.idiag_inode == 0)
         return os_error_set(err, OS_NOT_FOUND, "no such connection");
     *out = (struct netlink_tcp){.inode = d.idiag_inode, .uid = d.idiag_uid};
     return 0;

@@ -1,5 +1,9 @@
 /* Who is it, and may it reach this host and port: process identity and the L4 rules, under one pinned policy
  * (spec/proxy.md 4.1, 4.2). */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include "supervisor/egress/internal.h"
 
 /* Joined copy in the connection's arena; NULL for none. */
@@ -13,10 +17,24 @@ static const char *join(struct os_arena *arena, const char *const *v, size_t n, 
     return text.len ? os_arena_strdup(arena, os_buf_str(&text)) : NULL;
 }
 
+/* The owner is looked up by addresses and ports. Those of a connection that was reset can belong to another
+ * one, of another process, while its request still waits to be read. */
+static int check_connected(const struct egress_conn *c, struct os_error *err)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+    if (getsockopt(c->client.fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+        (info.tcpi_state == TCP_ESTABLISHED || info.tcpi_state == TCP_CLOSE_WAIT))
+        return 0;
+    return os_error_set(err, OS_UNAVAILABLE,
+                        "failed to resolve peer binary: the connection was reset before its owner was known");
+}
+
 bool decide_identify(struct egress_conn *c, const struct sockaddr_storage *to, struct os_error *err)
 {
     const struct egress_options *opt = &c->egress->opt;
-    if (opt->identify(opt->identify_ctx, &c->agent, to, &c->arena, &c->who, err) < 0) {
+    if (opt->identify(opt->identify_ctx, &c->agent, to, &c->arena, &c->who, err) < 0 ||
+        check_connected(c, err) < 0) {
         c->who = (struct egress_identity){0};
         return false;
     }

@@ -32,8 +32,10 @@ struct monitor_client {
     monitor_terminate_fn *on_terminate;
     void *ctx;
     struct integrity *integrity;
-    pthread_mutex_t sending; /* one message at a time on the wire */
-    pthread_mutex_t lock;    /* guards the three below */
+    pthread_mutex_t identifying; /* one such request at a time: others wait for one at most, not for the
+                                  * backlog that an agent with many connections makes */
+    pthread_mutex_t sending;     /* one message at a time on the wire */
+    pthread_mutex_t lock;        /* guards the three below */
     pthread_cond_t answered;
     struct pending *waiting;
     uint32_t last_id;
@@ -97,6 +99,7 @@ struct monitor_client *monitor_client_new(int fd, monitor_exit_fn *on_exit,
     struct monitor_client *c = os_calloc(1, sizeof(*c));
     *c = (struct monitor_client){.fd = fd, .on_exit = on_exit, .on_terminate = on_terminate, .ctx = ctx};
     c->integrity = integrity_new();
+    pthread_mutex_init(&c->identifying, NULL);
     pthread_mutex_init(&c->sending, NULL);
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->answered, NULL);
@@ -333,7 +336,10 @@ int monitor_client_identify(void *ctx, const struct sockaddr_storage *agent,
     struct protocol_request r = {.type = PROTOCOL_IDENTIFY, .identify = {*agent, *local}};
     struct protocol_message msg;
     struct protocol_reader body;
-    if (call(c, &r, &msg, &body, err) < 0)
+    pthread_mutex_lock(&c->identifying);
+    int answered = call(c, &r, &msg, &body, err);
+    pthread_mutex_unlock(&c->identifying);
+    if (answered < 0)
         return -1;
     int32_t pid = (int32_t)protocol_get_u32(&body);
     struct protocol_list exes = protocol_get_list(&body, arena);

@@ -32,6 +32,7 @@ struct owners {
     pid_t pid[OS_SOCKET_OWNERS];
     size_t n;
     bool overflow;
+    size_t left; /* descriptors that may still be looked at: the agent decides how many there are */
 };
 
 /* The whole policy identity of one process. */
@@ -52,17 +53,18 @@ static void identity_clear(struct identity *id)
 }
 
 /* One table of open files: /proc/<pid>/fd or /proc/<pid>/task/<tid>/fd. */
-static bool table_holds(const char *path, const char *link)
+static bool table_holds(const char *path, const char *link, size_t *left)
 {
     __attribute__((cleanup(cleanup_dirp))) DIR *d = opendir(path);
     if (!d)
         return false;
     size_t want = strlen(link);
     struct dirent *e;
-    while ((e = readdir(d))) {
+    while (*left && (e = readdir(d))) {
         char target[64];
         if (!isdigit((unsigned char)e->d_name[0]))
             continue;
+        (*left)--;
         ssize_t n = readlinkat(dirfd(d), e->d_name, target, sizeof(target));
         if (n == (ssize_t)want && memcmp(target, link, want) == 0)
             return true;
@@ -71,7 +73,7 @@ static bool table_holds(const char *path, const char *link)
 }
 
 /* A thread may have given itself a table of its own, to hide what it holds from a look at the process. */
-static bool thread_holds(pid_t pid, const char *link)
+static bool thread_holds(pid_t pid, const char *link, size_t *left)
 {
     char path[96];
     snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
@@ -83,17 +85,17 @@ static bool thread_holds(pid_t pid, const char *link)
             syscall(SYS_kcmp, pid, (pid_t)tid, KCMP_FILES, 0, 0) == 0)
             continue;
         snprintf(path, sizeof(path), "/proc/%d/task/%d/fd", (int)pid, (int)tid);
-        if (table_holds(path, link))
+        if (table_holds(path, link, left))
             return true;
     }
     return false;
 }
 
-static bool holds_socket(pid_t pid, const char *link)
+static bool holds_socket(pid_t pid, const char *link, size_t *left)
 {
     char path[64];
     snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-    return table_holds(path, link) || thread_holds(pid, link);
+    return table_holds(path, link, left) || thread_holds(pid, link, left);
 }
 
 static int compare_pid(const void *a, const void *b)
@@ -114,7 +116,13 @@ static int find_owners(const struct monitor *m, uint64_t inode, struct owners *o
         uint64_t pid;
         if (!os_str_u64(e->d_name, INT_MAX, &pid) || (pid_t)pid == getpid() || (pid_t)pid == m->worker)
             continue;
-        if (!holds_socket((pid_t)pid, link))
+        bool holds = holds_socket((pid_t)pid, link, &out->left);
+        if (!out->left)
+            return os_error_set(err, OS_RESOURCE_EXHAUSTED,
+                                "failed to resolve peer binary: more than %d descriptors are open in the "
+                                "sandbox; close some",
+                                OS_OWNER_DESCRIPTORS);
+        if (!holds)
             continue;
         if (out->n == OS_SOCKET_OWNERS) {
             out->overflow = true;
@@ -298,7 +306,7 @@ int monitor_identify(struct monitor *m, const struct protocol_request *r, struct
                      size_t *n_fds, struct os_error *err)
 {
     struct netlink_tcp tcp;
-    struct owners owners = {0};
+    struct owners owners = {.left = OS_OWNER_DESCRIPTORS};
     if (find_connection(m, r, &tcp, err) < 0 || find_owners(m, tcp.inode, &owners, err) < 0)
         return -1;
     if (owners.n == 0)

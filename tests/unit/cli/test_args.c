@@ -31,6 +31,14 @@ STUB(sandbox_get_run)
 STUB(sandbox_delete_run)
 STUB(sandbox_exec_run)
 STUB(sandbox_connect_run)
+STUB(sandbox_ssh_config_run)
+STUB(sandbox_upload_run)
+STUB(sandbox_download_run)
+STUB(ssh_proxy_run)
+STUB(forward_start_run)
+STUB(forward_stop_run)
+STUB(forward_list_run)
+STUB(forward_service_run)
 STUB(policy_set_run)
 STUB(policy_get_run)
 STUB(policy_list_run)
@@ -205,6 +213,17 @@ static void test_environment(void **state)
                  "invalid value '70000' for '--port <PORT>': expected a number from 0 to 65535");
 }
 
+static void test_bad_bytes(void **state)
+{
+    static const char *const lines[] = {"openshell sandbox get \xff", "openshell sandbox exec -- echo \xc3(",
+                                        "openshell sandbox exec --workdir \xed\xa0\x80 -- true"};
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        assert_int_equal(parse(lines[i]), ARGS_USAGE);
+        assert_non_null(strstr(err.msg, "invalid UTF-8 was detected"));
+    }
+    assert_int_equal(parse("openshell policy set box --policy /tmp/\xff.yaml"), ARGS_RUN);
+}
+
 static void test_help_and_version(void **state)
 {
     struct os_buf text = {0};
@@ -230,6 +249,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_values, setup, teardown),
         cmocka_unit_test_setup_teardown(test_last_wins, setup, teardown),
         cmocka_unit_test_setup_teardown(test_environment, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bad_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_help_and_version, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
