@@ -3,6 +3,7 @@
 #include "drivers/local/plan.h"
 
 #include <arpa/inet.h>
+#include <inttypes.h>
 #include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #include "drivers/local/base.h"
 #include "drivers/local/environ.h"
 #include "drivers/local/mountinfo.h"
+#include "drivers/local/shares.h"
 #include "drivers/local/state.h"
 #include "sys/file.h"
 
@@ -272,6 +274,28 @@ static void plan_own(const struct local_settings *cfg, const struct rootfs *root
     op(out, "bind", cfg->supervisor, INSIDE_SUPERVISOR, "ro", NULL);
 }
 
+/* What the user gave, checked again: the machine may have changed since the sandbox was created. */
+static int plan_shares(const struct local_settings *cfg, const driver_sandbox *s, const struct rootfs *rootfs,
+                       struct os_buf *out, struct os_error *err)
+{
+    struct shares shares;
+    const Google__Protobuf__Struct *config = s->spec->template_ ? s->spec->template_->driver_config : NULL;
+    int rc = shares_parse(cfg, config, rootfs_workdir(rootfs), &shares, err);
+    for (size_t i = 0; rc == 0 && i < shares.n; i++) {
+        const struct share *m = &shares.v[i];
+        char mode[8], size[24];
+        snprintf(mode, sizeof(mode), "%o", m->mode);
+        snprintf(size, sizeof(size), "%" PRIu64, m->size);
+        op(out, "point", m->target + 1, NULL);
+        if (m->source)
+            op(out, "share", m->source, m->target + 1, m->read_only ? "ro" : "rw", NULL);
+        else
+            op(out, "tmpfs", m->target + 1, mode, size, NULL);
+    }
+    shares_clear(&shares);
+    return rc;
+}
+
 static int plan_program(const struct local_settings *cfg, const driver_sandbox *s,
                         const struct rootfs *rootfs, struct os_buf *out, struct os_error *err)
 {
@@ -315,6 +339,8 @@ int plan_build(const struct local_settings *cfg, const driver_sandbox *s, const 
     plan_kernel(cgroups, leaves, out);
     plan_own(cfg, rootfs, dir, out);
     if (plan_material(cfg, s, out, err) < 0 || plan_network_files(s, out, err) < 0)
+        return -1;
+    if (plan_shares(cfg, s, rootfs, out, err) < 0)
         return -1;
     op(out, "settle", NULL);
     op(out, "pivot", NULL);

@@ -2,6 +2,7 @@
 #ifndef DRIVERS_LOCAL_PRIVATE_H
 #define DRIVERS_LOCAL_PRIVATE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -20,6 +21,7 @@ struct local_settings {
     char *log_level;
     uid_t agent_uid, worker_uid;
     char *extra_ca_file, *extra_hosts;
+    bool bind_mounts;       /* users may give directories of the machine */
     struct os_strv mask;    /* absolute, resolved */
     char base[OS_UUID_LEN]; /* lower layers of new sandboxes, see base.h */
 };

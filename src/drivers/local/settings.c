@@ -90,6 +90,7 @@ int settings_load(const struct local_driver_config *cfg, struct local_settings *
     out->log_level = os_strdup(cfg->log_level ? cfg->log_level : "warn");
     out->extra_ca_file = copy(cfg->extra_ca_file);
     out->extra_hosts = copy(cfg->extra_hosts);
+    out->bind_mounts = cfg->enable_bind_mounts;
     add_mask(out, out->state_dir);
     add_mask(out, out->base_dir);
     add_mask(out, out->images_dir);

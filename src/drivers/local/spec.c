@@ -5,7 +5,9 @@
 
 #include "core/cleanup.h"
 #include "core/limits.h"
+#include "drivers/local/environ.h"
 #include "drivers/local/rootfs.h"
+#include "drivers/local/shares.h"
 
 #define ID_MAX 64
 #define MEMORY_MIN ((uint64_t)16 << 20) /* the supervisor itself has to fit */
@@ -177,9 +179,11 @@ static int check_template(const struct local_settings *cfg, const driver_templat
     if (t->platform_config && t->platform_config->n_fields)
         return os_error_set(err, OS_FAILED_PRECONDITION,
                             "local compute driver does not support template.platform_config");
-    if (t->driver_config && t->driver_config->n_fields)
-        return os_error_set(err, OS_INVALID_ARGUMENT, "invalid local driver_config: unknown field '%.64s'",
-                            t->driver_config->fields[0]->key);
+    struct shares shares;
+    int rc = shares_parse(cfg, t->driver_config, INSIDE_WORKSPACE, &shares, err);
+    shares_clear(&shares);
+    if (rc < 0)
+        return -1;
     return check_resources(t->resources, c, err);
 }
 

@@ -52,6 +52,22 @@ int inside_dir(int root, const char *path, mode_t mode, uid_t uid, gid_t gid, st
     return 0;
 }
 
+int inside_point(int root, const char *path, struct os_error *err)
+{
+    cleanup_close int dir = inside_open(root, "/", O_PATH | O_DIRECTORY);
+    for (const char *p = path; dir >= 0 && *p; p += strspn(p, "/")) {
+        size_t n = strcspn(p, "/");
+        cleanup_free char *name = os_strndup(p, n);
+        if (mkdirat(dir, name, 0755) < 0 && errno != EEXIST)
+            return os_error_sys(err, errno, "cannot create mount point '/%s' in the sandbox", path);
+        int next = openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        close(dir);
+        dir = next;
+        p += n;
+    }
+    return dir < 0 ? os_error_sys(err, errno, "cannot use '/%s' in the sandbox as a mount point", path) : 0;
+}
+
 int inside_file(int root, const char *path, mode_t mode, uid_t uid, gid_t gid, const char *content,
                 struct os_error *err)
 {

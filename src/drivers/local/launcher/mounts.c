@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -159,6 +160,18 @@ int mounts_bind(int root, const char *host, const char *target, bool read_only, 
 {
     cleanup_close int fd = clone_mount(
         AT_FDCWD, host, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (read_only ? MOUNT_ATTR_RDONLY : 0), err);
+    return fd < 0 ? -1 : attach(fd, root, target, err);
+}
+
+/* The driver resolved the path; whoever can put a link into it since then must not choose what is mounted. */
+int mounts_share(int root, const char *host, const char *target, bool read_only, struct os_error *err)
+{
+    const struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS};
+    cleanup_close int source = (int)syscall(SYS_openat2, AT_FDCWD, host, &how, sizeof(how));
+    if (source < 0)
+        return os_error_sys(err, errno, "cannot open the directory '%s'", host);
+    cleanup_close int fd = clone_mount(
+        source, "", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (read_only ? MOUNT_ATTR_RDONLY : 0), err);
     return fd < 0 ? -1 : attach(fd, root, target, err);
 }
 

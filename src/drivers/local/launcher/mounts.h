@@ -15,6 +15,7 @@ int mounts_root(const char *lower, const char *below, const char *upper, const c
 int mounts_overlay(int root, const char *lower, const char *below, const char *upper, const char *work,
                    const char *target, struct os_error *err);
 int mounts_bind(int root, const char *host, const char *target, bool read_only, struct os_error *err);
+int mounts_share(int root, const char *host, const char *target, bool read_only, struct os_error *err);
 int mounts_tmpfs(int root, const char *target, const char *mode, const char *size, struct os_error *err);
 int mounts_proc(int root, const char *target, struct os_error *err);
 int mounts_sysfs(int root, const char *target, struct os_error *err);
