@@ -240,6 +240,37 @@ static int make_machine_id(const char *etc, struct os_error *err)
     return make_file(path, 0444, text, 2 * sizeof(random) + 1, err);
 }
 
+/* What the runtime needs in any root file system: mount points, and places of its own in which nothing of
+ * the image shows. */
+static int make_image_cover(const struct local_settings *cfg, struct os_error *err)
+{
+    static const struct {
+        const char *path;
+        mode_t mode;
+        bool opaque;
+    } cover[] = {{"image", 0755, false},
+                 {"image/dev", 0755, false},
+                 {"image/proc", 0755, false},
+                 {"image/sys", 0755, false},
+                 {"image/run", 0755, false},
+                 {"image/tmp", 01777, false},
+                 {"image/sandbox", 0755, false},
+                 {"image/etc", 0755, false},
+                 {"image/opt", 0755, false},
+                 {"image/etc/openshell", 0755, true},
+                 {"image/etc/openshell-tls", 0755, true},
+                 {"image/opt/openshell", 0755, true},
+                 {"image/opt/openshell/bin", 0755, false}};
+    for (size_t i = 0; i < OS_ARRAY_LEN(cover); i++) {
+        cleanup_free char *path = base_path(cfg, cover[i].path);
+        if (make_dir(path, cover[i].mode, 0, 0, err) < 0 || (cover[i].opaque && make_opaque(path, err) < 0))
+            return -1;
+    }
+    cleanup_free char *program = base_path(cfg, "image/opt/openshell/bin/openshell-sandbox");
+    cleanup_free char *etc = base_path(cfg, "image/etc");
+    return make_file(program, 0755, "", 0, err) < 0 ? -1 : make_machine_id(etc, err);
+}
+
 int base_make(struct local_settings *cfg, struct os_error *err)
 {
     os_uuid(cfg->base);
@@ -249,7 +280,7 @@ int base_make(struct local_settings *cfg, struct os_error *err)
         return os_error_set(err, OS_FAILED_PRECONDITION, "'/etc' of this machine is not a directory");
     if (make_dir(dir, 0700, 0, 0, err) < 0 || make_dir(root, 0755, 0, 0, err) < 0 || make_own(cfg, err) < 0 ||
         make_shared(cfg, err) < 0 || make_private(cfg, err) < 0 || hide_all(cfg, err) < 0 ||
-        make_machine_id(etc, err) < 0)
+        make_machine_id(etc, err) < 0 || make_image_cover(cfg, err) < 0)
         return -1;
     return accounts_write(cfg, etc, err);
 }
@@ -285,7 +316,7 @@ void base_collect(const struct local_settings *cfg, const struct os_strv *keep)
 
 /* --- one sandbox --- */
 
-int layer_make(const struct local_settings *cfg, const char *dir, struct os_error *err)
+int layer_make(const char *dir, uid_t uid, gid_t gid, struct os_error *err)
 {
     static const char *const names[] = {"root", "root-work", "etc", "etc-work"};
     for (size_t i = 0; i < OS_ARRAY_LEN(names); i++) {
@@ -294,7 +325,7 @@ int layer_make(const struct local_settings *cfg, const char *dir, struct os_erro
             return os_error_sys(err, errno, "cannot create directory '%s'", path);
     }
     cleanup_free char *workspace = os_asprintf("%s/workspace", dir);
-    return make_dir(workspace, 0755, cfg->agent_uid, cfg->agent_uid, err);
+    return make_dir(workspace, 0755, uid, gid, err);
 }
 
 int layer_renew(const char *dir, struct os_error *err)

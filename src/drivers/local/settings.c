@@ -39,7 +39,8 @@ static int make_state_dir(const char *path, struct local_settings *out, struct o
     if (!out->state_dir || chmod(out->state_dir, 0700) < 0)
         return os_error_sys(err, errno, "cannot use state directory '%s'", path);
     out->base_dir = os_asprintf("%s.base", out->state_dir);
-    return os_dir_make(out->base_dir, 0700, err);
+    out->images_dir = os_asprintf("%s.images", out->state_dir);
+    return os_dir_make(out->base_dir, 0700, err) < 0 ? -1 : os_dir_make(out->images_dir, 0700, err);
 }
 
 static void add_mask(struct local_settings *out, const char *path)
@@ -89,8 +90,10 @@ int settings_load(const struct local_driver_config *cfg, struct local_settings *
     out->log_level = os_strdup(cfg->log_level ? cfg->log_level : "warn");
     out->extra_ca_file = copy(cfg->extra_ca_file);
     out->extra_hosts = copy(cfg->extra_hosts);
+    out->bind_mounts = cfg->enable_bind_mounts;
     add_mask(out, out->state_dir);
     add_mask(out, out->base_dir);
+    add_mask(out, out->images_dir);
     add_key_mask(out, cfg->tls_key);
     for (size_t i = 0; cfg->mask && cfg->mask[i]; i++)
         add_mask(out, cfg->mask[i]);
@@ -99,9 +102,9 @@ int settings_load(const struct local_driver_config *cfg, struct local_settings *
 
 void settings_clear(struct local_settings *s)
 {
-    char *const texts[] = {s->base_dir,         s->state_dir,     s->supervisor, s->launcher,
-                           s->gateway_endpoint, s->tls_ca,        s->tls_cert,   s->tls_key,
-                           s->log_level,        s->extra_ca_file, s->extra_hosts};
+    char *const texts[] = {s->base_dir, s->images_dir,       s->state_dir,     s->supervisor,
+                           s->launcher, s->gateway_endpoint, s->tls_ca,        s->tls_cert,
+                           s->tls_key,  s->log_level,        s->extra_ca_file, s->extra_hosts};
     for (size_t i = 0; i < OS_ARRAY_LEN(texts); i++)
         free(texts[i]);
     os_strv_free(&s->mask);

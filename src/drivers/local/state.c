@@ -155,6 +155,28 @@ bool state_read_ended(const struct local_settings *cfg, const char *id, struct s
     return true;
 }
 
+/* --- root file system --- */
+
+int state_write_rootfs(const struct local_settings *cfg, const char *id, const char *record,
+                       struct os_error *err)
+{
+    cleanup_free char *path = file_path(cfg, id, "rootfs");
+    return replace(path, record, strlen(record), err);
+}
+
+char *state_read_rootfs(const struct local_settings *cfg, const char *id)
+{
+    cleanup_buf struct os_buf b = {0};
+    read_small(cfg, id, "rootfs", &b);
+    return os_strdup(os_buf_str(&b));
+}
+
+char *state_read_image(const struct local_settings *cfg, const char *id)
+{
+    cleanup_free char *record = state_read_rootfs(cfg, id);
+    return os_strdup(os_str_starts(record, "image ") ? record + strlen("image ") : "");
+}
+
 /* --- console log --- */
 
 int state_open_log(const struct local_settings *cfg, const char *id, struct os_error *err)

@@ -11,16 +11,17 @@ static void the_supervisor_gets_its_identity_arguments_and_environment(void **st
     assert_has(log, "pid = 1\n");
     assert_has(log, "hostname = demo\n");
     assert_has(log, "arg 0 = /opt/openshell/bin/openshell-sandbox\narg 1 = --workdir\narg 2 = /sandbox\n");
-    assert_has(log, " = --agent-uid\narg 4 = 58998\narg 5 = --worker-uid\narg 6 = 58999\n");
-    assert_has(log, " = --resolv-conf\narg 8 = /etc/openshell/operator/resolv.conf\n");
-    assert_has(log, " = --extra-ca\narg 10 = /etc/openshell/operator/extra-ca.pem\n");
-    assert_has(log, " = --extra-hosts\narg 12 = /etc/openshell/operator/extra-hosts\n");
+    assert_has(log, "arg 3 = --worker-uid\narg 4 = 58999\n");
+    assert_has(log, " = --resolv-conf\narg 6 = /etc/openshell/operator/resolv.conf\n");
+    assert_has(log, " = --extra-ca\narg 8 = /etc/openshell/operator/extra-ca.pem\n");
+    assert_has(log, " = --extra-hosts\narg 10 = /etc/openshell/operator/extra-hosts\n");
     assert_has(log, id);
     assert_has(log, "env OPENSHELL_SANDBOX=demo\n");
     assert_has(log, "env OPENSHELL_ENDPOINT=https://127.0.0.1:17670\n");
     assert_has(log, "env OPENSHELL_LOG_LEVEL=info\n");
     assert_has(log, "env OPENSHELL_NETWORK_RUNTIME_CAPABILITIES=policy-dns-transparent-tcp\n");
     assert_has(log, "env OPENSHELL_SANDBOX_UID=58998\n");
+    assert_has(log, "env OPENSHELL_SANDBOX_GID=58998\n");
     assert_has(log, "env OPENSHELL_TLS_KEY=/etc/openshell/tls/client/tls.key\n");
     assert_has(
         log, "env OPENSHELL_MAIN_PROCESS_SPEC={\"version\":1,\"command\":[\"sleep\",\"in\\\"finity\\u000a\"],"
@@ -42,7 +43,8 @@ static void token_and_keys_are_readable_by_root_only(void **state)
             "cat /etc/openshell/auth/sandbox.jwt;stat /etc/openshell/auth/sandbox.jwt;"
             "cat /etc/openshell/tls/client/tls.key;stat /etc/openshell/tls/client/tls.key;"
             "uid 58998;cat /etc/openshell/auth/sandbox.jwt;cat /etc/openshell/tls/client/tls.key;"
-            "cat /etc/openshell/operator/extra-hosts;cat /etc/openshell/operator/extra-ca.pem;cat /etc/resolv.conf");
+            "cat /etc/openshell/operator/extra-hosts;cat /etc/openshell/operator/extra-ca.pem;cat "
+            "/etc/resolv.conf");
     assert_has(log, "cat /etc/openshell/auth/sandbox.jwt = TOKEN-TEXT\n");
     assert_has(log, "stat /etc/openshell/auth/sandbox.jwt = 100400 0 0\n");
     assert_has(log, "cat /etc/openshell/tls/client/tls.key = KEY TEXT\n");

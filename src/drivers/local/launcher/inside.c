@@ -40,14 +40,32 @@ int inside_dir(int root, const char *path, mode_t mode, uid_t uid, gid_t gid, st
     if (dir < 0)
         return -1;
     if (mkdirat(dir, name, 0700) < 0) {
-        struct stat st;
-        if (errno == EEXIST && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode))
+        int why = errno;
+        cleanup_close int there = why == EEXIST ? inside_open(root, path, O_PATH | O_DIRECTORY) : -1;
+        if (there >= 0)
             return 0;
+        errno = why;
         return os_error_sys(err, errno, "cannot create directory '%s' in the sandbox", path);
     }
     if (fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0 || fchmodat(dir, name, mode, 0) < 0)
         return os_error_sys(err, errno, "cannot set up directory '%s' in the sandbox", path);
     return 0;
+}
+
+int inside_point(int root, const char *path, struct os_error *err)
+{
+    cleanup_close int dir = inside_open(root, "/", O_PATH | O_DIRECTORY);
+    for (const char *p = path; dir >= 0 && *p; p += strspn(p, "/")) {
+        size_t n = strcspn(p, "/");
+        cleanup_free char *name = os_strndup(p, n);
+        if (mkdirat(dir, name, 0755) < 0 && errno != EEXIST)
+            return os_error_sys(err, errno, "cannot create mount point '/%s' in the sandbox", path);
+        int next = openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        close(dir);
+        dir = next;
+        p += n;
+    }
+    return dir < 0 ? os_error_sys(err, errno, "cannot use '/%s' in the sandbox as a mount point", path) : 0;
 }
 
 int inside_file(int root, const char *path, mode_t mode, uid_t uid, gid_t gid, const char *content,

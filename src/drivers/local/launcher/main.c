@@ -75,7 +75,7 @@ static int op_private(struct launch *l, char *const *a, struct os_error *err)
 
 static int op_root(struct launch *l, char *const *a, struct os_error *err)
 {
-    l->root = mounts_root(a[0], a[1], a[2], err);
+    l->root = mounts_root(a[0], a[1], a[2], a[3], err);
     return l->root < 0 ? -1 : 0;
 }
 
@@ -87,6 +87,16 @@ static int op_overlay(struct launch *l, char *const *a, struct os_error *err)
 static int op_bind(struct launch *l, char *const *a, struct os_error *err)
 {
     return mounts_bind(l->root, a[0], a[1], strcmp(a[2], "rw") != 0, err);
+}
+
+static int op_share(struct launch *l, char *const *a, struct os_error *err)
+{
+    return mounts_share(l->root, a[0], a[1], strcmp(a[2], "rw") != 0, err);
+}
+
+static int op_point(struct launch *l, char *const *a, struct os_error *err)
+{
+    return inside_point(l->root, a[0], err);
 }
 
 static int op_tmpfs(struct launch *l, char *const *a, struct os_error *err)

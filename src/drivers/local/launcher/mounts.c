@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -122,11 +123,25 @@ static int make_overlay(const char *lower, const char *upper, const char *work, 
     return work_fd < 0 ? -1 : make("overlay", writable, attr, target, err);
 }
 
-int mounts_root(const char *lower, const char *upper, const char *work, struct os_error *err)
+/* Not attached yet. below: "" = nothing. */
+static int make_stack(const char *lower, const char *below, const char *upper, const char *work,
+                      const char *target, struct os_error *err)
 {
-    char l[FD_PATH_MAX];
+    char l[FD_PATH_MAX], b[FD_PATH_MAX];
     cleanup_close int lower_fd = open_layer(lower, l, err);
-    cleanup_close int fd = lower_fd < 0 ? -1 : make_overlay(l, upper, work, "/", err);
+    if (lower_fd < 0)
+        return -1;
+    if (!*below)
+        return make_overlay(l, upper, work, target, err);
+    cleanup_close int below_fd = open_layer(below, b, err);
+    cleanup_free char *stack = os_asprintf("%s:%s", l, b);
+    return below_fd < 0 ? -1 : make_overlay(stack, upper, work, target, err);
+}
+
+int mounts_root(const char *lower, const char *below, const char *upper, const char *work,
+                struct os_error *err)
+{
+    cleanup_close int fd = make_stack(lower, below, upper, work, "/", err);
     if (fd < 0)
         return -1;
     if (move_mount(fd, "", AT_FDCWD, lower, MOVE_MOUNT_F_EMPTY_PATH) < 0)
@@ -137,13 +152,7 @@ int mounts_root(const char *lower, const char *upper, const char *work, struct o
 int mounts_overlay(int root, const char *lower, const char *below, const char *upper, const char *work,
                    const char *target, struct os_error *err)
 {
-    char l[FD_PATH_MAX], b[FD_PATH_MAX];
-    cleanup_close int lower_fd = open_layer(lower, l, err);
-    cleanup_close int below_fd = lower_fd < 0 ? -1 : open_layer(below, b, err);
-    if (below_fd < 0)
-        return -1;
-    cleanup_free char *stack = os_asprintf("%s:%s", l, b);
-    cleanup_close int fd = make_overlay(stack, upper, work, target, err);
+    cleanup_close int fd = make_stack(lower, below, upper, work, target, err);
     return fd < 0 ? -1 : attach(fd, root, target, err);
 }
 
@@ -151,6 +160,18 @@ int mounts_bind(int root, const char *host, const char *target, bool read_only, 
 {
     cleanup_close int fd = clone_mount(
         AT_FDCWD, host, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (read_only ? MOUNT_ATTR_RDONLY : 0), err);
+    return fd < 0 ? -1 : attach(fd, root, target, err);
+}
+
+/* The driver resolved the path; whoever can put a link into it since then must not choose what is mounted. */
+int mounts_share(int root, const char *host, const char *target, bool read_only, struct os_error *err)
+{
+    const struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS};
+    cleanup_close int source = (int)syscall(SYS_openat2, AT_FDCWD, host, &how, sizeof(how));
+    if (source < 0)
+        return os_error_sys(err, errno, "cannot open the directory '%s'", host);
+    cleanup_close int fd = clone_mount(
+        source, "", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (read_only ? MOUNT_ATTR_RDONLY : 0), err);
     return fd < 0 ? -1 : attach(fd, root, target, err);
 }
 

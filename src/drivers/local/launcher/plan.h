@@ -11,9 +11,11 @@
     X(cgroupns, 0) /* new control group namespace, rooted where the process is now */                        \
     X(hostname, 1) /* name */                                                                                \
     X(private, 0)  /* nothing that is mounted from here on reaches the host */                               \
-    X(root, 3)     /* the new root: host lower, host upper, host work */                                     \
+    X(root, 4)     /* the new root: host lower, host lower below it or "", host upper, host work */          \
     X(overlay, 5) /* host lower, host lower below it, host upper and work ("" = read-only), inside target */ \
     X(bind, 3)    /* host source, inside target, "ro" or "rw" */                                             \
+    X(share, 3)   /* as bind, of a user's choice: a directory that is reached without symbolic links */      \
+    X(point, 1)   /* inside path made a directory, with its parents; no symbolic link is followed */         \
     X(tmpfs, 3)   /* inside target, octal mode, size */                                                      \
     X(proc, 1)    /* inside target */                                                                        \
     X(sysfs, 1)   /* inside target */                                                                        \
