@@ -1,6 +1,8 @@
 /* `logs` (spec/cli.md 10). */
 #include <ctype.h>
+#include <poll.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/commands.h"
@@ -10,6 +12,8 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/str.h"
+
+#define LOOK_MS 500
 
 typedef Openshell__V1__SandboxLogLine log_line;
 
@@ -53,6 +57,8 @@ static int read_filter(struct cli *cli, struct filter *f, struct os_error *err)
 struct tail {
     struct cli *cli;
     struct os_error *err;
+    struct rpc_call *call;
+    uv_timer_t look;
     bool over, failed;
 };
 
@@ -82,6 +88,17 @@ static void on_done(struct rpc_call *call, void *ctx, const struct os_error *sta
         cli_call_failed(t->cli, status, t->err);
 }
 
+/* A log may be silent for long: whether anybody reads is not left to the next write. */
+static void on_look(uv_timer_t *h)
+{
+    struct tail *t = h->data;
+    struct pollfd p = {.fd = STDOUT_FILENO};
+    if (t->over || poll(&p, 1, 0) <= 0 || !(p.revents & POLLERR))
+        return;
+    t->over = true;
+    rpc_call_cancel(t->call);
+}
+
 static int tail(struct cli *cli, const char *id, const struct filter *f, struct os_error *err)
 {
     static const struct rpc_call_ops ops = {.on_message = on_message, .on_done = on_done};
@@ -95,11 +112,15 @@ static int tail(struct cli *cli, const char *id, const struct filter *f, struct 
     req.log_sources = f->sources;
     req.n_log_sources = f->n_sources;
     req.log_min_level = f->level;
-    struct rpc_call *call = rpc_client_call(cli->rpc, RPC_OpenShell_WatchSandbox, &ops, t, 0);
-    rpc_call_send(call, &req.base);
-    rpc_call_half_close(call);
+    t->call = rpc_client_call(cli->rpc, RPC_OpenShell_WatchSandbox, &ops, t, 0);
+    rpc_call_send(t->call, &req.base);
+    rpc_call_half_close(t->call);
+    t->look.data = t;
+    uv_timer_init(&cli->loop, &t->look);
+    uv_timer_start(&t->look, on_look, LOOK_MS, LOOK_MS);
     while (!t->over)
         uv_run(&cli->loop, UV_RUN_ONCE);
+    uv_close((uv_handle_t *)&t->look, NULL);
     return t->failed ? -1 : 0;
 }
 

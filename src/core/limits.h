@@ -127,7 +127,15 @@
 #define OS_PROXY_LINGER_MS 1000        /* for the peer to read a last answer */
 #define OS_PROXY_PIPE 262144           /* bytes of pipe per direction of an opaque tunnel */
 #define OS_PROXY_STACK 262144          /* bytes of stack per connection thread */
-#define OS_BYPASS_BURST 10             /* direct connection events at once (spec/supervisor.md 18) */
+#define OS_DNS_PORT 53
+#define OS_NAMES_MAX 1024      /* names that have a synthetic address (spec/supervisor.md 4.3) */
+#define OS_NAMES_TTL 30        /* seconds that such an answer is valid */
+#define OS_NAMES_KEEP_MS 60000 /* an address is not taken from its name before */
+#define OS_NAMES_POOL4 198, 18 /* 198.18.0.0/16, of the benchmark range */
+#define OS_NAMES_POOL6 0xfd, 0x23, 0x6f, 0x70, 0x65, 0x6e /* fd23:6f70:656e::/48 */
+#define OS_NAMES_REPEAT_MS 10000                          /* one event for lookups of one refused name */
+#define OS_DNS_IDLE_MS 10000                              /* between two queries of a TCP connection */
+#define OS_BYPASS_BURST 10 /* direct connection events at once (spec/supervisor.md 18) */
 #define OS_BYPASS_PER_SECOND 5
 #define OS_AUDIT_TEXT 1024 /* bytes of one text in an audit line that has no smaller limit */
 #define OS_AUDIT_LINE 8192 /* bytes of one audit line */

@@ -96,7 +96,7 @@ static int listener_start(struct rpc_listener *l, const char *name, int bound, s
 {
     int r = bound < 0 ? bound : uv_listen(&l->sock.stream, LISTEN_BACKLOG, rpc_server_accept);
     if (r < 0) {
-        os_error_set(err, r == UV_EADDRINUSE ? OS_ALREADY_EXISTS : OS_UNAVAILABLE, "cannot listen on %s: %s",
+        os_error_set(err, r == UV_EADDRINUSE ? OS_ALREADY_EXISTS : OS_UNAVAILABLE, "failed to bind to %s: %s",
                      name, uv_strerror(r));
         uv_close(&l->sock.handle, on_listener_closed);
         return -1;
@@ -114,7 +114,7 @@ int rpc_server_listen(struct rpc_server *s, const char *ip, int port, struct os_
         (v6 ? uv_ip6_addr(ip, port, (struct sockaddr_in6 *)&a)
             : uv_ip4_addr(ip, port, (struct sockaddr_in *)&a)) != 0)
         return os_error_set(err, OS_INVALID_ARGUMENT,
-                            "cannot listen on %s port %d: not an IP address and port", ip, port);
+                            "failed to bind to %s port %d: not an IP address and port", ip, port);
     struct rpc_listener *l = listener_new(s);
     uv_tcp_init(s->turn.loop, &l->sock.tcp);
     cleanup_free char *name = os_asprintf(v6 ? "[%s]:%d" : "%s:%d", ip, port);
@@ -134,12 +134,12 @@ static int remove_stale(const char *path, struct os_error *err)
         return 0;
     if (!S_ISSOCK(st.st_mode))
         return os_error_set(err, OS_ALREADY_EXISTS,
-                            "cannot listen on %s: the file exists and is not a socket", path);
+                            "failed to bind to %s: the file exists and is not a socket", path);
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     memcpy(a.sun_path, path, strlen(path));
     cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd >= 0 && (connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0 || errno == EAGAIN))
-        return os_error_set(err, OS_ALREADY_EXISTS, "cannot listen on %s: another process listens there",
+        return os_error_set(err, OS_ALREADY_EXISTS, "failed to bind to %s: another process listens there",
                             path);
     unlink(path);
     return 0;
@@ -149,7 +149,7 @@ int rpc_server_listen_unix(struct rpc_server *s, const char *path, struct os_err
 {
     if (strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
         return os_error_set(err, OS_INVALID_ARGUMENT,
-                            "cannot listen on %s: the path is too long for a socket", path);
+                            "failed to bind to %s: the path is too long for a socket", path);
     if (remove_stale(path, err) < 0)
         return -1;
     struct rpc_listener *l = listener_new(s);

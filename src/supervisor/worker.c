@@ -219,6 +219,8 @@ static int start_egress(struct worker *w, struct os_error *err)
         .proxy_listener = w->sockets.proxy,
         .trap_listener = w->sockets.trap,
         .udp_trap = w->sockets.udp_trap,
+        .dns_tcp = w->sockets.dns_tcp,
+        .dns_udp = w->sockets.dns_udp,
         .policy = enforcement_slot(w->enforcement),
         .identify = monitor_client_identify,
         .identify_ctx = w->monitor,

@@ -40,7 +40,8 @@ def closed_standard_descriptors_are_no_danger(g):
 @case
 def a_reader_that_leaves_ends_the_command(g):
     r = shell(g, "openshell logs box | head -1; echo ${PIPESTATUS[0]}; openshell sandbox exec -n box -- yes | head -1;"
-                 " echo ${PIPESTATUS[0]}; (openshell logs box --tail; echo $? >&2) | head -1")
+                 " echo ${PIPESTATUS[0]}; sleep 1;"
+                 " (openshell logs box --tail; echo $? >&2) | head -1")
     lines = r.out.splitlines()
     equal((lines[1], lines[2], lines[3]), ("0", "y", "141"), r)
 
