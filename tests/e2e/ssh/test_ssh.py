@@ -13,7 +13,7 @@ import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from harness import BIN, Gateway, Private, Skip, Suite, check, contains, equal, free_port, run, wait_for  # noqa: E402
+from harness import BIN, Gateway, Private, Suite, check, contains, equal, free_port, run, wait_for  # noqa: E402
 
 suite = Suite()
 NAME = "ssh1"
@@ -110,8 +110,6 @@ def slow_reader_slows_the_writer(w):
     p = subprocess.Popen(["ssh", "-F", str(w.config), HOST, "yes"], stdout=subprocess.PIPE, env=w.env)
     try:
         time.sleep(2)
-        size = w.gateway.exec(NAME, "sh", "-c", "ps -o pid=,args= -A 2>/dev/null; cat /proc/*/comm | sort | uniq -c")
-        check(size.code == 0, size)
         rss = max(int(re.search(r"VmRSS:\s+(\d+)", s).group(1)) for s in supervisors())
         check(rss < 64 << 10, f"a supervisor process grew to {rss} kB for a reader that does not read")
         equal(len(p.stdout.read(1 << 20)), 1 << 20)
@@ -398,51 +396,6 @@ def many_sessions_over_one_connection(w):
         equal({r.out.strip() for r in results}, {"300000"})
     finally:
         w.ssh("-O", "exit", HOST, options=options)
-
-
-# --- tokens ---
-
-def token_proxy(w, sandbox_id, token, timeout=30):
-    """The SSH banner that comes through a token, or the error."""
-    return run(BIN / "openshell", "ssh-proxy", "--gateway", w.gateway.url, "--sandbox-id", sandbox_id, "--token", token,
-               "--gateway-name", "openshell", env=w.env, stdin=b"", timeout=timeout)
-
-
-@suite.case
-def tokens_are_checked(w):
-    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "interop"))
-    try:
-        import grpc  # noqa: F401
-        import client
-    except ImportError as why:
-        raise Skip(f"python3-grpcio is missing: {why}") from why
-    raise_for = token_cases(w, client)
-    raise_for()
-
-
-def token_cases(w, client):
-    def cases():
-        api = client.connect(w.gateway)
-        pb = api.pb
-        box = api.GetSandbox(pb.GetSandboxRequest(name=NAME)).sandbox
-        other = w.gateway.must("sandbox", "create", "--name", "ssh2", "--detach", "--", "sleep", "infinity")
-        check(other.code == 0)
-        other_id = api.GetSandbox(pb.GetSandboxRequest(name="ssh2")).sandbox.metadata.id
-        s = api.CreateSshSession(pb.CreateSshSessionRequest(sandbox_id=box.metadata.id))
-        equal((s.sandbox_id, s.gateway_host, s.gateway_port, s.gateway_scheme), (box.metadata.id, "127.0.0.1",
-                                                                                w.gateway.port, "https"))
-        r = token_proxy(w, box.metadata.id, s.token)
-        check(r.out.startswith("SSH-2.0-"), r)
-        r = token_proxy(w, other_id, s.token)
-        contains(r.err, "SSH session token is not valid")
-        contains(token_proxy(w, box.metadata.id, "nonsense").err, "SSH session token not found")
-        db = next((w.gateway.state / "gateway").glob("openshell.db")).read_bytes()
-        check(s.token.encode() not in db, "the token is in the database")
-        check(api.RevokeSshSession(pb.RevokeSshSessionRequest(token=s.token)).revoked)
-        check(api.RevokeSshSession(pb.RevokeSshSessionRequest(token=s.token)).revoked)
-        check(not api.RevokeSshSession(pb.RevokeSshSessionRequest(token="nonsense")).revoked)
-        contains(token_proxy(w, box.metadata.id, s.token).err, "SSH session token is not valid")
-    return cases
 
 
 def main():
