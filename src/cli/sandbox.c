@@ -6,6 +6,7 @@
 
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/forward.h"
 #include "cli/output.h"
 #include "cli/text.h"
 #include "core/cleanup.h"
@@ -296,6 +297,7 @@ static int delete_one(struct cli *cli, const char *name, struct os_error *err)
     ProtobufCMessage *response;
     req.name = (char *)name;
     req.workspace = (char *)cli->workspace;
+    forward_stop_sandbox(cli, name);
     bool gone = cli_call(cli, RPC_OpenShell_DeleteSandbox, &req.base, 0, &response, err) < 0;
     if (gone && err->code != OS_NOT_FOUND)
         return -1;

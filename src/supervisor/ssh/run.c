@@ -24,10 +24,12 @@ static const struct {
     {"USR2", SIGUSR2, 0},
 };
 
-/* First one that exists. The last is our own, for images without. */
+/* The first one that exists. */
 static const char *const SHELLS[] = {"/bin/bash", "/bin/sh"};
 static const char *const SFTP_SERVERS[] = {"/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server",
                                            "/usr/lib/ssh/sftp-server", "/usr/libexec/sftp-server"};
+/* The program that starts the child is this one. */
+static const char *const OWN_SFTP_SERVER[] = {"/proc/self/exe", "sftp-server", NULL};
 
 /* --- output and end --- */
 
@@ -129,6 +131,10 @@ static void begin_sftp(struct ssh_chan *ch)
         const char *const argv[] = {SFTP_SERVERS[i], NULL};
         os_error_clear(&err);
         ch->stream = start(ch, argv, &err);
+    }
+    if (!ch->stream) {
+        os_error_clear(&err);
+        ch->stream = start(ch, OWN_SFTP_SERVER, &err);
     }
     if (!ch->stream)
         not_started(ch, &err);
