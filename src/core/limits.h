@@ -139,6 +139,7 @@
 #define OS_BYPASS_PER_SECOND 5
 #define OS_AUDIT_TEXT 1024 /* bytes of one text in an audit line that has no smaller limit */
 #define OS_AUDIT_LINE 8192 /* bytes of one audit line */
+#define OS_AUDIT_JSON 65536 /* bytes of one audit object */
 #define OS_AUDIT_FILES 3   /* daily log files kept */
 
 /* SSH server (spec/supervisor.md 11) */
