@@ -42,7 +42,8 @@ static void token_and_keys_are_readable_by_root_only(void **state)
             "cat /etc/openshell/auth/sandbox.jwt;stat /etc/openshell/auth/sandbox.jwt;"
             "cat /etc/openshell/tls/client/tls.key;stat /etc/openshell/tls/client/tls.key;"
             "uid 58998;cat /etc/openshell/auth/sandbox.jwt;cat /etc/openshell/tls/client/tls.key;"
-            "cat /etc/openshell/operator/extra-hosts;cat /etc/openshell/operator/extra-ca.pem;cat /etc/resolv.conf");
+            "cat /etc/openshell/operator/extra-hosts;cat /etc/openshell/operator/extra-ca.pem;cat "
+            "/etc/resolv.conf");
     assert_has(log, "cat /etc/openshell/auth/sandbox.jwt = TOKEN-TEXT\n");
     assert_has(log, "stat /etc/openshell/auth/sandbox.jwt = 100400 0 0\n");
     assert_has(log, "cat /etc/openshell/tls/client/tls.key = KEY TEXT\n");

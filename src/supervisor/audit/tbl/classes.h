@@ -1,5 +1,5 @@
-/* OCSF classes: AUDIT_CLASS(id, prefix, class_uid, class_name, category_uid, category_name, profiles), the last
- * being how many of the profile names "container", "host", "security_control", "network_proxy" apply.
+/* OCSF classes: AUDIT_CLASS(id, prefix, class_uid, class_name, category_uid, category_name, profiles), the
+ * last being how many of the profile names "container", "host", "security_control", "network_proxy" apply.
  * Source: spec/supervisor.md 15.2. */
 /* clang-format off */
 AUDIT_CLASS(NET,       "NET",       4001, "Network Activity",              4, "Network Activity",     4)
