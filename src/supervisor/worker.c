@@ -3,6 +3,7 @@
  * privilege to lose. */
 #include "supervisor/worker.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +20,7 @@
 #include "supervisor/agent/agent.h"
 #include "supervisor/audit/audit.h"
 #include "supervisor/audit/file.h"
+#include "supervisor/audit/json.h"
 #include "supervisor/egress/egress.h"
 #include "supervisor/enforcement.h"
 #include "supervisor/monitor/client.h"
@@ -28,6 +30,8 @@
 #define LOG_TARGET "supervisor"
 #define LOG_DIR "/var/log"
 #define LOG_PREFIX "openshell"
+#define JSON_PREFIX "openshell-ocsf"
+#define JSON_SETTING "ocsf_json_enabled"
 #define HOME "/sandbox"
 #define EXIT_FATAL 1
 #define EXIT_NOT_EXECUTABLE 126
@@ -43,6 +47,8 @@ struct worker {
     uv_loop_t loop;
     uv_timer_t settle;
     struct audit *audit;
+    struct audit_json_file *json;
+    bool json_enabled;
     struct agent *agent;
     struct monitor_client *monitor;
     struct session *session;
@@ -82,6 +88,15 @@ static void open_sinks(struct worker *w)
     struct audit_file *file = audit_file_new(LOG_DIR, LOG_PREFIX);
     if (file)
         audit_add_sink(w->audit, audit_file_sink, file);
+    char hostname[HOST_NAME_MAX + 1] = "";
+    gethostname(hostname, sizeof(hostname) - 1);
+    const struct audit_origin origin = {.version = OPENSHELL_VERSION,
+                                        .sandbox_id = w->opt->sandbox_id,
+                                        .sandbox_name = w->opt->sandbox_name,
+                                        .hostname = hostname,
+                                        .image = getenv("OPENSHELL_CONTAINER_IMAGE")};
+    w->json = audit_json_file_new(LOG_DIR, JSON_PREFIX, &origin);
+    audit_add_sink(w->audit, audit_json_file_sink, w->json);
     if (w->opt->log_level >= OS_LOG_INFO)
         audit_add_sink(w->audit, print_audit, NULL);
     audit_add_sink(w->audit, push_audit, w);
@@ -281,11 +296,29 @@ static void start(struct worker *w, const session_config *config)
     uv_timer_start(&w->settle, settle, OS_SETTLE_MS, 0);
 }
 
+/* The settings that a supervisor acts on (spec/supervisor.md 13.1). */
+static void apply_settings(struct worker *w, const session_config *config)
+{
+    bool json = false;
+    for (size_t i = 0; i < config->n_settings; i++) {
+        const Openshell__Sandbox__V1__EffectiveSetting *s = config->settings[i]->value;
+        if (os_str_eq(config->settings[i]->key, JSON_SETTING) && s && s->value &&
+            s->value->value_case == OPENSHELL__SANDBOX__V1__SETTING_VALUE__VALUE_BOOL_VALUE)
+            json = s->value->bool_value;
+    }
+    if (json == w->json_enabled)
+        return;
+    w->json_enabled = json;
+    audit_json_file_enable(w->json, json);
+    os_log_info(LOG_TARGET, "setting changed: " JSON_SETTING " = %s", json ? "true" : "false");
+}
+
 static void on_config(void *ctx, const session_config *config)
 {
     struct worker *w = ctx;
     if (w->ending)
         return;
+    apply_settings(w, config);
     if (w->started) {
         enforcement_update(w->enforcement, config);
         uv_timer_start(&w->settle, settle, OS_SETTLE_MS, 0);

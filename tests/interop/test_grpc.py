@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """The published API as a stock gRPC client sees it: identity, errors by name, and the life of a sandbox."""
+import json
 import pathlib
 import re
 import sys
@@ -526,6 +527,37 @@ def a_policy_is_replaced_and_loaded():
     equal(again.version, r.version, "version of an unchanged policy")
     revisions = api.ask("ListSandboxPolicies", name=NAME).revisions
     equal([v.version for v in revisions], list(range(r.version, 0, -1)), "revisions, newest first")
+
+
+@case
+def a_setting_turns_the_json_log_on_and_off():
+    """Every line is an object of the published schema; text and JSON tell the same events."""
+    ready_box()
+    script = "curl -s -m 5 -o /dev/null http://192.0.2.1/; cat /var/log/openshell-ocsf.*.log"
+
+    def lines():
+        return run_in_box("sh", "-c", script)[0].decode().splitlines()
+
+    equal(lines(), [], "the log before")
+    value = sandbox_pb.SettingValue(bool_value=True)
+    try:
+        api.ask("UpdateConfig", name=NAME, setting_key="ocsf_json_enabled", setting_value=value)
+    except grpc.RpcError as e:
+        if code_of(e) == "UNIMPLEMENTED":
+            raise Skip(e.details()) from None
+        raise
+    objects = [json.loads(line) for line in wait_for("the log", lines)]
+    for o in objects:
+        equal(o["type_uid"], o["class_uid"] * 100 + o["activity_id"], "type")
+        equal(o["metadata"]["version"], "1.8.0", "schema")
+        equal((o["container"]["name"], o["metadata"]["uid"]), (NAME, box.metadata.id), "sandbox")
+        check(None not in o.values(), o)
+    refused = wait_for("the denial", lambda: [o for o in map(json.loads, lines()) if o["type_name"] == "HTTP Activity: Get"])
+    equal((refused[0]["action"], refused[0]["disposition"], refused[0]["dst_endpoint"]),
+          ("Denied", "Blocked", {"ip": "192.0.2.1", "port": 80}), "denial")
+    value.bool_value = False
+    api.ask("UpdateConfig", name=NAME, setting_key="ocsf_json_enabled", setting_value=value)
+    wait_for("the log to rest", lambda: len(lines()) == len(lines()))
 
 
 @case

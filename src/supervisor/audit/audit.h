@@ -1,5 +1,5 @@
-/* OCSF audit events (spec/supervisor.md 15): one struct in, the published shorthand line (and later JSON)
- * out. Any thread. Secrets, placeholders, queries and bodies never get in here. */
+/* OCSF audit events (spec/supervisor.md 15): one struct in, the published shorthand line out; json.h
+ * makes the other published form. Any thread. Secrets, placeholders, queries and bodies never get in here. */
 #ifndef SUPERVISOR_AUDIT_H
 #define SUPERVISOR_AUDIT_H
 

@@ -1,4 +1,4 @@
-/* The daily text log. One write per line to a file opened for appending; the file changes with the UTC day.
+/* The daily log. One write per line to a file opened for appending; the file changes with the UTC day.
  */
 #include "supervisor/audit/file.h"
 
@@ -98,21 +98,24 @@ static void open_day(struct audit_file *f, const char *day)
     remove_old(f);
 }
 
-void audit_file_sink(void *ctx, int64_t time_ms, const struct audit_event *ev, const char *shorthand)
+void audit_file_append(struct audit_file *f, int64_t time_ms, const char *lines, size_t n)
 {
-    struct audit_file *f = ctx;
-    cleanup_buf struct os_buf line = {0};
-    audit_text_line(time_ms, shorthand, &line);
-    os_buf_addc(&line, '\n');
-    if (line.failed)
-        return;
-    char day[sizeof(f->day)];
-    memcpy(day, line.data, sizeof(day) - 1);
+    char stamp[OS_CLOCK_TEXT_LEN], day[sizeof(f->day)];
+    memcpy(day, os_clock_iso(time_ms, stamp), sizeof(day) - 1);
     day[sizeof(day) - 1] = '\0';
     pthread_mutex_lock(&f->lock);
     if (f->fd < 0 || strcmp(day, f->day))
         open_day(f, day);
     if (f->fd >= 0)
-        os_write_all(f->fd, line.data, line.len);
+        os_write_all(f->fd, lines, n);
     pthread_mutex_unlock(&f->lock);
+}
+
+void audit_file_sink(void *ctx, int64_t time_ms, const struct audit_event *ev, const char *shorthand)
+{
+    cleanup_buf struct os_buf line = {0};
+    audit_text_line(time_ms, shorthand, &line);
+    os_buf_addc(&line, '\n');
+    if (!line.failed)
+        audit_file_append(ctx, time_ms, line.data, line.len);
 }

@@ -1,4 +1,4 @@
-/* Audit sinks that keep lines: a daily file (spec/supervisor.md 15.1). */
+/* Audit lines that stay: a daily file (spec/supervisor.md 15.1). */
 #ifndef SUPERVISOR_AUDIT_FILE_H
 #define SUPERVISOR_AUDIT_FILE_H
 
@@ -10,6 +10,8 @@ struct audit_file;
  * first line; a line that cannot be written is dropped. */
 struct audit_file *audit_file_new(const char *dir, const char *prefix);
 void audit_file_free(struct audit_file *f);
+/* Appends n bytes, whole lines, to the file of that day. Any thread. */
+void audit_file_append(struct audit_file *f, int64_t time_ms, const char *lines, size_t n);
 /* audit_sink; ctx is the struct audit_file. Appends "<timestamp> OCSF <shorthand>". Any thread. */
 void audit_file_sink(void *ctx, int64_t time_ms, const struct audit_event *ev, const char *shorthand);
 /* The line of the text log, without line end. */

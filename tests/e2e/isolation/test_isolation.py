@@ -327,11 +327,11 @@ def the_trap_catches_every_port_and_metadata_addresses():
 def datagrams_end_in_the_trap_with_their_destination():
     code = ("import socket,time\n"
             "for f, a in ((socket.AF_INET, '8.8.8.8'), (socket.AF_INET6, '2001:db8::53')):\n"
-            "  s = socket.socket(f, socket.SOCK_DGRAM); s.sendto(b'x', (a, 53))\n"
+            "  s = socket.socket(f, socket.SOCK_DGRAM); s.sendto(b'x', (a, 123))\n"
             "time.sleep(0.2)\n")
     events = python(code).events
-    contains(events, "udp 8.8.8.8:53")
-    contains(events, "udp [2001:db8::53]:53")
+    contains(events, "udp 8.8.8.8:123")
+    contains(events, "udp [2001:db8::53]:123")
 
 
 @case
