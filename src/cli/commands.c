@@ -82,6 +82,8 @@ static const struct command_spec sandbox_commands[] = {
      .examples = "  openshell sandbox exec -n demo -- ls -la\n  echo text | openshell sandbox exec -n demo -- cat\n"
                  "  openshell sandbox exec -n demo --tty -- /bin/bash\n"},
     {.name = "connect", .about = "Attach to the main process of a sandbox (Ctrl-P Ctrl-Q detaches)", .args = sandbox_name, .run = sandbox_connect_run},
+    {.name = "stop", .about = "Stop a sandbox; its files stay", .args = sandbox_name, .run = sandbox_stop_run},
+    {.name = "start", .about = "Start a stopped sandbox again", .args = sandbox_name, .run = sandbox_start_run},
     {.name = "delete", .about = "Delete sandboxes", .flags = delete_flags, .args = delete_args, .run = sandbox_delete_run},
     {0}};
 

@@ -20,6 +20,8 @@ int sandbox_create_run(struct cli *cli, struct os_error *err);
 int sandbox_list_run(struct cli *cli, struct os_error *err);
 int sandbox_get_run(struct cli *cli, struct os_error *err);
 int sandbox_delete_run(struct cli *cli, struct os_error *err);
+int sandbox_stop_run(struct cli *cli, struct os_error *err);
+int sandbox_start_run(struct cli *cli, struct os_error *err);
 int sandbox_exec_run(struct cli *cli, struct os_error *err);
 int sandbox_connect_run(struct cli *cli, struct os_error *err);
 int policy_set_run(struct cli *cli, struct os_error *err);

@@ -19,12 +19,12 @@
 #include "gateway/gateway.h"
 #include "gateway/identity/certs.h"
 #include "gateway/identity/principal.h"
+#include "gateway/lifecycle.h"
 #include "gateway/logbus.h"
 #include "gateway/options.h"
 #include "gateway/paths.h"
 #include "gateway/readiness.h"
 #include "gateway/rpc/handlers.h"
-#include "gateway/sandbox.h"
 #include "gateway/session/sessions.h"
 #include "gateway/watch.h"
 #include "net/tls.h"
@@ -324,7 +324,7 @@ static void catch_signals(struct program *p)
 static void reconcile_work(void *arg)
 {
     struct program *p = arg;
-    sandbox_reconcile(&p->gw);
+    lifecycle_reconcile(&p->gw);
 }
 
 static void on_sweep(uv_timer_t *t);
