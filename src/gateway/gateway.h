@@ -22,6 +22,8 @@ struct gateway {
     struct jwt_keys *jwt; /* NULL = sandbox tokens not configured */
     atomic_bool settling; /* supervisors of the last run are still coming back: what was READY stays READY */
     bool mtls_auth;       /* users are client certificates */
+    bool allow_unauthenticated;      /* whoever shows nothing is the local user, from anywhere */
+    const char *policy_failure_mode; /* what supervisors do with a policy they cannot use */
     struct logbus *logs;
     struct watches *watches;
     struct sessions *sessions;

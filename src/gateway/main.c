@@ -417,6 +417,7 @@ static int serve(struct program *p)
     uv_loop_init(&p->loop);
     p->gw.loop = &p->loop;
     p->gw.settling = true;
+    p->gw.policy_failure_mode = "fail_closed";
     pthread_mutex_init(&p->gw.sync, NULL);
     for (size_t i = 0; i < GATEWAY_GATES; i++)
         pthread_mutex_init(&p->gw.gates[i], NULL);

@@ -298,7 +298,9 @@ static enum sandbox_change on_snapshot(void *ctx, sandbox_row *row, struct os_ar
     copy_driver_fields(row, st, a);
     row->status->phase = next;
     in->stopped = next == PHASE(STOPPED) && old != next;
-    if (next == PHASE(READY))
+    if (next == PHASE(STOPPED))
+        sandbox_set_ready(row, a, "False", "Stopped", "Sandbox compute is stopped");
+    else if (next == PHASE(READY))
         sandbox_set_ready(row, a, "True", "DependenciesReady", "Supervisor session connected");
     else if (backend == PHASE(READY) && next == PHASE(PROVISIONING))
         sandbox_set_ready(row, a, "False", "SupervisorNotConnected",
