@@ -27,6 +27,10 @@ int sandbox_connect_run(struct cli *cli, struct os_error *err);
 int policy_set_run(struct cli *cli, struct os_error *err);
 int policy_get_run(struct cli *cli, struct os_error *err);
 int policy_list_run(struct cli *cli, struct os_error *err);
+int policy_delete_run(struct cli *cli, struct os_error *err);
+int settings_get_run(struct cli *cli, struct os_error *err);
+int settings_set_run(struct cli *cli, struct os_error *err);
+int settings_delete_run(struct cli *cli, struct os_error *err);
 int logs_run(struct cli *cli, struct os_error *err);
 
 #endif

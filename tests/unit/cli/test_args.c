@@ -36,6 +36,10 @@ STUB(sandbox_connect_run)
 STUB(policy_set_run)
 STUB(policy_get_run)
 STUB(policy_list_run)
+STUB(policy_delete_run)
+STUB(settings_get_run)
+STUB(settings_set_run)
+STUB(settings_delete_run)
 STUB(logs_run)
 
 #define WORDS_MAX 32
