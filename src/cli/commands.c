@@ -101,6 +101,8 @@ static const struct command_spec sandbox_commands[] = {
      .examples = "  openshell sandbox download demo result.txt\n  openshell sandbox download demo /sandbox/src ./src\n"},
     {.name = "ssh-config", .about = "Print a Host block for ~/.ssh/config", .args = sandbox_name, .run = sandbox_ssh_config_run,
      .examples = "  openshell sandbox ssh-config demo >> ~/.ssh/config\n  ssh openshell-demo.default\n"},
+    {.name = "stop", .about = "Stop a sandbox; its files stay", .args = sandbox_name, .run = sandbox_stop_run},
+    {.name = "start", .about = "Start a stopped sandbox again", .args = sandbox_name, .run = sandbox_start_run},
     {.name = "delete", .about = "Delete sandboxes", .flags = delete_flags, .args = delete_args, .run = sandbox_delete_run},
     {0}};
 
@@ -132,20 +134,50 @@ static const struct command_spec gateway_commands[] = {
 
 static const struct flag_spec policy_set_flags[] = {
     TEXT("policy", "FILE", "Policy file (YAML)", .required = true),
+    SWITCH("global", "The policy of all sandboxes, in place of their own", .conflicts = "NAME"),
+    SWITCH("yes", "Do not ask before a change to all sandboxes"),
     SWITCH("wait", "Wait until the sandbox runs under it"),
     {.name = "timeout", .kind = FLAG_U64, .metavar = "SECONDS", .fallback = "60", .help = "How long --wait waits"}, FLAGS_END};
 static const struct flag_spec policy_get_flags[] = {
     {.name = "rev", .kind = FLAG_U32, .metavar = "VERSION", .fallback = "0", .help = "Revision (0 = the effective policy)"},
     SWITCH("full", "Print the policy too", .conflicts = "base"),
     SWITCH("base", "Print the policy too, without the rules of providers", .conflicts = "full"),
+    SWITCH("global", "The policy of all sandboxes", .conflicts = "NAME"),
     OUTPUT("table,json"), FLAGS_END};
-static const struct flag_spec policy_list_flags[] = {LIMIT("20"), FLAGS_END};
+static const struct flag_spec policy_list_flags[] = {
+    LIMIT("20"), SWITCH("global", "Revisions of the policy of all sandboxes", .conflicts = "NAME"), FLAGS_END};
+static const struct flag_spec policy_delete_flags[] = {
+    SWITCH("global", "The policy of all sandboxes; each has its own again"),
+    SWITCH("yes", "Do not ask before a change to all sandboxes"), FLAGS_END};
 
 static const struct command_spec policy_commands[] = {
     {.name = "set", .about = "Replace the policy of a sandbox", .flags = policy_set_flags, .args = sandbox_name, .run = policy_set_run,
      .examples = "  openshell policy set demo --policy policy.yaml --wait\n"},
     {.name = "get", .about = "Show the policy of a sandbox", .flags = policy_get_flags, .args = sandbox_name, .run = policy_get_run},
     {.name = "list", .about = "List policy revisions of a sandbox", .flags = policy_list_flags, .args = sandbox_name, .run = policy_list_run},
+    {.name = "delete", .about = "Remove the policy of all sandboxes", .flags = policy_delete_flags, .run = policy_delete_run},
+    {0}};
+
+/* --- settings --- */
+
+static const struct flag_spec settings_get_flags[] = {
+    SWITCH("global", "Settings of all sandboxes"), SWITCH("json", "Print JSON"), FLAGS_END};
+static const struct flag_spec settings_set_flags[] = {
+    TEXT("key", "KEY", "Setting", .required = true),
+    TEXT("value", "VALUE", "Value", .required = true),
+    SWITCH("global", "For all sandboxes"),
+    SWITCH("yes", "Do not ask before a change to all sandboxes"), FLAGS_END};
+static const struct flag_spec settings_delete_flags[] = {
+    TEXT("key", "KEY", "Setting", .required = true),
+    SWITCH("global", "For all sandboxes"),
+    SWITCH("yes", "Do not ask before a change to all sandboxes"), FLAGS_END};
+
+static const struct command_spec settings_commands[] = {
+    {.name = "get", .alias = "list", .about = "Show the settings of a sandbox", .flags = settings_get_flags, .args = sandbox_name, .run = settings_get_run},
+    {.name = "set", .about = "Set a setting", .flags = settings_set_flags, .args = sandbox_name, .run = settings_set_run,
+     .examples = "  openshell settings set demo --key ocsf_json_enabled --value true\n"
+                 "  openshell settings set --global --key ocsf_json_enabled --value true --yes\n"},
+    {.name = "delete", .about = "Unset a setting", .flags = settings_delete_flags, .args = sandbox_name, .run = settings_delete_run},
     {0}};
 
 static const struct flag_spec logs_flags[] = {
@@ -200,6 +232,7 @@ static const struct command_spec root_commands[] = {
     {.name = "logs", .alias = "lg", .heading = SANDBOX_HEADING, .about = "Show log lines of a sandbox", .flags = logs_flags, .args = sandbox_name, .run = logs_run,
      .examples = "  openshell logs demo --since 5m\n  openshell logs demo --source sandbox --level debug --tail\n"},
     {.name = "policy", .alias = "pol", .heading = SANDBOX_HEADING, .about = "Read and replace policies", .sub = policy_commands},
+    {.name = "settings", .heading = SANDBOX_HEADING, .about = "Read and change settings", .sub = settings_commands},
     {.name = "gateway", .alias = "gw", .heading = GATEWAY_HEADING, .about = "Start, register and select gateways", .sub = gateway_commands},
     {.name = "ssh-proxy", .hidden = true, .heading = GATEWAY_HEADING, .about = "Connect standard input and output to the SSH server of a sandbox", .flags = ssh_proxy_flags, .run = ssh_proxy_run},
     {.name = "status", .heading = GATEWAY_HEADING, .about = "Is the gateway there, and am I let in?", .flags = output_flags, .run = status_run},

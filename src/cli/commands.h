@@ -20,6 +20,8 @@ int sandbox_create_run(struct cli *cli, struct os_error *err);
 int sandbox_list_run(struct cli *cli, struct os_error *err);
 int sandbox_get_run(struct cli *cli, struct os_error *err);
 int sandbox_delete_run(struct cli *cli, struct os_error *err);
+int sandbox_stop_run(struct cli *cli, struct os_error *err);
+int sandbox_start_run(struct cli *cli, struct os_error *err);
 int sandbox_exec_run(struct cli *cli, struct os_error *err);
 int sandbox_connect_run(struct cli *cli, struct os_error *err);
 int sandbox_ssh_config_run(struct cli *cli, struct os_error *err);
@@ -33,6 +35,10 @@ int ssh_proxy_run(struct cli *cli, struct os_error *err);
 int policy_set_run(struct cli *cli, struct os_error *err);
 int policy_get_run(struct cli *cli, struct os_error *err);
 int policy_list_run(struct cli *cli, struct os_error *err);
+int policy_delete_run(struct cli *cli, struct os_error *err);
+int settings_get_run(struct cli *cli, struct os_error *err);
+int settings_set_run(struct cli *cli, struct os_error *err);
+int settings_delete_run(struct cli *cli, struct os_error *err);
 int logs_run(struct cli *cli, struct os_error *err);
 
 #endif

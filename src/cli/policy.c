@@ -1,4 +1,5 @@
-/* `policy set`, `get`, `list` (spec/cli.md 11). */
+/* `policy set`, `get`, `list` (spec/cli.md 11). A name that is NULL stands for the policy of all sandboxes.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,6 +7,7 @@
 
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/confirm.h"
 #include "cli/output.h"
 #include "cli/policy_file.h"
 #include "cli/sandbox.h"
@@ -77,9 +79,12 @@ static status_response *fetch_status(struct cli *cli, const char *name, uint32_t
 {
     Openshell__V1__GetSandboxPolicyStatusRequest req = OPENSHELL__V1__GET_SANDBOX_POLICY_STATUS_REQUEST__INIT;
     ProtobufCMessage *response;
-    req.name = (char *)name;
+    req.global = !name;
+    if (name) {
+        req.name = (char *)name;
+        req.workspace = (char *)cli->workspace;
+    }
     req.version = version;
-    req.workspace = (char *)cli->workspace;
     if (cli_call(cli, RPC_OpenShell_GetSandboxPolicyStatus, &req.base, CLI_READ_MS, &response, err) < 0)
         return NULL;
     status_response *r = (status_response *)response;
@@ -137,8 +142,30 @@ static int wait_loaded(struct cli *cli, const char *name, uint32_t version, stru
     return CLI_EXIT_TIMEOUT;
 }
 
+static int set_global(struct cli *cli, struct os_error *err)
+{
+    Openshell__V1__UpdateConfigRequest req = OPENSHELL__V1__UPDATE_CONFIG_REQUEST__INIT;
+    ProtobufCMessage *response;
+    if (args_given(cli->args, "wait"))
+        return os_error_set(err, OS_INVALID_ARGUMENT,
+                            "--wait is not supported for global policies; global policies are effective "
+                            "immediately");
+    req.policy = policy_file_load(&cli->arena, args_get(cli->args, "policy"), err);
+    if (!req.policy || cli_resolve(cli, err) < 0 || confirm_global_set(cli, "policy", err) < 0)
+        return -1;
+    req.global = true;
+    if (cli_call(cli, RPC_OpenShell_UpdateConfig, &req.base, 0, &response, err) < 0)
+        return -1;
+    const Openshell__V1__UpdateConfigResponse *r = (const Openshell__V1__UpdateConfigResponse *)response;
+    say(stderr, OK_MARK "✓" END " Global policy configured (hash: %.*s, settings revision: %llu)\n",
+        HASH_SHOWN, r->policy_hash, (unsigned long long)r->settings_revision);
+    return 0;
+}
+
 int policy_set_run(struct cli *cli, struct os_error *err)
 {
+    if (args_given(cli->args, "global"))
+        return set_global(cli, err);
     const char *name = cli_sandbox_name(cli, args_positional(cli->args, 0), err);
     if (!name)
         return -1;
@@ -245,11 +272,13 @@ static void revision_json(struct cli *cli, const char *name, const status_respon
     const revision *r = s->revision;
     cleanup_free char *status = os_str_lower(os_strdup(status_name(r->status)));
     json_t *j = json_object();
-    json_object_set_new(j, "scope", json_string("sandbox"));
-    json_object_set_new(j, "sandbox", json_text(name));
+    json_object_set_new(j, "scope", json_string(name ? "sandbox" : "global"));
     json_object_set_new(j, "status", json_string(status));
     json_object_set_new(j, "version", json_integer(r->version));
-    json_object_set_new(j, "active_version", json_integer(s->active_version));
+    if (name) {
+        json_object_set_new(j, "sandbox", json_text(name));
+        json_object_set_new(j, "active_version", json_integer(s->active_version));
+    }
     json_object_set_new(j, "hash", json_text(r->policy_hash));
     if (r->created_at_ms)
         json_object_set_new(j, "created_at_ms", json_integer(r->created_at_ms));
@@ -270,7 +299,10 @@ static void revision_json(struct cli *cli, const char *name, const status_respon
 
 static void no_history(const char *name)
 {
-    say(stderr, "No policy history found for sandbox '%s'\n", name);
+    if (name)
+        say(stderr, "No policy history found for sandbox '%s'\n", name);
+    else
+        say(stderr, "No global policy history found\n");
 }
 
 static int get_revision(struct cli *cli, const char *name, uint32_t version, struct os_error *err)
@@ -290,14 +322,17 @@ static int get_revision(struct cli *cli, const char *name, uint32_t version, str
         revision_json(cli, name, s);
         return 0;
     }
+    if (!name)
+        say(stdout, "Scope:        global\n");
     say(stdout, "Version:      %u\nHash:         %s\nStatus:       %s\n", r->version, r->policy_hash,
         status_name(r->status));
-    say(stdout, "Active:       %u\n", s->active_version);
+    if (name)
+        say(stdout, "Active:       %u\n", s->active_version);
     if (r->created_at_ms)
         say(stdout, "Created:      %lld ms\n", (long long)r->created_at_ms);
     if (r->loaded_at_ms)
         say(stdout, "Loaded:       %lld ms\n", (long long)r->loaded_at_ms);
-    if (*r->load_error)
+    if (name && *r->load_error)
         say(stdout, "Error:        %s\n", r->load_error);
     if (wants_body(cli) && r->policy)
         print_yaml(r->policy);
@@ -306,12 +341,24 @@ static int get_revision(struct cli *cli, const char *name, uint32_t version, str
     return 0;
 }
 
+/* The sandbox, or NULL with --global. */
+static int scope(struct cli *cli, const char **name, struct os_error *err)
+{
+    *name = NULL;
+    if (args_given(cli->args, "global"))
+        return cli_resolve(cli, err);
+    *name = cli_sandbox_name(cli, args_positional(cli->args, 0), err);
+    return *name ? 0 : -1;
+}
+
 int policy_get_run(struct cli *cli, struct os_error *err)
 {
-    const char *name = cli_sandbox_name(cli, args_positional(cli->args, 0), err);
+    const char *name;
     uint32_t version = (uint32_t)args_number(cli->args, "rev");
-    if (!name)
+    if (scope(cli, &name, err) < 0)
         return -1;
+    if (!name)
+        return get_revision(cli, NULL, version, err);
     return version ? get_revision(cli, name, version, err) : get_effective(cli, name, err);
 }
 
@@ -321,12 +368,15 @@ int policy_list_run(struct cli *cli, struct os_error *err)
 {
     Openshell__V1__ListSandboxPoliciesRequest req = OPENSHELL__V1__LIST_SANDBOX_POLICIES_REQUEST__INIT;
     ProtobufCMessage *response;
-    const char *name = cli_sandbox_name(cli, args_positional(cli->args, 0), err);
-    if (!name)
+    const char *name;
+    if (scope(cli, &name, err) < 0)
         return -1;
-    req.name = (char *)name;
+    req.global = !name;
+    if (name) {
+        req.name = (char *)name;
+        req.workspace = (char *)cli->workspace;
+    }
     req.limit = (uint32_t)args_number(cli->args, "limit");
-    req.workspace = (char *)cli->workspace;
     if (cli_call(cli, RPC_OpenShell_ListSandboxPolicies, &req.base, CLI_READ_MS, &response, err) < 0)
         return -1;
     const Openshell__V1__ListSandboxPoliciesResponse *r =

@@ -26,8 +26,10 @@ struct gateway {
     const char *host; /* bind address */
     uint16_t port;
     bool tls;
-    uint64_t ssh_session_ttl_s; /* 0 = SSH session tokens never expire */
-    struct forward *forwards;   /* open ForwardTcp calls; loop thread */
+    uint64_t ssh_session_ttl_s;      /* 0 = SSH session tokens never expire */
+    struct forward *forwards;        /* open ForwardTcp calls; loop thread */
+    bool allow_unauthenticated;      /* whoever shows nothing is the local user, from anywhere */
+    const char *policy_failure_mode; /* what supervisors do with a policy they cannot use */
     struct logbus *logs;
     struct watches *watches;
     struct sessions *sessions;

@@ -19,12 +19,12 @@
 #include "gateway/gateway.h"
 #include "gateway/identity/certs.h"
 #include "gateway/identity/principal.h"
+#include "gateway/lifecycle.h"
 #include "gateway/logbus.h"
 #include "gateway/options.h"
 #include "gateway/paths.h"
 #include "gateway/readiness.h"
 #include "gateway/rpc/handlers.h"
-#include "gateway/sandbox.h"
 #include "gateway/session/sessions.h"
 #include "gateway/ssh_session.h"
 #include "gateway/watch.h"
@@ -331,7 +331,7 @@ static void catch_signals(struct program *p)
 static void reconcile_work(void *arg)
 {
     struct program *p = arg;
-    sandbox_reconcile(&p->gw);
+    lifecycle_reconcile(&p->gw);
 }
 
 static void on_sweep(uv_timer_t *t);
@@ -444,6 +444,7 @@ static int serve(struct program *p)
     uv_loop_init(&p->loop);
     p->gw.loop = &p->loop;
     p->gw.settling = true;
+    p->gw.policy_failure_mode = "fail_closed";
     pthread_mutex_init(&p->gw.sync, NULL);
     for (size_t i = 0; i < GATEWAY_GATES; i++)
         pthread_mutex_init(&p->gw.gates[i], NULL);

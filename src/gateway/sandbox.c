@@ -130,6 +130,11 @@ void sandbox_set_ready(sandbox_row *row, struct os_arena *a, const char *status,
     c->last_transition_time = (char *)"";
 }
 
+void sandbox_end_sessions(struct gateway *gw, const char *id)
+{
+    sessions_close(gw->sessions, id);
+}
+
 int sandbox_remove(struct gateway *gw, const sandbox_row *row, struct os_error *err)
 {
     const char *id = row->metadata->id;
@@ -138,7 +143,7 @@ int sandbox_remove(struct gateway *gw, const sandbox_row *row, struct os_error *
     pthread_mutex_unlock(&gw->sync);
     if (rc < 0)
         return -1;
-    sessions_close(gw->sessions, id);
+    sandbox_end_sessions(gw, id);
     watches_status(gw->watches, id);
     logbus_drop(gw->logs, id);
     return 0;
@@ -149,8 +154,12 @@ int sandbox_remove(struct gateway *gw, const sandbox_row *row, struct os_error *
 static enum sandbox_change on_connected(void *ctx, sandbox_row *row, struct os_arena *a)
 {
     switch ((int)row->status->phase) {
-    case PHASE(DELETING):
     case PHASE(ERROR):
+        /* Its supervisor is back, so it lives; unless its main process is over. */
+        if (row->status->_exit_code_case == OPENSHELL__V1__SANDBOX_STATUS___EXIT_CODE__NOT_SET)
+            break;
+        return SANDBOX_KEEP;
+    case PHASE(DELETING):
     case PHASE(STOPPING):
     case PHASE(STOPPED):
         return SANDBOX_KEEP;
@@ -199,7 +208,7 @@ static bool transient(const char *reason)
     return false;
 }
 
-static int backend_phase(const Openshell__Compute__V1__DriverSandboxStatus *st)
+int sandbox_backend_phase(const Openshell__Compute__V1__DriverSandboxStatus *st)
 {
     if (!st)
         return PHASE(UNKNOWN);
@@ -222,7 +231,7 @@ static int backend_phase(const Openshell__Compute__V1__DriverSandboxStatus *st)
     return PHASE(PROVISIONING);
 }
 
-static bool backend_stopped(const Openshell__Compute__V1__DriverSandboxStatus *st)
+bool sandbox_backend_stopped(const Openshell__Compute__V1__DriverSandboxStatus *st)
 {
     for (size_t i = 0; st && i < st->n_conditions; i++)
         if (strcasecmp(st->conditions[i]->status, "false") == 0 &&
@@ -235,6 +244,7 @@ static bool backend_stopped(const Openshell__Compute__V1__DriverSandboxStatus *s
 struct snapshot {
     struct gateway *gw;
     const driver_sandbox *s;
+    bool stopped; /* by this snapshot */
 };
 
 static void copy_driver_fields(sandbox_row *row, const Openshell__Compute__V1__DriverSandboxStatus *st,
@@ -274,20 +284,23 @@ static int composed_phase(int old, int backend, bool stopped, bool session)
 
 static enum sandbox_change on_snapshot(void *ctx, sandbox_row *row, struct os_arena *a)
 {
-    const struct snapshot *in = ctx;
+    struct snapshot *in = ctx;
     const Openshell__Compute__V1__DriverSandboxStatus *st = in->s->status;
     int old = (int)row->status->phase;
     if (old == PHASE(DELETING) || old == PHASE(ERROR) || !st)
         return SANDBOX_KEEP;
-    int backend = backend_phase(st);
+    int backend = sandbox_backend_phase(st);
     /* Asked under the sync lock: a session that registers later writes READY after us. */
     bool session = sessions_connected(in->gw->sessions, in->s->id);
     if (in->gw->settling && old == PHASE(READY))
         session = true; /* just started: its supervisor is on the way back */
-    int next = composed_phase(old, backend, backend_stopped(st), session);
+    int next = composed_phase(old, backend, sandbox_backend_stopped(st), session);
     copy_driver_fields(row, st, a);
     row->status->phase = next;
-    if (next == PHASE(READY))
+    in->stopped = next == PHASE(STOPPED) && old != next;
+    if (next == PHASE(STOPPED))
+        sandbox_set_ready(row, a, "False", "Stopped", "Sandbox compute is stopped");
+    else if (next == PHASE(READY))
         sandbox_set_ready(row, a, "True", "DependenciesReady", "Supervisor session connected");
     else if (backend == PHASE(READY) && next == PHASE(PROVISIONING))
         sandbox_set_ready(row, a, "False", "SupervisorNotConnected",
@@ -298,87 +311,10 @@ static enum sandbox_change on_snapshot(void *ctx, sandbox_row *row, struct os_ar
 void sandbox_apply_snapshot(struct gateway *gw, const driver_sandbox *s)
 {
     cleanup_error struct os_error err = {0};
-    struct snapshot ctx = {gw, s};
+    struct snapshot ctx = {.gw = gw, .s = s};
     if (sandbox_change(gw, s->id, "apply driver snapshot", on_snapshot, &ctx, &err) < 0 &&
         err.code != OS_NOT_FOUND)
         os_log_warn("sandbox", "%s: %s", s->id, os_error_text(&err));
-}
-
-/* --- restart --- */
-
-static enum sandbox_change on_missing(void *ctx, sandbox_row *row, struct os_arena *a)
-{
-    row->status->phase = PHASE(ERROR);
-    sandbox_set_ready(row, a, "False", "BackendResourceMissing",
-                      "Sandbox compute resource disappeared while the gateway was offline");
-    return SANDBOX_WRITE;
-}
-
-/* Under the sandbox's gate, so that a create or delete that is under way is not taken for a loss. */
-static void reconcile_gated(struct gateway *gw, const char *id)
-{
-    cleanup_arena struct os_arena a = {0};
-    cleanup_error struct os_error err = {0};
-    sandbox_row *row = sandbox_load(gw, id, &a, &err);
-    bool deleting = row && row->status->phase == PHASE(DELETING), gone = false;
-    driver_sandbox *s = NULL;
-    if (row && deleting && gw->driver->ops->remove(gw->driver->self, id, &gone, &err) == 0)
-        sandbox_remove(gw, row, &err);
-    else if (row && !deleting)
-        s = gw->driver->ops->get(gw->driver->self, id, &a, &err);
-    if (s) {
-        sandbox_apply_snapshot(gw, s);
-    } else if (row && !deleting && err.code == OS_NOT_FOUND && row->status->phase != PHASE(ERROR) &&
-               row->status->phase != PHASE(STOPPED)) {
-        os_error_clear(&err);
-        sandbox_change(gw, id, "reconcile", on_missing, NULL, &err);
-    }
-    if (err.code != OS_OK && err.code != OS_NOT_FOUND)
-        os_log_warn("sandbox", "%s: %s", id, os_error_text(&err));
-}
-
-static void reconcile_one(struct gateway *gw, const char *id)
-{
-    pthread_mutex_t *gate = gateway_gate(gw, id);
-    pthread_mutex_lock(gate);
-    reconcile_gated(gw, id);
-    pthread_mutex_unlock(gate);
-}
-
-/* Sandboxes of the driver that no row names: a create that never got its row, a delete that lost the race. */
-static void remove_orphans(struct gateway *gw)
-{
-    cleanup_arena struct os_arena a = {0};
-    cleanup_error struct os_error err = {0};
-    driver_sandbox **list = NULL;
-    size_t n = 0;
-    if (gw->driver->ops->list(gw->driver->self, &a, &list, &n, &err) < 0) {
-        os_log_warn("sandbox", "cannot list the driver's sandboxes: %s", os_error_text(&err));
-        return;
-    }
-    for (size_t i = 0; i < n; i++) {
-        struct store_object o;
-        os_error_clear(&err);
-        bool gone = false;
-        if (store_get(gw->store, STORE_SANDBOX, list[i]->id, &a, &o, &err) < 0 && err.code == OS_NOT_FOUND) {
-            os_log_warn("sandbox", "%s: removing compute without a record", list[i]->id);
-            os_error_clear(&err);
-            gw->driver->ops->remove(gw->driver->self, list[i]->id, &gone, &err);
-        }
-    }
-}
-
-void sandbox_reconcile(struct gateway *gw)
-{
-    cleanup_arena struct os_arena a = {0};
-    cleanup_error struct os_error err = {0};
-    struct store_object *rows = NULL;
-    size_t n = 0;
-    if (store_list(gw->store, STORE_SANDBOX, NULL, 0, 0, &a, &rows, &n, &err) < 0) {
-        os_log_error("sandbox", "cannot read the stored sandboxes: %s", os_error_text(&err));
-        return;
-    }
-    for (size_t i = 0; i < n; i++)
-        reconcile_one(gw, rows[i].id);
-    remove_orphans(gw);
+    else if (ctx.stopped)
+        sandbox_end_sessions(gw, s->id);
 }

@@ -29,6 +29,8 @@ int sandbox_change(struct gateway *gw, const char *id, const char *operation, sa
 void sandbox_set_ready(sandbox_row *row, struct os_arena *a, const char *status, const char *reason,
                        const char *message);
 const char *sandbox_phase_name(int phase);
+/* What connects to a sandbox ends: it has stopped or is gone. */
+void sandbox_end_sessions(struct gateway *gw, const char *id);
 /* Owned records, row, logs, watches and the live session. */
 int sandbox_remove(struct gateway *gw, const sandbox_row *row, struct os_error *err);
 
@@ -39,7 +41,8 @@ int sandbox_session_connected(struct gateway *gw, const char *id, const char *in
 void sandbox_session_lost(struct gateway *gw, const char *id);
 /* Merges a driver snapshot (spec/drivers.md 1.4). */
 void sandbox_apply_snapshot(struct gateway *gw, const driver_sandbox *snapshot);
-/* At start and now and then: every stored sandbox is matched with what the driver has. */
-void sandbox_reconcile(struct gateway *gw);
+/* What a driver's status means by itself (spec/drivers.md 1.4), and whether it confirms a stop. */
+int sandbox_backend_phase(const Openshell__Compute__V1__DriverSandboxStatus *st);
+bool sandbox_backend_stopped(const Openshell__Compute__V1__DriverSandboxStatus *st);
 
 #endif

@@ -193,12 +193,24 @@ static policy_doc *image_policy(struct enforcement *e, struct os_arena *arena)
     return doc;
 }
 
+static void enrich(struct enforcement *e, policy_doc *doc, struct os_arena *arena)
+{
+    if (doc->n_network_policies && policy_enrich(arena, doc, os_file_exists))
+        emit(e, "enriched", AUDIT_SEV_INFO, "Enriched policy with baseline filesystem paths", NULL);
+}
+
+policy_doc *enforcement_own_policy(struct enforcement *e, struct os_arena *arena)
+{
+    policy_doc *doc = image_policy(e, arena);
+    enrich(e, doc, arena);
+    return doc;
+}
+
 policy_doc *enforcement_begin(struct enforcement *e, const config_response *c, struct os_arena *arena)
 {
     struct os_error cleanup_error err = {0};
     policy_doc *doc = c->policy ? policy_copy(arena, c->policy) : image_policy(e, arena);
-    if (doc->n_network_policies && policy_enrich(arena, doc, os_file_exists))
-        emit(e, "enriched", AUDIT_SEV_INFO, "Enriched policy with baseline filesystem paths", NULL);
+    enrich(e, doc, arena);
     struct policy_engine *engine = compile(e, doc, c->version, &err);
     if (!engine) {
         reject(e, c, &err);

@@ -27,6 +27,8 @@ policy_doc *enforcement_begin(struct enforcement *e,
 /* A later configuration; only network policy changes. */
 void enforcement_update(struct enforcement *e,
                         const Openshell__Sandbox__V1__GetSandboxConfigResponse *config);
+/* What the sandbox brought along, for a gateway that has no policy for it; in the arena. */
+policy_doc *enforcement_own_policy(struct enforcement *e, struct os_arena *arena);
 struct policy_slot *enforcement_slot(struct enforcement *e);
 
 #endif

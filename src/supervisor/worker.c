@@ -313,6 +313,16 @@ static void apply_settings(struct worker *w, const session_config *config)
     os_log_info(LOG_TARGET, "setting changed: " JSON_SETTING " = %s", json ? "true" : "false");
 }
 
+/* A global policy that ruled from the start was taken away: the gateway is told what the sandbox brought
+ * along and sends it back as its first revision. The old one stays in force until then. */
+static void offer_own_policy(struct worker *w)
+{
+    struct os_arena cleanup_arena arena = {0};
+    if (w->opt->sandbox_name)
+        session_offer_policy(w->session, w->opt->sandbox_name,
+                             enforcement_own_policy(w->enforcement, &arena));
+}
+
 static void on_config(void *ctx, const session_config *config)
 {
     struct worker *w = ctx;
@@ -320,7 +330,10 @@ static void on_config(void *ctx, const session_config *config)
         return;
     apply_settings(w, config);
     if (w->started) {
-        enforcement_update(w->enforcement, config);
+        if (config->policy)
+            enforcement_update(w->enforcement, config);
+        else
+            offer_own_policy(w);
         uv_timer_start(&w->settle, settle, OS_SETTLE_MS, 0);
         return;
     }

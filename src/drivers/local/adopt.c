@@ -25,13 +25,20 @@ static int find_process(const struct local_process *p)
     return -1;
 }
 
-static void adopt_dead(struct local_driver *d, struct sandbox *s)
+/* restarted: it ran when the machine went down, so nothing is known of how it ended. */
+static void adopt_dead(struct local_driver *d, struct sandbox *s, bool restarted)
 {
     cleanup_error struct os_error err = {0};
     struct state_ended e;
     if (cgroups_remove(&d->cgroups, s->id, &err) < 0)
         os_log_warn("local-driver", "%s: %s", s->id, os_error_text(&err));
-    if (!state_read_ended(&d->cfg, s->id, &e))
+    bool ended = state_read_ended(&d->cfg, s->id, &e);
+    if (!ended && restarted) {
+        table_set(&d->table, s, LOCAL_EXITED, "HostRestarted",
+                  "The machine was restarted while the sandbox ran; start it again");
+        return;
+    }
+    if (!ended)
         state_write_ended(&d->cfg, s->id, &e, NULL);
     if (e.stopped)
         table_set(&d->table, s, LOCAL_STOPPED, NULL, NULL);
@@ -57,10 +64,13 @@ static int adopt(struct local_driver *d, const char *id, struct os_strv *bases, 
         openshell__compute__v1__driver_sandbox__free_unpacked(spec, NULL);
     else
         os_log_error("local-driver", "%s", os_error_text(&damage));
-    int pidfd = state_read_process(&d->cfg, id, &p) ? find_process(&p) : -1;
+    char boot_id[OS_UUID_LEN];
+    state_boot_id(boot_id);
+    bool recorded = state_read_process(&d->cfg, id, &p);
+    int pidfd = recorded ? find_process(&p) : -1;
     int rc = 0;
     if (pidfd < 0) {
-        adopt_dead(d, s);
+        adopt_dead(d, s, recorded && strcmp(p.boot_id, boot_id) != 0);
     } else if ((rc = run_watch(d, s, pidfd, p.instance_id, err)) == 0) {
         os_log_info("local-driver", "%s: adopted the running sandbox '%s' (process %d)", id, s->name,
                     (int)p.pid);

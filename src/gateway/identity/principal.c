@@ -9,11 +9,18 @@
 #include "core/str.h"
 #include "gateway/gateway.h"
 
+static void clear(struct principal *p)
+{
+    free(p->subject);
+    free(p->display_name);
+    os_strv_free(&p->roles);
+    os_strv_free(&p->scopes);
+}
+
 static void principal_free(void *p)
 {
-    struct principal *pr = p;
-    free(pr->subject);
-    free(pr);
+    clear(p);
+    free(p);
 }
 
 static void attach(struct rpc_call *call, const struct principal *p)
@@ -44,27 +51,46 @@ static int from_token(struct gateway *gw, struct rpc_call *call, struct principa
     return -1;
 }
 
+static void local_user(struct principal *p, const char *subject, const char *display_name)
+{
+    p->subject = os_strdup(subject);
+    p->display_name = os_strdup(display_name);
+    p->provider = "local_dev";
+    os_strv_add(&p->roles, "openshell-user");
+    os_strv_add(&p->roles, "openshell-admin");
+    os_strv_add(&p->scopes, "openshell:all");
+}
+
+static void certificate_user(struct principal *p, const struct rpc_peer *peer)
+{
+    p->subject = os_strdup(peer->cert_cn);
+    p->display_name = os_strdup(peer->cert_cn);
+    p->provider = "mtls";
+    for (const char *const *ou = peer->cert_ou; ou && *ou; ou++)
+        os_strv_add(&p->roles, *ou);
+}
+
 static int from_connection(struct gateway *gw, struct rpc_call *call, struct principal *p,
                            struct os_error *err)
 {
     const struct rpc_peer *peer = rpc_call_peer(call);
     p->kind = PRINCIPAL_USER;
-    if (peer->unix_socket && (peer->uid == geteuid() || peer->uid == 0))
-        p->subject = os_strdup("local");
-    else if (peer->unix_socket)
+    if (peer->unix_socket && peer->uid != geteuid() && peer->uid != 0)
         return os_error_set(err, OS_UNAUTHENTICATED, "the local socket is for user %u only", geteuid());
+    if (peer->unix_socket)
+        local_user(p, "local", "Local user");
     else if (gw->mtls_auth && peer->cert_cn)
-        p->subject = os_strdup(peer->cert_cn);
-    else if (gw->mtls_auth)
+        certificate_user(p, peer);
+    else if (gw->mtls_auth && !gw->allow_unauthenticated)
         return os_error_set(err, OS_UNAUTHENTICATED,
                             gw->jwt ? "missing authorization header" : "missing client certificate");
-    else if (!peer->loopback)
+    else if (!peer->loopback && !gw->allow_unauthenticated)
         return os_error_set(
             err, OS_UNAUTHENTICATED,
             "without client certificates only callers on this machine are let in; connect over "
             "loopback or give the gateway --tls-client-ca");
     else
-        p->subject = os_strdup("unauthenticated-local-dev");
+        local_user(p, "unauthenticated-local-dev", "Unauthenticated Local Dev");
     return 0;
 }
 
@@ -80,13 +106,19 @@ int principal_authenticate(void *ctx, struct rpc_call *call, struct os_error *er
         return -1;
     enum rpc_auth_mode mode = m ? m->auth : RPC_AUTH_BEARER;
     if (p.kind == PRINCIPAL_USER && mode == RPC_AUTH_SANDBOX) {
-        free(p.subject);
+        clear(&p);
         return os_error_set(err, OS_PERMISSION_DENIED, "this method requires a sandbox principal");
     }
     if (p.kind == PRINCIPAL_SANDBOX && mode != RPC_AUTH_SANDBOX && mode != RPC_AUTH_DUAL)
         return os_error_set(err, OS_PERMISSION_DENIED, "sandbox principals may not call this method");
     attach(call, &p);
     return 0;
+}
+
+const struct principal *principal_user(const struct rpc_call *call)
+{
+    const struct principal *p = rpc_call_principal(call);
+    return p && p->kind == PRINCIPAL_USER ? p : NULL;
 }
 
 const struct principal *principal_sandbox(const struct rpc_call *call)

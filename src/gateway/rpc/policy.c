@@ -49,21 +49,19 @@ static revision_msg *revision_message(const policy_revision *p, const struct sto
     return r;
 }
 
-static sandbox_row *named_row(struct gateway *gw, bool global, const char *name, const char *requested,
-                              struct os_arena *a, struct os_error *err)
+/* What the revisions are kept under, and the sandbox's row (NULL when global); NULL with *err. */
+static const char *scope_of(struct gateway *gw, bool global, const char *name, const char *requested,
+                            sandbox_row **row, struct os_arena *a, struct os_error *err)
 {
     const char *workspace;
-    if (global) {
-        os_error_set(err, OS_UNIMPLEMENTED, "global policy is not built into this gateway");
-        return NULL;
-    }
-    if (!*name) {
+    *row = NULL;
+    if (global)
+        return CONFIG_GLOBAL_SCOPE;
+    if (!*name)
         os_error_set(err, OS_INVALID_ARGUMENT, "name is required");
-        return NULL;
-    }
-    return handler_workspace(gw, requested, &workspace, err) < 0
-               ? NULL
-               : sandbox_load_named(gw, workspace, name, a, err);
+    else if (handler_workspace(gw, requested, &workspace, err) == 0)
+        *row = sandbox_load_named(gw, workspace, name, a, err);
+    return *row ? (*row)->metadata->id : NULL;
 }
 
 int rpc_get_policy_status(void *ctx, struct rpc_call *call, const ProtobufCMessage *request,
@@ -72,19 +70,22 @@ int rpc_get_policy_status(void *ctx, struct rpc_call *call, const ProtobufCMessa
     struct gateway *gw = ctx;
     const Openshell__V1__GetSandboxPolicyStatusRequest *req =
         (const Openshell__V1__GetSandboxPolicyStatusRequest *)request;
-    sandbox_row *row = named_row(gw, req->global, req->name, req->workspace, a, err);
-    if (!row)
+    sandbox_row *row;
+    const char *scope = scope_of(gw, req->global, req->name, req->workspace, &row, a, err);
+    if (!scope)
         return -1;
     struct store_object o;
-    policy_revision *p = config_revision(gw, row->metadata->id, req->version, a, &o, err);
+    policy_revision *p = config_revision(gw, scope, req->version, a, &o, err);
     if (!p)
         return err->code == OS_NOT_FOUND
-                   ? os_error_set(err, OS_NOT_FOUND, "no policy revision found for this sandbox")
+                   ? os_error_set(err, OS_NOT_FOUND,
+                                  req->global ? "no global policy revision found"
+                                              : "no policy revision found for this sandbox")
                    : -1;
     Openshell__V1__GetSandboxPolicyStatusResponse *r =
         pb_new(a, openshell__v1__get_sandbox_policy_status_response);
     r->revision = revision_message(p, &o, true, a);
-    r->active_version = row->status->current_policy_version;
+    r->active_version = row ? row->status->current_policy_version : 0;
     *response = &r->base;
     return 0;
 }
@@ -95,14 +96,15 @@ int rpc_list_policies(void *ctx, struct rpc_call *call, const ProtobufCMessage *
     struct gateway *gw = ctx;
     const Openshell__V1__ListSandboxPoliciesRequest *req =
         (const Openshell__V1__ListSandboxPoliciesRequest *)request;
-    sandbox_row *row = named_row(gw, req->global, req->name, req->workspace, a, err);
-    if (!row)
+    sandbox_row *row;
+    const char *scope = scope_of(gw, req->global, req->name, req->workspace, &row, a, err);
+    if (!scope)
         return -1;
     uint32_t limit = req->limit ? req->limit : OS_PAGE_DEFAULT_POLICIES;
     struct store_object *rows;
     size_t n;
-    if (store_revision_list(gw->store, row->metadata->id, limit > OS_PAGE_MAX ? OS_PAGE_MAX : limit,
-                            req->offset, a, &rows, &n, err) < 0)
+    if (store_revision_list(gw->store, scope, limit > OS_PAGE_MAX ? OS_PAGE_MAX : limit, req->offset, a,
+                            &rows, &n, err) < 0)
         return os_error_wrap(err, "list policies failed");
     Openshell__V1__ListSandboxPoliciesResponse *r = pb_new(a, openshell__v1__list_sandbox_policies_response);
     r->revisions = os_arena_alloc(a, (n + 1) * sizeof(*r->revisions));

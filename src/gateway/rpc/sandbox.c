@@ -1,4 +1,4 @@
-/* CreateSandbox, GetSandbox, ListSandboxes, DeleteSandbox (spec/gateway.md 4.2, 4.3, 4.6). */
+/* CreateSandbox, GetSandbox, ListSandboxes (spec/gateway.md 4.2, 4.3). */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -343,71 +343,6 @@ int rpc_list_sandboxes(void *ctx, struct rpc_call *call, const ProtobufCMessage 
         else
             r->sandboxes[r->n_sandboxes++] = row;
     }
-    *response = &r->base;
-    return 0;
-}
-
-/* --- delete --- */
-
-static enum sandbox_change set_deleting(void *ctx, sandbox_row *row, struct os_arena *a)
-{
-    *(int *)ctx = (int)row->status->phase;
-    if (row->status->phase == PHASE(DELETING))
-        return SANDBOX_KEEP;
-    row->status->phase = PHASE(DELETING);
-    return SANDBOX_WRITE;
-}
-
-static enum sandbox_change restore_phase(void *ctx, sandbox_row *row, struct os_arena *a)
-{
-    row->status->phase = (Openshell__V1__SandboxPhase)(*(int *)ctx);
-    return SANDBOX_WRITE;
-}
-
-static int delete_gated(struct gateway *gw, const sandbox_row *row, bool *deleted, struct os_error *err)
-{
-    const char *id = row->metadata->id;
-    int before = 0;
-    *deleted = true;
-    if (sandbox_change(gw, id, "set sandbox phase to Deleting", set_deleting, &before, err) < 0) {
-        if (err->code != OS_NOT_FOUND)
-            return -1;
-        os_error_clear(err); /* an earlier delete finished while this one waited for the gate */
-        return 0;
-    }
-    if (gw->driver->ops->remove(gw->driver->self, id, deleted, err) < 0) {
-        cleanup_error struct os_error restore = {0};
-        sandbox_change(gw, id, "restore sandbox phase", restore_phase, &before, &restore);
-        os_error_wrap(err, "delete sandbox failed");
-        err->code = OS_INTERNAL;
-        return -1;
-    }
-    return sandbox_remove(gw, row, err);
-}
-
-int rpc_delete_sandbox(void *ctx, struct rpc_call *call, const ProtobufCMessage *request, struct os_arena *a,
-                       ProtobufCMessage **response, struct os_error *err)
-{
-    struct gateway *gw = ctx;
-    const Openshell__V1__DeleteSandboxRequest *req = (const Openshell__V1__DeleteSandboxRequest *)request;
-    const char *workspace;
-    if (!*req->name)
-        return os_error_set(err, OS_INVALID_ARGUMENT, "name is required");
-    if (handler_workspace(gw, req->workspace, &workspace, err) < 0)
-        return -1;
-    sandbox_row *row = sandbox_load_named(gw, workspace, req->name, a, err);
-    if (!row)
-        return -1;
-    pthread_mutex_t *gate = gateway_gate(gw, row->metadata->id);
-    pthread_mutex_lock(gate);
-    bool deleted;
-    int rc = delete_gated(gw, row, &deleted, err);
-    pthread_mutex_unlock(gate);
-    if (rc < 0)
-        return -1;
-    os_log_info("sandbox", "%s: deleted", row->metadata->id);
-    Openshell__V1__DeleteSandboxResponse *r = pb_new(a, openshell__v1__delete_sandbox_response);
-    r->deleted = deleted;
     *response = &r->base;
     return 0;
 }
