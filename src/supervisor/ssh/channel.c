@@ -11,15 +11,24 @@
 
 /* --- input --- */
 
-static size_t take_input(struct ssh_chan *ch, const uint8_t *data, size_t n)
+static bool takes_input(const struct ssh_chan *ch)
 {
-    if (ch->closing || ch->ended || !(ch->stream || ch->sock || ch->dialing || !ch->begun))
-        return n; /* nobody will read it */
-    if (ch->sock && io_queued(ch->sock) <= OS_RELAY_WINDOW) {
+    if (ch->sock)
+        return io_queued(ch->sock) <= OS_RELAY_WINDOW;
+    return ch->stream && agent_stream_queued(ch->stream) <= OS_RELAY_WINDOW;
+}
+
+static void hand_on(struct ssh_chan *ch, const void *data, size_t n)
+{
+    if (ch->sock)
         io_write(ch->sock, data, n);
-        return n;
-    }
-    return ch->stream ? run_input(ch, data, n) : 0;
+    else
+        agent_stream_write(ch->stream, data, n);
+}
+
+static bool nobody_reads(const struct ssh_chan *ch)
+{
+    return ch->closing || ch->ended || (ch->begun && !ch->stream && !ch->sock && !ch->dialing);
 }
 
 static int on_data(ssh_session session, ssh_channel channel, void *data, uint32_t len, int is_stderr,
@@ -31,25 +40,39 @@ static int on_data(ssh_session session, ssh_channel channel, void *data, uint32_
         conn_wake(ch->conn);
         return (int)len;
     }
-    return is_stderr ? (int)len : (int)take_input(ch, data, len);
+    if (is_stderr || nobody_reads(ch))
+        return (int)len;
+    if (!takes_input(ch) || ch->in_at < ch->in.len)
+        return 0; /* stays with the library, whose window closes */
+    hand_on(ch, data, len);
+    return (int)len;
 }
 
-static bool takes_input(const struct ssh_chan *ch)
+/* All that waited in the library while the process did not read. Taking a part would open the window for more
+ * than that part, again and again. */
+static bool refill(struct ssh_chan *ch)
 {
-    if (ch->sock)
-        return io_queued(ch->sock) <= OS_RELAY_WINDOW;
-    return ch->stream && agent_stream_queued(ch->stream) <= OS_RELAY_WINDOW;
+    os_buf_free(&ch->in);
+    ch->in.max = OS_SSH_BUFFER;
+    ch->in_at = 0;
+    if (ssh_channel_poll(ch->channel, 0) <= 0 || !os_buf_reserve(&ch->in, OS_SSH_BUFFER - 1))
+        return false;
+    int n = ssh_channel_read_nonblocking(ch->channel, ch->in.data, OS_SSH_BUFFER - 1, 0);
+    if (n > 0)
+        ch->in.len = (size_t)n;
+    return n > 0;
 }
 
-/* What waited in the library while the process did not read; reading it opens the window again. */
 static void drain_input(struct ssh_chan *ch)
 {
-    char data[OS_RELAY_FRAME];
-    while (takes_input(ch)) {
-        int n = ssh_channel_read_nonblocking(ch->channel, data, sizeof(data), 0);
-        if (n <= 0)
-            break;
-        take_input(ch, (const uint8_t *)data, (size_t)n);
+    while (takes_input(ch) && (ch->in_at < ch->in.len || refill(ch))) {
+        size_t n = ch->in.len - ch->in_at < OS_RELAY_FRAME ? ch->in.len - ch->in_at : OS_RELAY_FRAME;
+        hand_on(ch, ch->in.data + ch->in_at, n);
+        ch->in_at += n;
+    }
+    if (ch->in_at == ch->in.len && ch->in.len) {
+        os_buf_free(&ch->in);
+        ch->in_at = 0;
     }
     if (!ch->eof_in || ch->eof_delivered || !takes_input(ch))
         return;
@@ -57,7 +80,7 @@ static void drain_input(struct ssh_chan *ch)
     if (ch->sock)
         io_finish(ch->sock);
     else
-        run_input_eof(ch);
+        agent_stream_eof(ch->stream);
 }
 
 static void on_eof(ssh_session session, ssh_channel channel, void *ctx)
@@ -203,6 +226,7 @@ void chan_free(struct ssh_chan *ch)
         ch->conn->n_chans--;
     }
     os_strv_free(&ch->env);
+    os_buf_free(&ch->in);
     os_buf_free(&ch->out);
     os_error_clear(&ch->dial_err);
     free(ch->term);

@@ -56,6 +56,8 @@ struct ssh_chan {
     bool attached;  /* stream is an attachment to the main process */
     struct agent_stream *stream;
     struct io *sock;   /* direct-tcpip */
+    struct os_buf in;  /* taken from the library, not by the process yet */
+    size_t in_at;      /* bytes of it that are handed on */
     struct os_buf out; /* not taken by the client's window yet; the producer is paused while there is some */
     bool out_stderr;
     bool eof_in; /* the client has ended its input */
@@ -93,9 +95,6 @@ void chan_end(struct ssh_chan *ch, int status);
 
 /* run.c: what runs in a session channel. Requests answer 0 = accepted. */
 void run_install(struct ssh_chan *ch);
-/* Input from the client; bytes taken. */
-size_t run_input(struct ssh_chan *ch, const uint8_t *data, size_t n);
-void run_input_eof(struct ssh_chan *ch);
 
 /* forward.c: direct-tcpip */
 int forward_message(ssh_session session, ssh_message message, void *conn);

@@ -69,21 +69,6 @@ static void on_end(void *ctx, int status, const char *error)
 
 static const struct agent_stream_ops ops = {on_stdout, on_stderr, on_input_ready, on_end};
 
-/* --- input --- */
-
-size_t run_input(struct ssh_chan *ch, const uint8_t *data, size_t n)
-{
-    if (agent_stream_queued(ch->stream) > OS_RELAY_WINDOW)
-        return 0;
-    agent_stream_write(ch->stream, data, n);
-    return n;
-}
-
-void run_input_eof(struct ssh_chan *ch)
-{
-    agent_stream_eof(ch->stream);
-}
-
 /* --- starting --- */
 
 /* As the client sees a command that cannot be run: text and status after the request was accepted. */
