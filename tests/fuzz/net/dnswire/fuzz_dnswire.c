@@ -20,8 +20,8 @@ static void check_answer(const struct dnswire_query *q, enum dnswire_rcode rcode
     if (addr)
         return;
     out[2] &= 0x7f;
-    if (!dnswire_parse(out, n, &back, &code) || back.id != q->id || back.type != q->type ||
-        (q->question && strcmp(back.name, q->name) != 0))
+    if (!dnswire_parse(out, n, &back, &code) || back.id != q->id ||
+        (q->question && (back.type != q->type || strcmp(back.name, q->name) != 0)))
         abort();
 }
 
