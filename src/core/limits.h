@@ -177,6 +177,7 @@
 #define OS_LOCAL_SPEC ((size_t)2 << 20)    /* bytes of a stored sandbox description */
 #define OS_LOCAL_LOG ((size_t)4 << 20)     /* bytes of console log kept from before a start */
 #define OS_LOCAL_MOUNTS 32                 /* directories and memory file systems given to a sandbox */
+#define OS_LOCAL_ETC ((size_t)64 << 20)    /* bytes of /etc an ordinary user's sandboxes get */
 #define OS_LOCAL_TMPFS (64ull << 30)       /* bytes of one of the latter */
 #define OS_LOCAL_IMAGE_BYTES (32ull << 30) /* bytes of the layers of an image, unpacked */
 #define OS_LOCAL_IMAGE_ENTRIES 4000000     /* files, directories and links in them */

@@ -13,7 +13,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "lib"))
-from harness import (BIN, ROOT, Authority, Gateway, Origin, Private, Result, Skip, Suite, check, contains, equal,
+from harness import (BIN, ROOT, USER, Authority, Gateway, Origin, Private, Result, Skip, Suite, check, contains, equal,
                      lo_address, run, wait_for)
 
 suite = Suite()
@@ -282,7 +282,7 @@ def worker_is_unprivileged(g):
         except OSError:
             continue
         fields = dict(re.findall(r"^(\w+):\s+(\S+)", status, re.M))
-        if "openshell-sandbox" not in exe or fields["Uid"] == "0" or str(g.port).encode() not in state:
+        if "openshell-sandbox" not in exe or fields["Uid"] == (str(USER) if g.prefix else "0") or str(g.port).encode() not in state:
             continue
         found += 1
         equal(int(fields["CapEff"], 16), 0, "CapEff")

@@ -18,8 +18,12 @@
 #include "core/encode.h"
 #include "core/log.h"
 #include "drivers/local/accounts.h"
+#include "drivers/local/etc.h"
 #include "drivers/local/tree.h"
+#include "drivers/local/userns.h"
 #include "sys/file.h"
+
+#define OPT_MAX 256 /* entries of /opt that are shared */
 
 static const char *const shared[] = {
 #define X(name) name,
@@ -51,7 +55,7 @@ static const struct own {
 
 static int make_dir(const char *path, mode_t mode, uid_t uid, gid_t gid, struct os_error *err)
 {
-    if (mkdir(path, 0700) < 0 || chown(path, uid, gid) < 0 || chmod(path, mode) < 0)
+    if (mkdir(path, 0700) < 0 || (geteuid() == 0 && chown(path, uid, gid) < 0) || chmod(path, mode) < 0)
         return os_error_sys(err, errno, "cannot create directory '%s'", path);
     return 0;
 }
@@ -66,12 +70,11 @@ static int copy_dir(const char *path, const struct stat *host, struct os_error *
 
 static int make_opaque(const char *path, struct os_error *err)
 {
-    if (setxattr(path, "trusted.overlay.opaque", "y", 1, 0) < 0)
-        return os_error_sys(
-            err, errno,
-            "cannot hide host files in '%s': overlayfs needs trusted extended attributes; put the "
-            "state directory on ext4, xfs, btrfs or tmpfs",
-            path);
+    if (setxattr(path, geteuid() == 0 ? "trusted.overlay.opaque" : "user.overlay.opaque", "y", 1, 0) < 0)
+        return os_error_sys(err, errno,
+                            "cannot hide host files in '%s': overlayfs needs extended attributes; put the "
+                            "state directory on ext4, xfs, btrfs or tmpfs",
+                            path);
     return 0;
 }
 
@@ -271,18 +274,69 @@ static int make_image_cover(const struct local_settings *cfg, struct os_error *e
     return make_file(program, 0755, "", 0, err) < 0 ? -1 : make_machine_id(etc, err);
 }
 
+void base_opt(struct os_strv *names)
+{
+    DIR *d = opendir("/opt");
+    for (const struct dirent *e; d && (e = readdir(d));) {
+        struct stat st;
+        if (e->d_name[0] != '.' && strcmp(e->d_name, "openshell") != 0 &&
+            fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode) &&
+            names->n < OPT_MAX)
+            os_strv_add(names, e->d_name);
+    }
+    if (d)
+        closedir(d);
+}
+
+static int make_opt_points(const char *opt, struct os_error *err)
+{
+    cleanup_strv struct os_strv names = {0};
+    if (!os_file_exists(opt) && make_dir(opt, 0755, 0, 0, err) < 0)
+        return -1;
+    base_opt(&names);
+    for (size_t i = 0; i < names.n; i++) {
+        cleanup_free char *path = os_asprintf("%s/%s", opt, names.v[i]);
+        if (make_dir(path, 0755, 0, 0, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* As an ordinary user: an overlay cannot have the host's directories below it, so /etc is a copy of what the
+ * user may read of it, and what is in /opt is bound entry by entry (plan.c). */
+static int make_user_base(const struct local_settings *cfg, struct os_error *err)
+{
+    cleanup_free char *etc = base_path(cfg, "root/etc"), *opt = base_path(cfg, "root/opt");
+    cleanup_free char *control = os_asprintf("%s/openshell", etc), *ca = os_asprintf("%s/openshell-tls", etc);
+    cleanup_free char *own_opt = os_asprintf("%s/openshell", opt), *bin = os_asprintf("%s/bin", own_opt);
+    cleanup_free char *program = os_asprintf("%s/openshell-sandbox", bin);
+    if (etc_copy(cfg, hidden, OS_ARRAY_LEN(hidden), etc, err) < 0 || make_dir(control, 0755, 0, 0, err) < 0 ||
+        make_dir(ca, 0755, 0, 0, err) < 0 || make_opt_points(opt, err) < 0 ||
+        make_dir(own_opt, 0755, 0, 0, err) < 0 || make_dir(bin, 0755, 0, 0, err) < 0 ||
+        make_file(program, 0755, "", 0, err) < 0 || make_machine_id(etc, err) < 0)
+        return -1;
+    return accounts_write(cfg, etc, err);
+}
+
+static int make_host_base(const struct local_settings *cfg, struct os_error *err)
+{
+    cleanup_free char *etc = base_path(cfg, "etc");
+    if (make_private(cfg, err) < 0 || hide_all(cfg, err) < 0 || make_machine_id(etc, err) < 0)
+        return -1;
+    return accounts_write(cfg, etc, err);
+}
+
 int base_make(struct local_settings *cfg, struct os_error *err)
 {
     os_uuid(cfg->base);
-    cleanup_free char *dir = base_path(cfg, ""), *root = base_path(cfg, "root"), *etc = base_path(cfg, "etc");
+    cleanup_free char *dir = base_path(cfg, ""), *root = base_path(cfg, "root");
     struct stat st;
     if (lstat("/etc", &st) < 0 || !S_ISDIR(st.st_mode))
         return os_error_set(err, OS_FAILED_PRECONDITION, "'/etc' of this machine is not a directory");
     if (make_dir(dir, 0700, 0, 0, err) < 0 || make_dir(root, 0755, 0, 0, err) < 0 || make_own(cfg, err) < 0 ||
-        make_shared(cfg, err) < 0 || make_private(cfg, err) < 0 || hide_all(cfg, err) < 0 ||
-        make_machine_id(etc, err) < 0 || make_image_cover(cfg, err) < 0)
+        make_shared(cfg, err) < 0 || make_image_cover(cfg, err) < 0)
         return -1;
-    return accounts_write(cfg, etc, err);
+    return cfg->userns.on ? make_user_base(cfg, err) : make_host_base(cfg, err);
 }
 
 void base_shared(const struct local_settings *cfg, struct os_strv *tops)
@@ -328,8 +382,8 @@ int layer_make(const char *dir, uid_t uid, gid_t gid, struct os_error *err)
     return make_dir(workspace, 0755, uid, gid, err);
 }
 
-int layer_renew(const char *dir, struct os_error *err)
+int layer_renew(const struct local_settings *cfg, const char *dir, struct os_error *err)
 {
     cleanup_free char *root = os_asprintf("%s/root-work", dir), *etc = os_asprintf("%s/etc-work", dir);
-    return tree_remove(root, "work", err) < 0 ? -1 : tree_remove(etc, "work", err);
+    return userns_remove(cfg, root, "work", err) < 0 ? -1 : userns_remove(cfg, etc, "work", err);
 }

@@ -129,7 +129,7 @@ static int start_taken(struct local_driver *d, struct sandbox *s, struct os_erro
     struct rootfs rootfs;
     warn_after_crash(d, s);
     int rc = rootfs_open(&d->cfg, d->images, record, &rootfs, err);
-    rc = rc < 0 || layer_renew(dir, err) < 0 ? -1 : run_start(d, s, spec, &rootfs, false, err);
+    rc = rc < 0 || layer_renew(&d->cfg, dir, err) < 0 ? -1 : run_start(d, s, spec, &rootfs, false, err);
     rootfs_clear(&rootfs);
     openshell__compute__v1__driver_sandbox__free_unpacked(spec, NULL);
     if (rc == 0) {
@@ -257,7 +257,7 @@ struct driver *local_driver_new(const struct local_driver_config *cfg, struct os
     d->driver = (struct driver){&local_ops, d};
     table_init(&d->table);
     if (settings_load(cfg, &d->cfg, err) == 0 && (d->exits = exits_new(run_on_exit, d, err)) &&
-        (d->images = images_new(d->cfg.images_dir, err))) {
+        (d->images = images_new(&d->cfg, err))) {
         cgroups_detect(&d->cgroups);
         if (!(d->cgroups.controllers & CGROUP_PIDS))
             os_log_warn("local-driver",

@@ -122,17 +122,48 @@ static void plan_top(const struct local_settings *cfg, const char *dir, const ch
         op(out, "overlay", cover, host, "", "", top, NULL);
 }
 
+/* As an ordinary user nothing of the host can be a lower layer: its directories are bound as they are, with
+ * everything mounted in them, and what is to be hidden is mounted over. */
+static void plan_user_system(const struct local_settings *cfg, const struct os_strv *tops, struct os_buf *out)
+{
+    cleanup_strv struct os_strv opt = {0};
+    cleanup_free char *base = base_path(cfg, "root");
+    base_opt(&opt);
+    for (size_t i = 0; i < tops->n; i++) {
+        cleanup_free char *host = os_asprintf("/%s", tops->v[i]);
+        if (strcmp(tops->v[i], "etc") != 0 && strcmp(tops->v[i], "opt") != 0)
+            op(out, "bind", host, tops->v[i], "ro", NULL);
+    }
+    for (size_t i = 0; i < opt.n; i++) {
+        cleanup_free char *host = os_asprintf("/opt/%s", opt.v[i]), *point = os_asprintf("%s%s", base, host);
+        if (os_file_exists(point))
+            op(out, "bind", host, host + 1, "ro", NULL);
+    }
+    for (size_t i = 0; i < cfg->mask.n; i++)
+        op(out, "mask", cfg->mask.v[i] + 1, NULL);
+}
+
+static int plan_host_system(const struct local_settings *cfg, const struct os_strv *tops, const char *dir,
+                            struct os_buf *out, struct os_error *err)
+{
+    cleanup_buf struct os_buf mounts = {0};
+    for (size_t i = 0; i < tops->n; i++)
+        plan_top(cfg, dir, tops->v[i], out);
+    if (os_file_read("/proc/self/mountinfo", MOUNTINFO_MAX, &mounts, err) < 0)
+        return -1;
+    mountinfo_each(os_buf_str(&mounts), on_submount, &(struct submounts){tops, cfg, out});
+    return 0;
+}
+
 static int plan_system(const struct local_settings *cfg, const char *dir, struct os_buf *out,
                        struct os_error *err)
 {
     cleanup_strv struct os_strv tops = {0};
-    cleanup_buf struct os_buf mounts = {0};
     base_shared(cfg, &tops);
-    for (size_t i = 0; i < tops.n; i++)
-        plan_top(cfg, dir, tops.v[i], out);
-    if (os_file_read("/proc/self/mountinfo", MOUNTINFO_MAX, &mounts, err) < 0)
+    if (cfg->userns.on)
+        plan_user_system(cfg, &tops, out);
+    else if (plan_host_system(cfg, &tops, dir, out, err) < 0)
         return -1;
-    mountinfo_each(os_buf_str(&mounts), on_submount, &(struct submounts){&tops, cfg, out});
     for (size_t i = 0; i < OS_ARRAY_LEN(var_dirs); i++) {
         cleanup_free char *host = os_asprintf("/%s", var_dirs[i]);
         if (os_file_exists(host))
@@ -266,9 +297,14 @@ static int plan_network_files(const driver_sandbox *s, struct os_buf *out, struc
 static void plan_own(const struct local_settings *cfg, const struct rootfs *rootfs, const char *dir,
                      struct os_buf *out)
 {
+    char uid[16], gid[16];
     cleanup_free char *workspace = os_asprintf("%s/workspace", dir);
-    if (!rootfs->lower || !rootfs_has(rootfs, INSIDE_WORKSPACE))
+    snprintf(uid, sizeof(uid), "%u", rootfs->uid);
+    snprintf(gid, sizeof(gid), "%u", rootfs->gid);
+    if (!rootfs->lower || !rootfs_has(rootfs, INSIDE_WORKSPACE)) {
         op(out, "bind", workspace, INSIDE_WORKSPACE, "rw", NULL);
+        op(out, "own", INSIDE_WORKSPACE, uid, gid, NULL);
+    }
     op(out, "tmpfs", "run", "0755", RUN_SIZE, NULL);
     op(out, "dir", "run/lock", "1777", "0", "0", NULL);
     op(out, "dir", "run/netns", "755", "0", "0", NULL);
@@ -333,6 +369,8 @@ int plan_build(const struct local_settings *cfg, const driver_sandbox *s, const 
     cleanup_free char *work = os_asprintf("%s/root-work", dir);
     cleanup_free char *base = base_path(cfg, rootfs->lower ? "image" : "root");
     os_buf_reserve(out, PLAN_SIZE); /* growing would leave copies of the secrets behind */
+    if (cfg->userns.on)
+        op(out, "user", NULL);
     plan_namespaces(s, cgroups, leaves, out);
     op(out, "root", base, rootfs->lower ? rootfs->lower : "", root, work, NULL);
     if (rootfs->lower)

@@ -131,7 +131,7 @@ static int launch_recorded(struct local_driver *d, const char *id, const struct 
                            struct os_error *err)
 {
     cleanup_close int log = state_open_log(&d->cfg, id, err);
-    if (log < 0 || launch_begin(d->cfg.launcher, plan, log, cgroup, l, err) < 0)
+    if (log < 0 || launch_begin(&d->cfg, plan, log, cgroup, l, err) < 0)
         return -1;
     if (record(d, id, l, p, err) < 0 || (created && state_sync(&d->cfg, id, err) < 0) ||
         state_write_ended(&d->cfg, id, NULL, err) < 0) {

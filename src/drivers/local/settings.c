@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/cleanup.h"
+#include "drivers/local/userns.h"
 #include "sys/file.h"
 
 /* Outside of what distributions and systemd hand out to people, services and containers. */
@@ -66,10 +67,8 @@ int settings_load(const struct local_driver_config *cfg, struct local_settings *
 {
     *out = (struct local_settings){.agent_uid = cfg->agent_uid ? cfg->agent_uid : AGENT_UID,
                                    .worker_uid = cfg->worker_uid ? cfg->worker_uid : WORKER_UID};
-    if (geteuid() != 0)
-        return os_error_set(
-            err, OS_FAILED_PRECONDITION,
-            "the local driver makes namespaces, mounts and control groups: start the gateway as root");
+    if (userns_find(&out->userns, err) < 0)
+        return -1;
     if (out->agent_uid == out->worker_uid)
         return os_error_set(err, OS_INVALID_ARGUMENT,
                             "agent uid and worker uid are both %u; they must differ", out->agent_uid);

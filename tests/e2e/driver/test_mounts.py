@@ -7,7 +7,7 @@ import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "lib"))
-from harness import Gateway, Private, Suite, check, contains, equal, run  # noqa: E402
+from harness import BIN, Gateway, Private, Suite, check, contains, equal, run  # noqa: E402
 
 suite = Suite()
 case = suite.case
@@ -106,6 +106,23 @@ def a_restart_mounts_again_and_follows_no_link_of_the_sandbox(g):
     contains(g.exec(name, "sh", "-c", "cat /sandbox/*/in/file").text, "from the host")
     g.must("sandbox", "delete", name)
     equal((shared / "file").read_text(), "from the host", "the shared file after the delete")
+
+
+@case
+def what_is_given_keeps_its_owner(g):
+    root = private.dir / "root"
+    (root / "sandbox" / "own").mkdir(parents=True)
+    (root / "probe").write_bytes(pathlib.Path(BIN / "openshell-sandbox").read_bytes())
+    (root / "probe").chmod(0o755)
+    before = [(p.stat().st_uid, p.stat().st_mode) for p in (shared, shared / "file", shared / "sub")]
+    name = f"mount-{next(counter)}"
+    policy = private.dir / "root.yaml"
+    policy.write_text(POLICY.replace("/usr, /lib, /lib64, /bin, /etc, /proc%s", "/") % "")
+    r = g.cli("sandbox", "create", "--name", name, "--policy", policy, "--from", f"dir:{root}", "--mount", f"{shared}:/sandbox/in:rw",
+              "--detach", "--", "/probe", "--help")
+    check(r.code == 0 or "MainProcessExited" in r.text or "exited" in r.text, r)
+    g.cli("sandbox", "delete", name)
+    equal([(p.stat().st_uid, p.stat().st_mode) for p in (shared, shared / "file", shared / "sub")], before, "owners and modes")
 
 
 @case

@@ -11,6 +11,7 @@
 #include "core/cleanup.h"
 #include "drivers/local/image/config.h"
 #include "drivers/local/image/tar.h"
+#include "drivers/local/userns.h"
 
 struct archive {
     unsigned char data[16384];
@@ -220,6 +221,23 @@ static void configurations_are_checked(void **state)
     assert_non_null(strstr(os_error_text(&err), "linux/mips"));
 }
 
+static void subordinate_ids_are_found(void **state)
+{
+    static const char text[] =
+        "other:1:65536\nbob:100000:1000\nbob:200000:65536\n1001:300000:70000\nbad:0:65536\n"
+        "huge:4294900000:65536\nx\n";
+    uint32_t start = 0, n = 0;
+    assert_true(userns_parse(text, "bob", 1000, 65536, &start, &n));
+    assert_int_equal(start, 200000);
+    assert_int_equal(n, 65536);
+    assert_true(userns_parse(text, "unknown", 1001, 65536, &start, &n));
+    assert_int_equal(start, 300000);
+    assert_int_equal(n, 70000);
+    assert_false(userns_parse(text, "carol", 1002, 65536, &start, &n));
+    assert_false(userns_parse(text, "bad", 1002, 65536, &start, &n));
+    assert_false(userns_parse(text, "huge", 1002, 65536, &start, &n));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -229,6 +247,7 @@ int main(void)
         cmocka_unit_test(entries_are_counted),
         cmocka_unit_test(the_images_user_is_found_in_its_own_files),
         cmocka_unit_test(configurations_are_checked),
+        cmocka_unit_test(subordinate_ids_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

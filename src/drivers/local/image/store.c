@@ -18,10 +18,11 @@
 #include "core/log.h"
 #include "drivers/local/image/layout.h"
 #include "drivers/local/image/unpack.h"
-#include "drivers/local/tree.h"
+#include "drivers/local/userns.h"
 #include "sys/file.h"
 
 #define CONFIG_MAX ((size_t)4 << 20)
+#define OWNERS_MAX ((size_t)512 << 20)
 #define UNFINISHED ".new-"
 
 struct use {
@@ -30,6 +31,7 @@ struct use {
 };
 
 struct images {
+    const struct local_settings *cfg;
     char *dir;
     pthread_mutex_t unpacking; /* one image at a time; taken before lock */
     pthread_mutex_t lock;      /* of the uses, and of what is there */
@@ -51,7 +53,7 @@ static struct use *use_of(struct images *s, const char *digest)
 static void discard(const struct images *s, const char *name)
 {
     cleanup_error struct os_error err = {0};
-    if (tree_remove(s->dir, name, &err) < 0)
+    if (userns_remove(s->cfg, s->dir, name, &err) < 0)
         os_log_warn("local-driver", "%s", os_error_text(&err));
 }
 
@@ -68,11 +70,13 @@ static void discard_unfinished(const struct images *s)
         discard(s, names.v[i]);
 }
 
-struct images *images_new(const char *dir, struct os_error *err)
+struct images *images_new(const struct local_settings *cfg, struct os_error *err)
 {
+    const char *dir = cfg->images_dir;
     if (os_dir_make(dir, 0700, err) < 0)
         return NULL;
     struct images *s = os_calloc(1, sizeof(*s));
+    s->cfg = cfg;
     s->dir = os_strdup(dir);
     pthread_mutex_init(&s->unpacking, NULL);
     pthread_mutex_init(&s->lock, NULL);
@@ -108,7 +112,8 @@ int images_config(const struct images *s, const char *digest, struct image_confi
 
 /* --- unpacking --- */
 
-static int unpack_layers(const char *root, const struct image *image, struct os_error *err)
+static int unpack_layers(const char *root, const struct image *image, struct os_buf *owners,
+                         struct os_error *err)
 {
     struct unpack_limits limits = {OS_LOCAL_IMAGE_BYTES, OS_LOCAL_IMAGE_ENTRIES};
     if (mkdir(root, 0755) < 0 || chmod(root, 0755) < 0)
@@ -119,10 +124,25 @@ static int unpack_layers(const char *root, const struct image *image, struct os_
     for (size_t i = 0; i < image->n_layers; i++) {
         const struct image_layer *l = &image->layers[i];
         const struct stream_source source = {l->fd, l->offset, l->size, l->digest, l->diff_id, 0};
-        if (unpack_layer(fd, &source, &limits, err) < 0)
+        if (unpack_layer(fd, &source, &limits, owners, err) < 0)
             return os_error_wrap(err, "layer %zu of %zu", i + 1, image->n_layers);
     }
     return syncfs(fd) < 0 ? os_error_sys(err, errno, "cannot sync '%s'", root) : 0;
+}
+
+/* As an ordinary user: with the ids of the sandboxes' user namespace. */
+static int give_to_owners(const struct images *s, const char *dir, const char *root,
+                          const struct os_buf *owners, struct os_error *err)
+{
+    cleanup_free char *list = os_asprintf("%s/owners", dir);
+    if (!s->cfg->userns.on)
+        return 0;
+    if (owners->failed)
+        return os_error_set(err, OS_RESOURCE_EXHAUSTED, "the image has too many files for an ordinary user");
+    const char *const words[] = {"owners", root, list, NULL};
+    if (os_file_write_atomic(list, os_buf_str(owners), owners->len, 0600, err) < 0)
+        return -1;
+    return userns_run(s->cfg, words, err);
 }
 
 static int unpack(const struct images *s, const struct image *image, struct os_error *err)
@@ -132,10 +152,12 @@ static int unpack(const struct images *s, const struct image *image, struct os_e
     cleanup_free char *dir = os_asprintf("%s/%s", s->dir, name), *root = os_asprintf("%s/root", dir);
     cleanup_free char *config = os_asprintf("%s/config.json", dir);
     cleanup_free char *final = os_asprintf("%s/%s", s->dir, image->digest);
+    cleanup_buf struct os_buf owners = {.max = OWNERS_MAX};
     if (mkdir(dir, 0700) < 0)
         return os_error_sys(err, errno, "cannot create '%s'", dir);
     int rc = os_file_write_atomic(config, image->json.data, image->json.len, 0600, err);
-    rc = rc < 0 ? rc : unpack_layers(root, image, err);
+    rc = rc < 0 ? rc : unpack_layers(root, image, &owners, err);
+    rc = rc < 0 ? rc : give_to_owners(s, dir, root, &owners, err);
     if (rc == 0 && rename(dir, final) < 0)
         rc = os_error_sys(err, errno, "cannot rename '%s'", dir);
     if (rc < 0)

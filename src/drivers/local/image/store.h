@@ -5,11 +5,13 @@
 
 #include "drivers/local/image/config.h"
 #include "drivers/local/image/stream.h"
+#include "drivers/local/private.h"
 
 struct images;
 
 /* Removes unpackings that were cut short. */
-struct images *images_new(const char *dir, struct os_error *err);
+/* cfg outlives the images. */
+struct images *images_new(const struct local_settings *cfg, struct os_error *err);
 void images_free(struct images *s);
 /* Finds the image (layout_find), unpacks it unless it is there, and counts one more user. */
 int images_acquire(struct images *s, const char *path, const char *name, char digest[DIGEST_LEN],

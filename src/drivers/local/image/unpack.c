@@ -22,7 +22,7 @@
 
 struct unpack {
     int root;
-    bool owner; /* the image's owners are kept */
+    struct os_buf *owners; /* NULL = owners are set as they come */
     char parent[TAR_NAME_MAX + 1];
     int parent_fd; /* of parent; -1 = none */
 };
@@ -102,7 +102,7 @@ static int empty_dir(struct unpack *u, const char *dir, struct os_error *err)
     if (remove_at(u, above, base_of(dir), err) < 0)
         return -1;
     if (mkdirat(above, base_of(dir), 0700) < 0 ||
-        (u->owner && fchownat(above, base_of(dir), st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0) ||
+        (!u->owners && fchownat(above, base_of(dir), st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0) ||
         fchmodat(above, base_of(dir), st.st_mode & 01777, 0) < 0)
         return os_error_sys(err, errno, "cannot empty '/%s' of the image", dir);
     return 0;
@@ -203,9 +203,12 @@ static int set_attributes(const struct unpack *u, const struct tar_entry *e, int
 {
     const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = e->mtime}};
     mode_t mode = e->mode & 01777;
-    if (!u->owner)
+    if (u->owners) {
+        os_buf_addf(u->owners, "%u %u %o %s", e->uid, e->gid, mode, e->name);
+        os_buf_addc(u->owners, '\0');
         mode |= e->type == TAR_DIRECTORY ? 0700 : 0400;
-    if (u->owner && fchownat(dir, base, e->uid, e->gid, AT_SYMLINK_NOFOLLOW) < 0)
+    }
+    if (!u->owners && fchownat(dir, base, e->uid, e->gid, AT_SYMLINK_NOFOLLOW) < 0)
         return os_error_sys(err, errno, "cannot give '%s' of the image its owner", base);
     if (e->type != TAR_SYMBOLIC_LINK && fchmodat(dir, base, mode, 0) < 0)
         return os_error_sys(err, errno, "cannot give '%s' of the image its mode", base);
@@ -254,9 +257,9 @@ static int read_layer(struct unpack *u, const struct stream_source *source, bool
 }
 
 int unpack_layer(int root, const struct stream_source *source, struct unpack_limits *limits,
-                 struct os_error *err)
+                 struct os_buf *owners, struct os_error *err)
 {
-    struct unpack u = {.root = root, .owner = geteuid() == 0, .parent_fd = -1};
+    struct unpack u = {.root = root, .owners = geteuid() == 0 ? NULL : owners, .parent_fd = -1};
     struct stream_source s = *source;
     struct unpack_limits used = *limits;
     s.max = limits->bytes;

@@ -12,9 +12,11 @@ struct unpack_limits {
 };
 
 /* Unpacks one layer over what the directory holds. Every path is resolved with the directory as "/", so no
- * link of the image leads out of it; devices, set-id bits and extended attributes are dropped. As another
- * user than root, everything belongs to that user. source->max is ignored. */
+ * link of the image leads out of it; devices, set-id bits and extended attributes are dropped. source->max is
+ * ignored.
+ * As another user than root, everything belongs to that user, and what the image wants goes to owners, one
+ * record "<uid> <gid> <octal mode> <path>" and a NUL byte for each entry. */
 int unpack_layer(int root, const struct stream_source *source, struct unpack_limits *limits,
-                 struct os_error *err);
+                 struct os_buf *owners, struct os_error *err);
 
 #endif

@@ -15,6 +15,10 @@ int inside_dir(int root, const char *path, mode_t mode, uid_t uid, gid_t gid, st
 int inside_point(int root, const char *path, struct os_error *err);
 int inside_file(int root, const char *path, mode_t mode, uid_t uid, gid_t gid, const char *content,
                 struct os_error *err);
+int inside_own(int root, const char *path, uid_t uid, gid_t gid, struct os_error *err);
+/* Owners and modes of an image's entries, from a list of `size` bytes (image/unpack.h). Entries that are gone
+ * and ids that the user namespace does not have are skipped. */
+int inside_owners(int root, const char *list, size_t size, struct os_error *err);
 int inside_link(int root, const char *path, const char *target, struct os_error *err);
 
 #endif

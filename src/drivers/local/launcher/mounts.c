@@ -20,6 +20,13 @@
 #define SHM_SIZE "512m"
 #define FD_PATH_MAX 40
 
+static bool user_namespace; /* set once, before the first mount */
+
+void mounts_in_user_namespace(void)
+{
+    user_namespace = true;
+}
+
 struct option {
     const char *key;
     const char *value; /* NULL = flag */
@@ -84,10 +91,11 @@ static int mount_new(int root, const char *type, const struct option *options, u
 
 static int clone_mount(int dir, const char *path, unsigned attr, struct os_error *err)
 {
+    const unsigned recursive = user_namespace ? AT_RECURSIVE : 0;
     cleanup_close int fd =
-        open_tree(dir, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (*path ? 0 : AT_EMPTY_PATH));
+        open_tree(dir, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive | (*path ? 0 : AT_EMPTY_PATH));
     struct mount_attr set = {.attr_set = attr};
-    if (fd < 0 || mount_setattr(fd, "", AT_EMPTY_PATH, &set, sizeof(set)) < 0)
+    if (fd < 0 || mount_setattr(fd, "", AT_EMPTY_PATH | recursive, &set, sizeof(set)) < 0)
         return os_error_sys(err, errno, "cannot bind '%s'%s", path,
                             errno == ENOSYS ? " (Linux 5.12 or later is needed)" : "");
     return os_steal_fd(fd);
@@ -111,15 +119,22 @@ static int make_overlay(const char *lower, const char *upper, const char *work, 
 {
     char u[FD_PATH_MAX], w[FD_PATH_MAX];
     const unsigned attr = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+    const struct option notes = {user_namespace ? "userxattr" : NULL, NULL};
     const struct option read_only[] = {
-        {"lowerdir", lower}, {"redirect_dir", "nofollow"}, {"metacopy", "off"}, {"index", "off"}, {0}};
+        {"lowerdir", lower}, {"redirect_dir", "nofollow"}, {"metacopy", "off"}, {"index", "off"}, notes, {0}};
     if (!*upper)
         return make("overlay", read_only, attr | MOUNT_ATTR_RDONLY, target, err);
     cleanup_close int upper_fd = open_layer(upper, u, err);
     cleanup_close int work_fd = upper_fd < 0 ? -1 : open_layer(work, w, err);
-    const struct option writable[] = {
-        {"lowerdir", lower}, {"upperdir", u},  {"workdir", w},     {"redirect_dir", "nofollow"},
-        {"metacopy", "off"}, {"index", "off"}, {"volatile", NULL}, {0}};
+    const struct option writable[] = {{"lowerdir", lower},
+                                      {"upperdir", u},
+                                      {"workdir", w},
+                                      {"redirect_dir", "nofollow"},
+                                      {"metacopy", "off"},
+                                      {"index", "off"},
+                                      {"volatile", NULL},
+                                      notes,
+                                      {0}};
     return work_fd < 0 ? -1 : make("overlay", writable, attr, target, err);
 }
 
@@ -189,6 +204,8 @@ int mounts_proc(int root, const char *target, struct os_error *err)
 
 int mounts_sysfs(int root, const char *target, struct os_error *err)
 {
+    if (user_namespace)
+        return mounts_bind(root, "/sys", target, true, err);
     return mount_new(root, "sysfs", NULL,
                      MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, target,
                      err);
@@ -257,7 +274,9 @@ int mounts_mask(int root, const char *target, struct os_error *err)
     cleanup_close int at = inside_open(root, target, O_PATH | O_NOFOLLOW);
     struct stat st;
     if (at < 0 || fstat(at, &st) < 0)
-        return errno == ENOENT ? 0 : os_error_sys(err, errno, "cannot open '%s' in the sandbox", target);
+        return errno == ENOENT || (errno == EACCES && user_namespace)
+                   ? 0
+                   : os_error_sys(err, errno, "cannot open '%s' in the sandbox", target);
     if (S_ISDIR(st.st_mode)) {
         static const struct option options[] = {{"mode", "0555"}, {"size", "4k"}, {0}};
         return mount_new(root, "tmpfs", options,

@@ -7,6 +7,9 @@
 
 #include "core/error.h"
 
+/* What follows is done as root of a user namespace: binds take along what is mounted below, which may not be
+ * uncovered, the kernel's file systems are those of the machine, overlays keep their notes elsewhere. */
+void mounts_in_user_namespace(void);
 /* Mounts the overlay that becomes the new root, over its own lower directory, which hides what is in `below`
  * ("" = nothing); returns its descriptor. */
 int mounts_root(const char *lower, const char *below, const char *upper, const char *work,

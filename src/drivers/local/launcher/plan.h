@@ -7,6 +7,10 @@
 
 /* X(name, number of arguments) */
 #define LAUNCH_OPS(X)                                                                                        \
+    X(user, 0)     /* wait for the ids of the user namespace, become its root; first, if at all */           \
+    X(remove, 2)   /* host directory, name in it: the tree is removed, and that was all */                   \
+    X(owners, 2)   /* host directory of an image, host file of owners (image/unpack.h), and that was all */  \
+    X(own, 3)      /* inside directory, uid, gid */                                                          \
     X(cgroup, 1)   /* host directory of a version 1 control group to enter */                                \
     X(cgroupns, 0) /* new control group namespace, rooted where the process is now */                        \
     X(hostname, 1) /* name */                                                                                \
@@ -41,6 +45,7 @@
 /* On the control socket (SOCK_SEQPACKET). The driver sends LAUNCH_GO once it has recorded the process; the
  * launcher answers LAUNCH_EXEC just before exec. Anything else from the launcher is the text of an error. The
  * end of the socket before LAUNCH_GO means that nobody waits any more: the launcher exits. */
+#define LAUNCH_MAPPED "mapped" /* before LAUNCH_GO: the ids of the user namespace are set */
 #define LAUNCH_GO "go"
 #define LAUNCH_EXEC "exec"
 #define LAUNCH_ERROR_MAX 1024
