@@ -72,7 +72,8 @@ int cli_resolve(struct cli *cli, struct os_error *err)
         return os_error_set(
             err, OS_NOT_FOUND,
             "No active gateway.\nSet one with: openshell gateway select <name>\nOr register one "
-            "with: openshell gateway add <endpoint>");
+            "with: openshell gateway add <endpoint>\nOr start one on this machine with: openshell gateway "
+            "start");
     cli->record = load(cli, cli->gateway, err);
     if (!cli->record) {
         if (err->code == OS_NOT_FOUND)

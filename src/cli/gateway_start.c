@@ -163,12 +163,24 @@ static void become_gateway(const char *program, char *const *argv, int log_fd)
     _exit(127);
 }
 
+/* The port asked for, else that of the last start: running sandboxes look for their gateway there. */
+static const char *start_port(struct cli *cli)
+{
+    struct gateway_record r;
+    cleanup_error struct os_error none = {0};
+    bool asked = args_given(cli->args, "port") || getenv("OPENSHELL_SERVER_PORT");
+    if (!asked && config_load(&cli->arena, NAME, &r, &none) == 0 &&
+        os_str_starts(r.endpoint, "https://127.0.0.1:") && endpoint_port(r.endpoint))
+        return os_arena_printf(&cli->arena, "%u", endpoint_port(r.endpoint));
+    return args_get(cli->args, "port");
+}
+
 static pid_t spawn(struct cli *cli, const char *log, struct os_error *err)
 {
     const struct args *args = cli->args;
     cleanup_free char *dir = os_exe_dir();
     cleanup_free char *program = os_asprintf("%s/openshell-gateway", dir ? dir : ".");
-    const char *argv[ARGV_MAX + 4] = {program, "--port", args_get(args, "port")};
+    const char *argv[ARGV_MAX + 4] = {program, "--port", start_port(cli)};
     if (access(program, X_OK) < 0)
         return os_error_set(err, OS_NOT_FOUND,
                             "'%s' is missing or not executable; it is expected next to openshell", program);
@@ -253,7 +265,7 @@ int gateway_start_run(struct cli *cli, struct os_error *err)
 {
     struct gateway_record r = {.name = NAME, .auth_mode = "mtls"};
     struct started s = {0};
-    r.endpoint = os_arena_printf(&cli->arena, "https://127.0.0.1:%s", args_get(cli->args, "port"));
+    r.endpoint = os_arena_printf(&cli->arena, "https://127.0.0.1:%s", start_port(cli));
     cleanup_free char *log = state_file("gateway.log", err);
     if (!log || check_name_free(cli, err) < 0)
         return -1;

@@ -42,9 +42,20 @@ static int read_filter(struct cli *cli, struct filter *f, struct os_error *err)
     for (size_t i = 0; i < n; i++)
         if (strcmp(args_nth(cli->args, "source", i), "all") != 0)
             f->sources[f->n_sources++] = (char *)args_nth(cli->args, "source", i);
+    for (size_t i = 0; i < f->n_sources; i++)
+        if (strcmp(f->sources[i], "gateway") != 0 && strcmp(f->sources[i], "sandbox") != 0)
+            return os_error_set(err, OS_INVALID_ARGUMENT,
+                                "invalid --source '%s': expected gateway, sandbox or all", f->sources[i]);
     f->level = os_arena_strdup(&cli->arena, level ? level : "");
     for (char *c = f->level; *c; c++)
         *c = (char)toupper((unsigned char)*c);
+    static const char *const levels[] = {"", "ERROR", "WARN", "INFO", "OCSF", "DEBUG", "TRACE"};
+    bool known = false;
+    for (size_t i = 0; i < OS_ARRAY_LEN(levels); i++)
+        known |= strcmp(f->level, levels[i]) == 0;
+    if (!known)
+        return os_error_set(err, OS_INVALID_ARGUMENT,
+                            "invalid --level '%s': expected error, warn, info, debug or trace", level);
     if (since && value_duration(since, &span, err) < 0)
         return -1;
     if (since)

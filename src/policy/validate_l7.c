@@ -82,6 +82,11 @@ static void base_reasons(const policy_endpoint_doc *ep, enum policy_protocol p, 
     if (!mcp_all && policy_rules_all_empty(ep, true))
         os_strv_add(out, "rules would deny all traffic (no allow clause found). Use `access: full` or add "
                          "allow clauses to rules.");
+    /* Accepted silently they would restrict nothing. */
+    if (ep->n_rules && p == POLICY_L4)
+        os_strv_add(out, "rules require protocol (L7 inspection must be enabled)");
+    if (access && strcmp(ep->access, "full") != 0 && p == POLICY_L4)
+        os_strv_add(out, "access other than full requires protocol (L7 inspection must be enabled)");
     if (ep->n_deny_rules && p == POLICY_L4)
         os_strv_add(out, "deny_rules require protocol (L7 inspection must be enabled)");
     if (ep->n_deny_rules && !ep->n_rules && !access && p != POLICY_MCP)

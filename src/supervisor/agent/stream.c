@@ -187,12 +187,28 @@ static void attachment_detach(struct agent_stream *s, const char *notice)
     uv_async_send(&s->agent->wake);
 }
 
+/* Input of one who only watches goes nowhere, but Ctrl-P Ctrl-Q lets them leave. */
+static void attachment_watch(struct agent_stream *s, const uint8_t *data, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (s->ctrl_p && data[i] == CTRL_Q) {
+            attachment_detach(s, NULL);
+            return;
+        }
+        s->ctrl_p = data[i] == CTRL_P;
+    }
+}
+
 /* Ctrl-P Ctrl-Q, possibly split over two writes, detaches; what came before it is forwarded. */
 static void attachment_write(struct agent_stream *s, const uint8_t *data, size_t n)
 {
     struct agent *a = s->agent;
-    if (a->input_owner != s || !a->main)
+    if (!a->main)
         return;
+    if (a->input_owner != s) {
+        attachment_watch(s, data, n);
+        return;
+    }
     size_t from = 0;
     bool open = true;
     for (size_t i = 0; i < n && open; i++) {
