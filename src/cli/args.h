@@ -46,6 +46,7 @@ struct command_spec {
     const char *name; /* NULL ends a list */
     const char *alias;
     const char *about;
+    bool hidden;                    /* works, but no help lists it */
     const char *heading;            /* under which the parent's help lists it; NULL = "COMMANDS" */
     const struct command_spec *sub; /* group; NULL for a leaf */
     const struct flag_spec *flags;  /* NULL = none but the global ones */

@@ -72,6 +72,15 @@ static const struct flag_spec exec_flags[] = {
     TEXT("env", "KEY=VALUE", "Environment variable", .letter = 'e', .repeat = true), FLAGS_END};
 static const struct arg_spec exec_args[] = {{"COMMAND", "Command and arguments, taken as they are", true, true, ARG_VERBATIM}, {0}};
 
+static const struct flag_spec upload_flags[] = {
+    SWITCH("no-git-ignore", "Upload files that .gitignore excludes, too"), FLAGS_END};
+static const struct arg_spec upload_args[] = {{"NAME", "Sandbox", true, false, ARG_PLAIN},
+                                              {"LOCAL_PATH", "File or directory on this machine", true, false, ARG_PLAIN},
+                                              {"DEST", "Where to in the sandbox (default: its workspace)", false, false, ARG_PLAIN}, {0}};
+static const struct arg_spec download_args[] = {{"NAME", "Sandbox", true, false, ARG_PLAIN},
+                                                {"SANDBOX_PATH", "File or directory in the sandbox's workspace", true, false, ARG_PLAIN},
+                                                {"DEST", "Where to on this machine (default: .)", false, false, ARG_PLAIN}, {0}};
+
 static const struct command_spec sandbox_commands[] = {
     {.name = "create", .about = "Create a sandbox and attach to its main process", .flags = create_flags, .args = create_args, .run = sandbox_create_run,
      .examples = "  openshell sandbox create\n  openshell sandbox create --name demo --detach -- sleep infinity\n"
@@ -84,6 +93,12 @@ static const struct command_spec sandbox_commands[] = {
     {.name = "connect", .about = "Attach to the main process of a sandbox (Ctrl-P Ctrl-Q detaches)", .args = sandbox_name, .run = sandbox_connect_run},
     {.name = "stop", .about = "Stop a sandbox; its files stay", .args = sandbox_name, .run = sandbox_stop_run},
     {.name = "start", .about = "Start a stopped sandbox again", .args = sandbox_name, .run = sandbox_start_run},
+    {.name = "upload", .about = "Copy files into a sandbox", .flags = upload_flags, .args = upload_args, .run = sandbox_upload_run,
+     .examples = "  openshell sandbox upload demo .\n  openshell sandbox upload demo ./src /sandbox/src\n  openshell sandbox upload demo ./config.yaml /sandbox/config.yaml\n"},
+    {.name = "download", .about = "Copy files out of a sandbox", .args = download_args, .run = sandbox_download_run,
+     .examples = "  openshell sandbox download demo result.txt\n  openshell sandbox download demo /sandbox/src ./src\n"},
+    {.name = "ssh-config", .about = "Print a Host block for ~/.ssh/config", .args = sandbox_name, .run = sandbox_ssh_config_run,
+     .examples = "  openshell sandbox ssh-config demo >> ~/.ssh/config\n  ssh openshell-demo.default\n"},
     {.name = "delete", .about = "Delete sandboxes", .flags = delete_flags, .args = delete_args, .run = sandbox_delete_run},
     {0}};
 
@@ -169,6 +184,39 @@ static const struct flag_spec logs_flags[] = {
     TEXT("source", "SOURCE", "Only lines of this source (sandbox, gateway, all)", .repeat = true),
     TEXT("level", "LEVEL", "Least level (error, warn, info, debug, trace)"), FLAGS_END};
 
+/* --- forward --- */
+
+static const struct flag_spec forward_start_flags[] = {
+    SWITCH("background", "Keep forwarding after this command has returned", .letter = 'd'),
+    TEXT("forwarder", "ID", "Started by another run, for this sandbox id", .hidden = true), FLAGS_END};
+static const struct arg_spec forward_start_args[] = {{"PORT", "[BIND:]PORT, here and in the sandbox", true, false, ARG_PLAIN},
+                                                     {"NAME", "Sandbox (default: the last used one)", false, false, ARG_PLAIN}, {0}};
+static const struct arg_spec forward_stop_args[] = {{"PORT", "Port", true, false, ARG_PLAIN},
+                                                    {"NAME", "Sandbox (default: whichever has the port)", false, false, ARG_PLAIN}, {0}};
+static const struct flag_spec forward_service_flags[] = {
+    {.name = "target-port", .kind = FLAG_U16, .metavar = "PORT", .required = true, .help = "Port in the sandbox"},
+    TEXT("target-host", "HOST", "Loopback address in the sandbox", .fallback = "127.0.0.1"),
+    TEXT("local", "[BIND:]PORT", "Where to listen (default: 127.0.0.1 and the same port; 0 = any)"), FLAGS_END};
+
+static const struct command_spec forward_commands[] = {
+    {.name = "start", .about = "Forward a local port into a sandbox", .flags = forward_start_flags, .args = forward_start_args, .run = forward_start_run,
+     .examples = "  openshell forward start 8080 demo\n  openshell forward start -d 0.0.0.0:3000 demo\n"},
+    {.name = "stop", .about = "Stop a background forward", .args = forward_stop_args, .run = forward_stop_run},
+    {.name = "list", .about = "List background forwards", .run = forward_list_run},
+    {.name = "service", .about = "Forward a local port to another port of a sandbox", .flags = forward_service_flags, .args = sandbox_name, .run = forward_service_run,
+     .examples = "  openshell forward service demo --target-port 8000 --local 18000\n"},
+    {0}};
+
+/* --- ssh-proxy: run by ssh --- */
+
+static const struct flag_spec ssh_proxy_flags[] = {
+    TEXT("gateway", "URL", "Gateway endpoint", .letter = 'g'),
+    TEXT("sandbox-id", "ID", "Sandbox id"),
+    TEXT("token", "TOKEN", "SSH session token"),
+    TEXT("server", "URL", "Gateway endpoint, with --name"),
+    TEXT("gateway-name", "NAME", "Registered gateway"),
+    TEXT("name", "NAME", "Sandbox name"), FLAGS_END};
+
 /* --- root --- */
 
 #define SANDBOX_HEADING "SANDBOX COMMANDS"
@@ -176,11 +224,13 @@ static const struct flag_spec logs_flags[] = {
 
 static const struct command_spec root_commands[] = {
     {.name = "sandbox", .alias = "sb", .heading = SANDBOX_HEADING, .about = "Create and use sandboxes", .sub = sandbox_commands},
+    {.name = "forward", .alias = "fwd", .heading = SANDBOX_HEADING, .about = "Forward local ports into sandboxes", .sub = forward_commands},
     {.name = "logs", .alias = "lg", .heading = SANDBOX_HEADING, .about = "Show log lines of a sandbox", .flags = logs_flags, .args = sandbox_name, .run = logs_run,
      .examples = "  openshell logs demo --since 5m\n  openshell logs demo --source sandbox --level debug --tail\n"},
     {.name = "policy", .alias = "pol", .heading = SANDBOX_HEADING, .about = "Read and replace policies", .sub = policy_commands},
     {.name = "settings", .heading = SANDBOX_HEADING, .about = "Read and change settings", .sub = settings_commands},
     {.name = "gateway", .alias = "gw", .heading = GATEWAY_HEADING, .about = "Start, register and select gateways", .sub = gateway_commands},
+    {.name = "ssh-proxy", .hidden = true, .heading = GATEWAY_HEADING, .about = "Connect standard input and output to the SSH server of a sandbox", .flags = ssh_proxy_flags, .run = ssh_proxy_run},
     {.name = "status", .heading = GATEWAY_HEADING, .about = "Is the gateway there, and am I let in?", .flags = output_flags, .run = status_run},
     {0}};
 

@@ -56,15 +56,6 @@ static int run(struct cli *cli, exec_request *req, struct os_error *err)
     return stream_run(cli, req, STREAM_NO_INPUT, NULL, err);
 }
 
-static int check_ready(const Openshell__V1__Sandbox *s, struct os_error *err)
-{
-    if (s->status->phase == OPENSHELL__V1__SANDBOX_PHASE__SANDBOX_PHASE_READY)
-        return 0;
-    return os_error_set(err, OS_FAILED_PRECONDITION,
-                        "sandbox '%s' is not ready (phase: %s); wait for it to reach Ready state",
-                        s->metadata->name, sandbox_phase_name(s->status->phase));
-}
-
 int sandbox_exec_run(struct cli *cli, struct os_error *err)
 {
     exec_request req = OPENSHELL__V1__EXEC_SANDBOX_REQUEST__INIT;
@@ -72,7 +63,7 @@ int sandbox_exec_run(struct cli *cli, struct os_error *err)
         return -1;
     const char *name = cli_sandbox_name(cli, args_get(cli->args, "name"), err);
     Openshell__V1__Sandbox *s = name ? cli_get_sandbox(cli, name, err) : NULL;
-    if (!s || check_ready(s, err) < 0)
+    if (!s || sandbox_check_ready(s, err) < 0)
         return -1;
     req.sandbox_id = s->metadata->id;
     req.command = (char **)cli->args->positional;
@@ -110,7 +101,7 @@ int sandbox_connect_run(struct cli *cli, struct os_error *err)
 {
     const char *name = cli_sandbox_name(cli, args_positional(cli->args, 0), err);
     Openshell__V1__Sandbox *s = name ? cli_get_sandbox(cli, name, err) : NULL;
-    if (!s || check_ready(s, err) < 0)
+    if (!s || sandbox_check_ready(s, err) < 0)
         return -1;
     cli_remember_sandbox(cli, name);
     return attach_main(cli, s, err);

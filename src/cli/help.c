@@ -91,7 +91,7 @@ static void command_block(const struct command_spec *list, const char *heading, 
 {
     os_buf_addf(out, "\n" HEADING "%s" END "\n", heading);
     for (const struct command_spec *c = list; c->name; c++) {
-        if (strcmp(c->heading ? c->heading : "COMMANDS", heading) != 0)
+        if (c->hidden || strcmp(c->heading ? c->heading : "COMMANDS", heading) != 0)
             continue;
         size_t start = out->len;
         os_buf_addf(out, "  %s", c->name);

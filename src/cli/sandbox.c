@@ -6,6 +6,7 @@
 
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/forward.h"
 #include "cli/output.h"
 #include "cli/text.h"
 #include "core/cleanup.h"
@@ -36,6 +37,15 @@ const char *sandbox_phase_name(Openshell__V1__SandboxPhase phase)
     default:
         return "Unknown";
     }
+}
+
+int sandbox_check_ready(const Openshell__V1__Sandbox *s, struct os_error *err)
+{
+    if (s->status->phase == PHASE(READY))
+        return 0;
+    return os_error_set(err, OS_FAILED_PRECONDITION,
+                        "sandbox '%s' is not ready (phase: %s); wait for it to reach Ready state",
+                        s->metadata->name, sandbox_phase_name(s->status->phase));
 }
 
 static const char *phase_style(Openshell__V1__SandboxPhase phase)
@@ -287,6 +297,7 @@ static int delete_one(struct cli *cli, const char *name, struct os_error *err)
     ProtobufCMessage *response;
     req.name = (char *)name;
     req.workspace = (char *)cli->workspace;
+    forward_stop_sandbox(cli, name);
     bool gone = cli_call(cli, RPC_OpenShell_DeleteSandbox, &req.base, 0, &response, err) < 0;
     if (gone && err->code != OS_NOT_FOUND)
         return -1;

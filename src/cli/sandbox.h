@@ -8,6 +8,9 @@
 
 /* "Ready" and so on (spec/cli.md 1.5). */
 const char *sandbox_phase_name(Openshell__V1__SandboxPhase phase);
+/* OS_FAILED_PRECONDITION unless commands can be run in it now. */
+struct os_error;
+int sandbox_check_ready(const Openshell__V1__Sandbox *s, struct os_error *err);
 /* Object of spec/cli.md 6.5; new reference. */
 json_t *sandbox_json(const Openshell__V1__Sandbox *s);
 /* Ready=False condition as "<reason>: <message>", NULL when there is none; in the arena. */

@@ -21,6 +21,7 @@ struct stream {
     struct cli *cli;
     struct rpc_call *call; /* NULL once on_done ran */
     enum stream_input input;
+    const struct stream_io *io; /* NULL = the standard descriptors */
     bool finished, got_exit;
     int exit_code;
     struct os_error *err;
@@ -66,21 +67,24 @@ static void on_message(struct rpc_call *call, void *ctx, const uint8_t *data, si
     s->cli->answered = true;
     Openshell__V1__ExecSandboxEvent *ev = (Openshell__V1__ExecSandboxEvent *)rpc_unpack(
         &a, &openshell__v1__exec_sandbox_event__descriptor, data, n);
-    bool written = true;
+    bool written = true, failed = false;
     if (!ev) {
         os_error_set(s->err, OS_DATA_LOSS, "the gateway sent an exec event that cannot be read");
         finish(s, -1);
     } else if (ev->payload_case == OPENSHELL__V1__EXEC_SANDBOX_EVENT__PAYLOAD_STDOUT) {
-        written = write_out(STDOUT_FILENO, ev->stdout->data.data, ev->stdout->data.len);
+        if (s->io && s->io->write)
+            failed = s->io->write(s->io->ctx, ev->stdout->data.data, ev->stdout->data.len, s->err) < 0;
+        else
+            written = write_out(STDOUT_FILENO, ev->stdout->data.data, ev->stdout->data.len);
     } else if (ev->payload_case == OPENSHELL__V1__EXEC_SANDBOX_EVENT__PAYLOAD_STDERR) {
         write_out(STDERR_FILENO, ev->stderr->data.data, ev->stderr->data.len);
     } else if (ev->payload_case == OPENSHELL__V1__EXEC_SANDBOX_EVENT__PAYLOAD_EXIT) {
         s->got_exit = true;
         finish(s, ev->exit->exit_code & 0xff);
     }
-    if (!written) {
+    if (!written || failed) {
         rpc_call_cancel(call);
-        finish(s, EXIT_PIPE);
+        finish(s, failed ? -1 : EXIT_PIPE);
     }
 }
 
@@ -125,7 +129,18 @@ static void read_input(struct stream *s)
         watch_stop(s);
         return;
     }
-    ssize_t n = read(STDIN_FILENO, buf, s->input == STREAM_RAW ? OS_STDIN_FRAME : sizeof(buf));
+    ssize_t n;
+    if (s->io) {
+        n = s->io->read(s->io->ctx, buf, sizeof(buf), s->err);
+        if (n < 0) {
+            watch_stop(s);
+            rpc_call_cancel(s->call);
+            finish(s, -1);
+            return;
+        }
+    } else {
+        n = read(STDIN_FILENO, buf, s->input == STREAM_RAW ? OS_STDIN_FRAME : sizeof(buf));
+    }
     if (n < 0 && (errno == EINTR || errno == EAGAIN))
         return;
     if (n > 0) {
@@ -182,7 +197,10 @@ static void handles_init(struct stream *s)
 {
     struct epoll_event ev = {.events = EPOLLIN};
     s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (s->epoll_fd >= 0 && epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, STDIN_FILENO, &ev) < 0) {
+    if (s->io && s->epoll_fd >= 0) { /* input is not read from a descriptor */
+        close(s->epoll_fd);
+        s->epoll_fd = -1;
+    } else if (s->epoll_fd >= 0 && epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, STDIN_FILENO, &ev) < 0) {
         close(s->epoll_fd);
         s->epoll_fd = -1;
     }
@@ -226,11 +244,11 @@ static void start_streaming(struct stream *s, Openshell__V1__ExecSandboxRequest 
 static const struct rpc_call_ops stream_ops = {
     .on_message = on_message, .on_writable = on_writable, .on_done = on_done};
 
-int stream_run(struct cli *cli, Openshell__V1__ExecSandboxRequest *req, enum stream_input input,
-               const struct os_buf *ahead, struct os_error *err)
+static int run(struct cli *cli, Openshell__V1__ExecSandboxRequest *req, enum stream_input input,
+               const struct stream_io *io, const struct os_buf *ahead, struct os_error *err)
 {
     struct stream *s = os_arena_alloc(&cli->arena, sizeof(*s));
-    *s = (struct stream){.cli = cli, .input = input, .err = err, .epoll_fd = -1};
+    *s = (struct stream){.cli = cli, .input = input, .io = io, .err = err, .epoll_fd = -1};
     if (input == STREAM_RAW && terminal_raw(err) < 0)
         return -1;
     handles_init(s);
@@ -249,6 +267,18 @@ int stream_run(struct cli *cli, Openshell__V1__ExecSandboxRequest *req, enum str
     s->err = NULL; /* a late on_done has nobody to tell */
     handles_close(s);
     return s->exit_code;
+}
+
+int stream_run(struct cli *cli, Openshell__V1__ExecSandboxRequest *req, enum stream_input input,
+               const struct os_buf *ahead, struct os_error *err)
+{
+    return run(cli, req, input, NULL, ahead, err);
+}
+
+int stream_run_io(struct cli *cli, Openshell__V1__ExecSandboxRequest *req, const struct stream_io *io,
+                  struct os_error *err)
+{
+    return run(cli, req, io->read ? STREAM_PIPE : STREAM_NO_INPUT, io, NULL, err);
 }
 
 bool stream_read_ahead(struct os_buf *out, size_t max)

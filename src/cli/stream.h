@@ -16,6 +16,18 @@ enum stream_input {
     STREAM_RAW,      /* as STREAM_PIPE, with the terminal in raw mode and resizes passed on */
 };
 
+/* Where a command's bytes come from and go to, instead of this process's standard descriptors. */
+struct stream_io {
+    /* Next input: bytes, 0 at the end, -1 with *err. NULL = no input. May block on local files. */
+    ssize_t (*read)(void *ctx, void *data, size_t n, struct os_error *err);
+    /* Output; -1 with *err ends the command. NULL = to stdout. */
+    int (*write)(void *ctx, const void *data, size_t n, struct os_error *err);
+    void *ctx;
+};
+/* As stream_run(). */
+int stream_run_io(struct cli *cli, Openshell__V1__ExecSandboxRequest *req, const struct stream_io *io,
+                  struct os_error *err);
+
 /* Runs to the end. `ahead` is sent before anything else is read from stdin. Returns the exit code of the
  * command, or -1 with *err. The connection is open already. */
 int stream_run(struct cli *cli, Openshell__V1__ExecSandboxRequest *req, enum stream_input input,

@@ -59,6 +59,10 @@
 /* Sessions and relays (spec/gateway.md 8, 14) */
 #define OS_SESSION_WAIT_MS 15000
 #define OS_RELAY_CLAIM_MS 10000
+#define OS_FORWARDS_TOKEN 3            /* open ForwardTcp calls of one SSH session token */
+#define OS_FORWARDS_SANDBOX 20         /* ... and of one sandbox */
+#define OS_SSH_SESSION_TTL_S 86400     /* default life of an SSH session token */
+#define OS_SSH_SESSION_REAP_MS 3600000 /* between two clean-ups of SSH sessions */
 #define OS_RELAYS_PENDING_GATEWAY 256
 #define OS_RELAYS_PENDING_SANDBOX 32
 #define OS_HEARTBEAT_SECS 15
@@ -123,11 +127,29 @@
 #define OS_PROXY_LINGER_MS 1000        /* for the peer to read a last answer */
 #define OS_PROXY_PIPE 262144           /* bytes of pipe per direction of an opaque tunnel */
 #define OS_PROXY_STACK 262144          /* bytes of stack per connection thread */
-#define OS_BYPASS_BURST 10             /* direct connection events at once (spec/supervisor.md 18) */
+#define OS_DNS_PORT 53
+#define OS_NAMES_MAX 1024      /* names that have a synthetic address (spec/supervisor.md 4.3) */
+#define OS_NAMES_TTL 30        /* seconds that such an answer is valid */
+#define OS_NAMES_KEEP_MS 60000 /* an address is not taken from its name before */
+#define OS_NAMES_POOL4 198, 18 /* 198.18.0.0/16, of the benchmark range */
+#define OS_NAMES_POOL6 0xfd, 0x23, 0x6f, 0x70, 0x65, 0x6e /* fd23:6f70:656e::/48 */
+#define OS_NAMES_REPEAT_MS 10000                          /* one event for lookups of one refused name */
+#define OS_DNS_IDLE_MS 10000                              /* between two queries of a TCP connection */
+#define OS_BYPASS_BURST 10 /* direct connection events at once (spec/supervisor.md 18) */
 #define OS_BYPASS_PER_SECOND 5
 #define OS_AUDIT_TEXT 1024 /* bytes of one text in an audit line that has no smaller limit */
 #define OS_AUDIT_LINE 8192 /* bytes of one audit line */
 #define OS_AUDIT_FILES 3   /* daily log files kept */
+
+/* SSH server (spec/supervisor.md 11) */
+#define OS_SSH_LOGIN_MS 30000 /* key exchange and authentication */
+#define OS_SSH_LOGIN_ATTEMPTS 10
+#define OS_SSH_CHANNELS 64    /* channels of one connection */
+#define OS_SSH_BUFFER 2097152 /* bytes of one channel that may wait in either direction */
+#define OS_SSH_ENV 32         /* variables a client may set */
+#define OS_SSH_ENV_KEY 64     /* bytes */
+#define OS_SSH_ENV_VALUE 1024 /* bytes */
+#define OS_SSH_TERM 64        /* bytes of a terminal name */
 
 /* Names, addresses, trust (src/net) */
 #define OS_LIMIT_HOST_NAME 253       /* bytes without the final dot, RFC 1035 2.3.4 */

@@ -26,6 +26,7 @@
 #include "gateway/readiness.h"
 #include "gateway/rpc/handlers.h"
 #include "gateway/session/sessions.h"
+#include "gateway/ssh_session.h"
 #include "gateway/watch.h"
 #include "net/tls.h"
 #include "sys/file.h"
@@ -48,6 +49,7 @@ struct program {
     SSL_CTX *tls;
     uv_signal_t sigterm, sigint;
     uv_timer_t sweep; /* next reconciliation */
+    uv_timer_t reap;  /* of SSH sessions */
     unsigned closing; /* servers that still shut down */
     int lock_fd;
     int port;
@@ -280,6 +282,10 @@ static int start_servers(struct program *p, struct os_error *err)
     p->port = rpc_server_listen(p->gw.rpc, o->bind_address, o->port, err);
     if (p->port < 0)
         return fail(err, "transport");
+    p->gw.host = o->bind_address;
+    p->gw.port = (uint16_t)p->port;
+    p->gw.tls = p->tls;
+    p->gw.ssh_session_ttl_s = o->ssh_session_ttl_s;
     listen_local(p);
     if (!o->health_port)
         return 0;
@@ -343,6 +349,22 @@ static void on_sweep(uv_timer_t *t)
     rpc_server_work(p->gw.rpc, reconcile_work, reconciled, p);
 }
 
+static void reap_work(void *arg)
+{
+    struct program *p = arg;
+    ssh_sessions_reap(&p->gw, NULL);
+}
+
+static void reap_done(void *arg)
+{
+}
+
+static void on_reap(uv_timer_t *t)
+{
+    struct program *p = t->data;
+    rpc_server_work(p->gw.rpc, reap_work, reap_done, p);
+}
+
 static int start(struct program *p, struct os_error *err)
 {
     p->state = gateway_state_dir(err);
@@ -356,6 +378,10 @@ static int start(struct program *p, struct os_error *err)
     uv_unref((uv_handle_t *)&p->sweep);
     p->sweep.data = p;
     rpc_server_work(p->gw.rpc, reconcile_work, reconciled, p);
+    uv_timer_init(&p->loop, &p->reap);
+    p->reap.data = p;
+    uv_timer_start(&p->reap, on_reap, OS_SSH_SESSION_REAP_MS, OS_SSH_SESSION_REAP_MS);
+    uv_unref((uv_handle_t *)&p->reap);
     catch_signals(p);
     cleanup_free char *url = endpoint(p);
     os_log_info("gateway", "openshell-gateway %s is listening on %s", OPENSHELL_VERSION, url);

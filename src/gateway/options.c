@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/cleanup.h"
+#include "core/limits.h"
 #include "gateway/paths.h"
 #include "net/dns.h"
 #include "sys/file.h"
@@ -33,6 +34,8 @@ const char gateway_help[] =
     "                            [OPENSHELL_DB_URL]\n"
     "  --drivers local           the compute driver [OPENSHELL_DRIVERS]\n"
     "  --server-san A,B          more names for the generated server certificate [OPENSHELL_SERVER_SAN]\n"
+    "  --ssh-session-ttl-secs N  life of SSH session tokens, default 86400, 0 = for ever\n"
+    "                            [OPENSHELL_SSH_SESSION_TTL_SECS]\n"
     "  -h, --help                this text\n"
     "  -V, --version             the version\n"
     "\n"
@@ -52,6 +55,8 @@ const char gateway_certs_help[] =
     "  --output-dir DIR   where the files go\n"
     "  --server-san SAN   one more host name or IP address for the server certificate; repeatable\n"
     "  --dry-run          print certificates and keys instead of writing them\n";
+
+#define SSH_TTL_MAX UINT32_MAX /* seconds; more than a century */
 
 /* One flag: where its text goes and which variable stands in for it. */
 struct flag {
@@ -73,6 +78,7 @@ enum flag_id {
     F_DISABLE_TLS,
     F_MTLS_AUTH,
     F_SERVER_SAN,
+    F_SSH_TTL,
     F_CONFIG,
     F_OUTPUT_DIR,
     F_DRY_RUN,
@@ -92,6 +98,7 @@ static const struct flag flags[F_COUNT] = {
     [F_DISABLE_TLS] = {"--disable-tls", "OPENSHELL_DISABLE_TLS", true},
     [F_MTLS_AUTH] = {"--enable-mtls-auth", "OPENSHELL_ENABLE_MTLS_AUTH", false},
     [F_SERVER_SAN] = {"--server-san", "OPENSHELL_SERVER_SAN", false},
+    [F_SSH_TTL] = {"--ssh-session-ttl-secs", "OPENSHELL_SSH_SESSION_TTL_SECS", false},
     [F_CONFIG] = {"--config", "OPENSHELL_GATEWAY_CONFIG", false},
     [F_OUTPUT_DIR] = {"--output-dir", NULL, false},
     [F_DRY_RUN] = {"--dry-run", NULL, true},
@@ -196,6 +203,12 @@ static int take(struct gateway_options *o, enum flag_id id, const char *name, co
     case F_MTLS_AUTH:
         o->mtls_auth_given = true;
         return parse_bool(name, value, &o->mtls_auth, err);
+    case F_SSH_TTL:
+        if (!os_str_u64(value, SSH_TTL_MAX, &o->ssh_session_ttl_s))
+            return os_error_set(err, OS_INVALID_ARGUMENT,
+                                "invalid value '%s' for '%s': expected seconds, 0 = tokens never expire",
+                                value, name);
+        return 0;
     case F_SERVER_SAN:
         add_sans(o, value);
         return 0;
@@ -281,6 +294,7 @@ int gateway_options_parse(struct gateway_options *o, int argc, char **argv, stru
     bool given[F_COUNT] = {false};
     memset(o, 0, sizeof(*o));
     o->port = 17670;
+    o->ssh_session_ttl_s = OS_SSH_SESSION_TTL_S;
     o->log_level = OS_LOG_INFO;
     o->bind_address = os_strdup("127.0.0.1");
     if (argc > 1 && strcmp(argv[1], "generate-certs") == 0)

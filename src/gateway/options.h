@@ -25,6 +25,7 @@ struct gateway_options {
     enum os_log_level log_level;
     char *tls_cert, *tls_key, *tls_client_ca; /* files; NULL = not given */
     char *db_url;                             /* never NULL after parsing */
+    uint64_t ssh_session_ttl_s;               /* 0 = never */
     bool disable_tls;
     bool mtls_auth_given, mtls_auth;
     struct os_strv server_sans;

@@ -174,7 +174,7 @@ void policy_decide_l4(const struct policy_engine *e, const char *host, uint16_t 
 {
     out->allow = false;
     out->policy = NULL;
-    out->declared_host = false;
+    out->declared_host = out->opaque = false;
     out->n_configs = 0;
     out->n_matched = 0;
     struct query q;
@@ -186,12 +186,26 @@ void policy_decide_l4(const struct policy_engine *e, const char *host, uint16_t 
     out->allow = true;
     out->policy = e->endpoints[q.ids[0]].pub.policy_key;
     out->declared_host = q.declared;
+    out->opaque = true;
     for (size_t i = 0; i < q.n; i++) {
         const struct engine_endpoint *ep = &e->endpoints[q.ids[i]];
         out->matched[out->n_matched++] = ep;
+        out->opaque = out->opaque && ep->pub.protocol == POLICY_TCP;
         if (ep->extended)
             out->configs[out->n_configs++] = &ep->pub;
     }
+}
+
+bool policy_names_host(const struct policy_engine *e, const char *host)
+{
+    for (size_t i = 0; !e->quarantine && i < e->n_endpoints; i++) {
+        const struct engine_endpoint *ep = &e->endpoints[i];
+        if (ep->kind == HOST_EXACT
+                ? !strcmp(ep->pub.host, host)
+                : ep->kind == HOST_GLOB && ep->host_glob.n && glob_run(&ep->host_glob, host))
+            return true;
+    }
+    return false;
 }
 
 bool policy_l4_inspects(const struct policy_l4 *l4)

@@ -100,6 +100,7 @@ struct policy_l4 {
     bool allow;
     const char *policy; /* matched map key, NULL when denied */
     bool declared_host; /* exact_declared_endpoint_host, spec/policy.md 4.4 */
+    bool opaque;        /* protocol: tcp in everything that matched: bytes pass unread */
     /* Endpoint configurations in evaluation order ("extended" ones only); [0] decides tls and allowed_ips. */
     const struct policy_endpoint *configs[POLICY_MATCH_MAX];
     size_t n_configs;
@@ -111,6 +112,8 @@ struct policy_l4 {
 /* host lower-case, without brackets or trailing dot. More than POLICY_MATCH_MAX matches: denied. */
 void policy_decide_l4(const struct policy_engine *e, const char *host, uint16_t port,
                       const struct policy_process *who, struct policy_l4 *out);
+/* True when an endpoint names host, by itself or by a pattern: for whatever port and process. */
+bool policy_names_host(const struct policy_engine *e, const char *host);
 /* Appends the exact deny reason of spec/policy.md 4.5. */
 void policy_l4_reason(const struct policy_engine *e, const char *host, uint16_t port,
                       const struct policy_process *who, struct os_buf *out);

@@ -15,6 +15,7 @@
 #include "supervisor/monitor/account.h"
 #include "supervisor/monitor/monitor.h"
 #include "supervisor/options.h"
+#include "supervisor/sftp/sftp.h"
 #include "supervisor/worker.h"
 #include "sys/file.h"
 
@@ -112,6 +113,8 @@ int main(int argc, char **argv)
     struct supervisor_options o;
     struct os_error cleanup_error err = {0};
     os_open_standard_fds();
+    if (argc == 2 && strcmp(argv[1], "sftp-server") == 0)
+        return sftp_main();
     umask(022);
     switch (options_read(argc, argv, &o, &err)) {
     case OPTIONS_SHOWN:

@@ -22,6 +22,7 @@
 #include "supervisor/enforcement.h"
 #include "supervisor/monitor/client.h"
 #include "supervisor/session/session.h"
+#include "supervisor/ssh/sshd.h"
 
 #define LOG_TARGET "supervisor"
 #define LOG_DIR "/var/log"
@@ -44,6 +45,7 @@ struct worker {
     struct agent *agent;
     struct monitor_client *monitor;
     struct session *session;
+    struct sshd *sshd;
     struct enforcement *enforcement;
     struct egress *egress;
     bool started; /* the first configuration was acted on */
@@ -217,6 +219,8 @@ static int start_egress(struct worker *w, struct os_error *err)
         .proxy_listener = w->sockets.proxy,
         .trap_listener = w->sockets.trap,
         .udp_trap = w->sockets.udp_trap,
+        .dns_tcp = w->sockets.dns_tcp,
+        .dns_udp = w->sockets.dns_udp,
         .policy = enforcement_slot(w->enforcement),
         .identify = monitor_client_identify,
         .identify_ctx = w->monitor,
@@ -332,6 +336,12 @@ static struct agent *make_agent(struct worker *w)
     return agent_new(&opt);
 }
 
+static int on_ssh(void *ctx, int fd, struct os_error *err)
+{
+    struct worker *w = ctx;
+    return sshd_accept(w->sshd, fd, err);
+}
+
 static struct session *make_session(struct worker *w, struct os_error *err)
 {
     char instance[OS_UUID_LEN];
@@ -350,6 +360,7 @@ static struct session *make_session(struct worker *w, struct os_error *err)
         .agent = w->agent,
         .on_config = on_config,
         .on_config_failed = on_config_failed,
+        .on_ssh = on_ssh,
         .ctx = w,
     };
     return session_new(&opt, err);
@@ -388,6 +399,7 @@ int worker_main(const struct supervisor_options *opt, int monitor)
     if (!w.monitor)
         return EXIT_FATAL;
     agent_set_monitor(w.agent, w.monitor);
+    w.sshd = sshd_new(&w.loop, w.agent, w.audit);
     w.session = make_session(&w, &err);
     if (!w.session) {
         os_log_error(LOG_TARGET, "%s", os_error_text(&err));

@@ -40,8 +40,8 @@ PATIENCE = 60  # seconds a call may take; only failures take that long
 class Gateway(harness.Gateway):
     """A gateway without our CLI: the client certificate comes from its state directory."""
 
-    def __init__(self, private):
-        super().__init__(private)
+    def __init__(self, private, **options):
+        super().__init__(private, **options)
         tls = self.state / "tls"
         self.ca, self.cert, self.key = tls / "ca.crt", tls / "client" / "tls.crt", tls / "client" / "tls.key"
 

@@ -37,7 +37,7 @@ struct relay_ops {
     void (*on_end)(void *ctx, const struct os_error *status);
 };
 
-enum relay_target { RELAY_EXEC, RELAY_TCP };
+enum relay_target { RELAY_EXEC, RELAY_TCP, RELAY_SSH };
 
 /* Waits up to OS_SESSION_WAIT_MS for a session, sends `open` (channel_id is filled in) and waits
  * OS_RELAY_CLAIM_MS for the claim. Never NULL; failure arrives in on_end. */

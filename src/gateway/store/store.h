@@ -13,6 +13,7 @@
 #define STORE_SANDBOX "sandbox"
 #define STORE_POLICY "sandbox_policy"
 #define STORE_SANDBOX_SETTINGS "sandbox_settings"
+#define STORE_SSH_SESSION "ssh_session"
 #define STORE_GATEWAY_SETTINGS "gateway_settings"
 
 struct store;

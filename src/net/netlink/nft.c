@@ -120,10 +120,10 @@ void nft_match_daddr4(struct nft_batch *b, const uint8_t addr[4], uint8_t prefix
     match_payload(b, NFT_PAYLOAD_NETWORK_HEADER, 16, addr, prefix_bytes);
 }
 
-void nft_match_daddr6(struct nft_batch *b, const uint8_t addr[16])
+void nft_match_daddr6(struct nft_batch *b, const uint8_t addr[16], uint8_t prefix_bytes)
 {
     match_meta(b, NFT_META_NFPROTO, NFPROTO_IPV6);
-    match_payload(b, NFT_PAYLOAD_NETWORK_HEADER, 24, addr, 16);
+    match_payload(b, NFT_PAYLOAD_NETWORK_HEADER, 24, addr, prefix_bytes);
 }
 
 void nft_match_dport(struct nft_batch *b, uint16_t port)

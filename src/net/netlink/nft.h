@@ -24,7 +24,7 @@ void nft_rule_end(struct nft_batch *b);
 /* Matches */
 void nft_match_l4(struct nft_batch *b, uint8_t protocol);                                /* meta l4proto */
 void nft_match_daddr4(struct nft_batch *b, const uint8_t addr[4], uint8_t prefix_bytes); /* whole bytes */
-void nft_match_daddr6(struct nft_batch *b, const uint8_t addr[16]);
+void nft_match_daddr6(struct nft_batch *b, const uint8_t addr[16], uint8_t prefix_bytes);
 void nft_match_dport(struct nft_batch *b, uint16_t port);
 
 /* Verdicts */

@@ -90,6 +90,8 @@ size_t agent_stream_queued(const struct agent_stream *s);
 void agent_stream_eof(struct agent_stream *s);
 /* Ignored without a tty; at least 1 x 1. */
 void agent_stream_resize(struct agent_stream *s, uint16_t cols, uint16_t rows);
+/* To the process group of the command, or of the main process. */
+void agent_stream_signal(struct agent_stream *s, int sig);
 /* Stops and restarts output callbacks (on_end waits too). A paused exec makes its process wait; a paused
  * attachment falls behind and is ended when its output is no longer retained. */
 void agent_stream_pause(struct agent_stream *s);

@@ -268,6 +268,13 @@ void agent_stream_resize(struct agent_stream *s, uint16_t cols, uint16_t rows)
         child_resize(c, cols, rows);
 }
 
+void agent_stream_signal(struct agent_stream *s, int sig)
+{
+    struct child *c = is_attachment(s) ? s->agent->main : s->child;
+    if (c && !s->ended)
+        child_signal(c, sig);
+}
+
 void agent_stream_pause(struct agent_stream *s)
 {
     s->paused = true;

@@ -63,10 +63,7 @@ static void end_conn(struct egress_conn *c)
 static void *conn_main(void *arg)
 {
     struct egress_conn *c = arg;
-    if (c->captured)
-        trap_serve(c);
-    else
-        proxy_serve(c);
+    c->serve(c);
     end_conn(c);
     return NULL;
 }
@@ -126,13 +123,14 @@ static int start_thread(struct egress_conn *c)
     return rc;
 }
 
-static void start_conn(struct egress *e, int fd, const struct sockaddr_storage *agent, bool captured)
+static void start_conn(struct egress *e, int fd, const struct sockaddr_storage *agent,
+                       void (*serve)(struct egress_conn *c))
 {
     struct egress_conn *c = os_calloc(1, sizeof(*c));
     int on = 1;
     socklen_t len = sizeof(c->local);
     c->egress = e;
-    c->captured = captured;
+    c->serve = serve;
     c->agent = *agent;
     c->client_fd = fd;
     c->upstream_fd = -1;
@@ -184,7 +182,7 @@ static enum accept_trouble classify(int error)
 
 struct listener {
     int fd;
-    bool captured;
+    void (*serve)(struct egress_conn *c);
     int failures;
 };
 
@@ -196,7 +194,7 @@ static bool accept_one(struct egress *e, struct listener *l)
     int fd = accept4(l->fd, (struct sockaddr *)&agent, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd >= 0) {
         l->failures = 0;
-        start_conn(e, fd, &agent, l->captured);
+        start_conn(e, fd, &agent, l->serve);
         return true;
     }
     int error = errno;
@@ -229,9 +227,10 @@ static bool full(struct egress *e, bool *stopping)
 void *egress_accept_loop(void *egress)
 {
     struct egress *e = egress;
-    struct listener listeners[] = {{.fd = e->opt.proxy_listener},
-                                   {.fd = e->opt.trap_listener, .captured = true}};
-    int udp = e->opt.udp_trap;
+    struct listener listeners[] = {{.fd = e->opt.proxy_listener, .serve = proxy_serve},
+                                   {.fd = e->opt.trap_listener, .serve = trap_serve},
+                                   {.fd = e->opt.dns_tcp, .serve = resolver_serve}};
+    int udp = e->opt.udp_trap, dns = e->opt.dns_udp;
     for (;;) {
         bool stopping, is_full = full(e, &stopping);
         if (stopping)
@@ -239,7 +238,9 @@ void *egress_accept_loop(void *egress)
         struct pollfd p[] = {{.fd = e->wake, .events = POLLIN},
                              {.fd = is_full ? -1 : listeners[0].fd, .events = POLLIN},
                              {.fd = is_full ? -1 : listeners[1].fd, .events = POLLIN},
-                             {.fd = udp, .events = POLLIN}};
+                             {.fd = is_full ? -1 : listeners[2].fd, .events = POLLIN},
+                             {.fd = udp, .events = POLLIN},
+                             {.fd = dns, .events = POLLIN}};
         if (poll(p, OS_ARRAY_LEN(p), -1) < 0)
             continue;
         eventfd_t count;
@@ -248,9 +249,13 @@ void *egress_accept_loop(void *egress)
         for (size_t i = 0; i < OS_ARRAY_LEN(listeners); i++)
             if (p[i + 1].revents && !accept_one(e, &listeners[i]))
                 listeners[i].fd = -1;
-        if (p[3].revents & POLLIN)
+        if (p[4].revents & POLLIN)
             trap_datagram(e);
-        else if (p[3].revents)
+        else if (p[4].revents)
             udp = -1;
+        if (p[5].revents & POLLIN)
+            resolver_datagrams(e);
+        else if (p[5].revents)
+            dns = -1;
     }
 }

@@ -41,9 +41,11 @@ static void egress_free(struct egress *e)
     if (e->wake >= 0)
         close(e->wake);
     egress_ca_free(e->ca);
+    names_free(e->names);
     free((void *)(uintptr_t)e->opt.extra_hosts);
     pthread_cond_destroy(&e->drained);
     pthread_mutex_destroy(&e->bypass.lock);
+    pthread_mutex_destroy(&e->denied_names.lock);
     pthread_mutex_destroy(&e->lock);
     free(e);
 }
@@ -68,6 +70,8 @@ struct egress *egress_start(const struct egress_options *opt, struct os_error *e
     pthread_mutex_init(&e->lock, NULL);
     pthread_cond_init(&e->drained, NULL);
     event_limit_init(&e->bypass);
+    event_limit_init(&e->denied_names);
+    e->names = names_new();
     e->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (e->wake < 0) {
         os_error_sys(err, errno, "cannot create an event descriptor");
@@ -77,6 +81,9 @@ struct egress *egress_start(const struct egress_options *opt, struct os_error *e
     make_nonblocking(opt->proxy_listener);
     make_nonblocking(opt->trap_listener);
     make_nonblocking(opt->udp_trap);
+    make_nonblocking(opt->dns_tcp);
+    make_nonblocking(opt->dns_udp);
+    resolver_prepare(e);
     read_gateway(e);
     start_ca(e);
     policy_slot_watch(opt->policy, egress_cut, e);
@@ -111,5 +118,9 @@ void egress_stop(struct egress *e)
         close(e->opt.trap_listener);
     if (e->opt.udp_trap >= 0)
         close(e->opt.udp_trap);
+    if (e->opt.dns_tcp >= 0)
+        close(e->opt.dns_tcp);
+    if (e->opt.dns_udp >= 0)
+        close(e->opt.dns_udp);
     egress_free(e);
 }

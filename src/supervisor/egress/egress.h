@@ -29,6 +29,8 @@ struct egress_options {
     int proxy_listener; /* listening TCP socket in the agent's namespace, 10.200.0.1:3128 */
     int trap_listener;  /* listening TCP socket that captures direct connections; -1 = none */
     int udp_trap;       /* UDP socket that captures datagrams to anywhere; -1 = none */
+    int dns_tcp;        /* listening TCP socket on port 53 in the agent's namespace; -1 = none */
+    int dns_udp;        /* UDP socket there; -1 = none */
     struct policy_slot *policy;
     egress_identify_fn *identify;
     void *identify_ctx;

@@ -1,6 +1,7 @@
 /* Audit events of egress (spec/proxy.md 18, spec/supervisor.md 4.2). Queries and bodies never get here. */
 #include <arpa/inet.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/clock.h"
@@ -156,6 +157,54 @@ static bool take_token(struct event_limit *l, uint64_t *suppressed)
     }
     pthread_mutex_unlock(&l->lock);
     return ok;
+}
+
+/* A resolver asks for both families, and again after a while: one event says it all. */
+static bool repeated(struct event_limit *l, const char *what)
+{
+    pthread_mutex_lock(&l->lock);
+    int64_t now = os_clock_mono_ms();
+    bool yes = !strcmp(l->last, what) && now - l->last_ms < OS_NAMES_REPEAT_MS;
+    if (!yes) {
+        snprintf(l->last, sizeof(l->last), "%s", what);
+        l->last_ms = now;
+    }
+    pthread_mutex_unlock(&l->lock);
+    return yes;
+}
+
+void event_name_denied(struct egress_conn *c, const char *name, const char *detail)
+{
+    struct event_limit *limit = &c->egress->denied_names;
+    uint64_t suppressed = 0;
+    if (repeated(limit, name) || !take_token(limit, &suppressed))
+        return;
+    const struct conn_event ev = {.activity = "Refuse",
+                                  .severity = AUDIT_SEV_MEDIUM,
+                                  .action = AUDIT_DENIED,
+                                  .rule_type = "policy-dns"};
+    c->host = os_arena_strdup(&c->arena, name);
+    c->port = OS_DNS_PORT;
+    struct audit_event out = base(c, AUDIT_NET, &ev);
+    cleanup_buf struct os_buf text = {0};
+    os_buf_adds(&text, detail);
+    if (suppressed)
+        os_buf_addf(&text, "; %llu more not logged", (unsigned long long)suppressed);
+    out.detail = os_buf_str(&text);
+    out.message = "Policy DNS query refused";
+    audit_emit(c->egress->opt.audit, &out);
+}
+
+void event_name_published(struct egress *e, const char *name, const struct net_addr *address)
+{
+    char text[INET6_ADDRSTRLEN];
+    cleanup_free char *message =
+        os_asprintf("Policy DNS mapped %s synthetic=%s", name, net_addr_text(address, text));
+    audit_emit(e->opt.audit, &(struct audit_event){.cls = AUDIT_CONFIG,
+                                                   .activity = "Log",
+                                                   .state = "published",
+                                                   .severity = AUDIT_SEV_INFO,
+                                                   .message = message});
 }
 
 static const char *hint(const char *protocol, uint16_t port)

@@ -34,8 +34,7 @@ static bool parse_target(struct egress_request *r)
         return false;
     }
     bool http = http1_text_is_nocase(scheme, "http"), https = http1_text_is_nocase(scheme, "https");
-    c->host = os_arena_strdup(&c->arena, to.host);
-    c->port = to.port ? to.port : https ? 443 : 80;
+    conn_set_target(c, to.host, to.port ? to.port : https ? 443 : 80);
     bool local = !strcmp(c->host, "policy.local");
     if (http && !local)
         return true;

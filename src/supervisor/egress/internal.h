@@ -12,7 +12,8 @@
  *   l7/http.c      requests inside a tunnel, one after the other;  l7/rest.c  judges one
  *   l7/head.c      request heads in and out;  l7/exchange.c  one request and its response
  *   forward.c      absolute-form requests
- *   trap.c         direct connections and datagrams
+ *   trap.c         direct connections and datagrams: those to allowed names go through the same stages
+ *   resolver.c     the agent's name server;  names.c  the addresses it makes up
  *   deny.c         every refusal body;  events.c  every audit event */
 #ifndef SUPERVISOR_EGRESS_INTERNAL_H
 #define SUPERVISOR_EGRESS_INTERNAL_H
@@ -28,6 +29,7 @@
 #include "supervisor/egress/ca.h"
 #include "supervisor/egress/destination.h"
 #include "supervisor/egress/egress.h"
+#include "supervisor/egress/names.h"
 #include "supervisor/egress/stream.h"
 
 struct egress_conn;
@@ -38,13 +40,17 @@ struct event_limit {
     int64_t refilled_ms;
     double tokens;
     uint64_t suppressed;
+    char last[OS_LIMIT_HOST_NAME + 1]; /* what the last event was about, where repetition says nothing */
+    int64_t last_ms;
 };
 
 struct egress {
     struct egress_options opt; /* extra_hosts is an owned copy; the other texts serve only the start */
     struct egress_ca *ca;      /* NULL: TLS termination is unavailable */
     struct destination_gateway gateway;
-    struct event_limit bypass;
+    struct event_limit bypass, denied_names;
+    struct egress_names *names;
+    bool dns_ipv6; /* the agent's network has IPv6 */
     pthread_t accepter;
     int wake; /* eventfd: something for the accept thread to look at */
 
@@ -57,7 +63,9 @@ struct egress {
 
 struct egress_conn {
     struct egress *egress;
-    bool captured; /* came through the trap listener */
+    void (*serve)(struct egress_conn *c); /* what the listener it came through leads to */
+    bool captured;                        /* a direct connection: refusals are resets */
+    bool named; /* its destination is a made-up address: host is what that stands for */
 
     /* Guarded by egress->lock. */
     struct egress_conn *next, **link;
@@ -99,6 +107,14 @@ void tunnel_serve(struct egress_conn *c);
 void forward_serve(struct egress_conn *c);
 void trap_serve(struct egress_conn *c);
 void trap_datagram(struct egress *e);
+void resolver_serve(struct egress_conn *c);
+void resolver_prepare(struct egress *e);
+void resolver_datagrams(struct egress *e);
+/* The stages behind the target: decide, vet, dial, sniff, relay. Captured connections enter here. */
+void tunnel_serve_target(struct egress_conn *c);
+/* Sets host and port. A made-up address becomes its name, on every entry way; false when it has none (any
+ * more). */
+bool conn_set_target(struct egress_conn *c, const char *host, uint16_t port);
 /* Reads the next head of at most max bytes into the stream's buffer; deadline_ms for the whole head once its
  * first byte is there, first_ms for that byte (-1 = any time). Length of the head, 0 for an end before the
  * first byte, -1 otherwise with *err (OS_OUT_OF_RANGE: too long). While idle, `other` (may be NULL) is
@@ -209,5 +225,8 @@ void event_reloaded(struct egress_conn *c);
 /* "NET:REFUSE" and the finding for traffic around the proxy; rate limited. */
 void event_bypass(struct egress_conn *c, const char *protocol);
 void event_limit_init(struct event_limit *l);
+/* A name that was looked up and not answered; rate limited, and once for repeated lookups of one name. */
+void event_name_denied(struct egress_conn *c, const char *name, const char *detail);
+void event_name_published(struct egress *e, const char *name, const struct net_addr *address);
 
 #endif

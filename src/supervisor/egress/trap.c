@@ -1,37 +1,55 @@
-/* Direct connections and datagrams: the agent's namespace has no way out, a redirect leads them here. They
- * are identified, logged and refused (spec/supervisor.md 4.2). */
+/* Direct connections and datagrams: the agent's namespace has no way out, a redirect leads them here. A
+ * connection goes through the stages of CONNECT, with the name that its made-up address stands for, or with
+ * the address it was for (DESIGN 11); datagrams are logged and dropped (spec/supervisor.md 4.2). */
 #include <arpa/inet.h>
 #include <linux/netfilter_ipv4.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#include "core/log.h"
 #include "supervisor/egress/internal.h"
 
 #define ORIGINAL_DST_V6 80 /* IP6T_SO_ORIGINAL_DST */
 
-/* Sets host and port of the connection from an address. */
-static void set_target(struct egress_conn *c, const struct sockaddr_storage *ss)
+static uint16_t split_address(const struct sockaddr_storage *ss, struct net_addr *a)
 {
-    struct net_addr a = {.family = ss->ss_family};
-    char text[INET6_ADDRSTRLEN];
-    if (ss->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)ss;
-        a.v6 = in6->sin6_addr;
-        c->port = ntohs(in6->sin6_port);
-        if (IN6_IS_ADDR_V4MAPPED(&a.v6)) {
-            uint8_t v4[4];
-            memcpy(v4, a.v6.s6_addr + 12, sizeof(v4));
-            a.family = AF_INET;
-            memcpy(&a.v4, v4, sizeof(v4));
-        }
-    } else {
+    *a = (struct net_addr){.family = ss->ss_family};
+    if (ss->ss_family != AF_INET6) {
         const struct sockaddr_in *in = (const struct sockaddr_in *)ss;
-        a.v4 = in->sin_addr;
-        c->port = ntohs(in->sin_port);
+        a->v4 = in->sin_addr;
+        return ntohs(in->sin_port);
     }
-    c->host = os_arena_strdup(&c->arena, net_addr_text(&a, text));
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)ss;
+    a->v6 = in6->sin6_addr;
+    if (IN6_IS_ADDR_V4MAPPED(&a->v6)) {
+        uint8_t v4[4];
+        memcpy(v4, a->v6.s6_addr + 12, sizeof(v4));
+        a->family = AF_INET;
+        memcpy(&a->v4, v4, sizeof(v4));
+    }
+    return ntohs(in6->sin6_port);
+}
+
+bool conn_set_target(struct egress_conn *c, const char *host, uint16_t port)
+{
+    char name[OS_LIMIT_HOST_NAME + 1];
+    struct net_addr a;
+    enum names_found found = NAMES_OUTSIDE;
+    if (net_addr_parse(host, &a) == 0)
+        found = names_find(c->egress->names, &a, name);
+    c->named = found == NAMES_FOUND;
+    c->host = os_arena_strdup(&c->arena, c->named ? name : host);
+    c->port = port;
+    return found != NAMES_UNKNOWN;
+}
+
+/* As conn_set_target, from an address. */
+static bool set_target(struct egress_conn *c, const struct sockaddr_storage *ss)
+{
+    struct net_addr a;
+    char text[INET6_ADDRSTRLEN];
+    uint16_t port = split_address(ss, &a);
+    return conn_set_target(c, net_addr_text(&a, text), port);
 }
 
 /* Where the agent wanted to go; the local address when the kernel does not know. */
@@ -49,12 +67,17 @@ static struct sockaddr_storage original_target(const struct egress_conn *c)
 
 void trap_serve(struct egress_conn *c)
 {
+    c->captured = true;
+    c->local = original_target(c);
+    if (set_target(c, &c->local)) {
+        tunnel_serve_target(c);
+        return;
+    }
     struct os_error err cleanup_error = {0};
-    struct sockaddr_storage to = original_target(c);
-    set_target(c, &to);
-    if (!decide_identify(c, &to, &err))
-        os_log_debug("egress", "direct connection: %s", os_error_text(&err));
-    event_bypass(c, "tcp");
+    decide_identify(c, &c->local, &err);
+    const struct conn_event ev = {"Open", AUDIT_SEV_MEDIUM, AUDIT_DENIED, "transparent-tcp",
+                                  "transparent_tcp_mapping_missing"};
+    event_conn(c, &ev, "TRANSPARENT_TCP denied %s:%u", c->host, c->port);
     stream_reset(&c->client);
 }
 

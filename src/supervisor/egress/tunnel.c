@@ -1,4 +1,5 @@
-/* CONNECT: decide, vet, dial, answer 200, then find out what is inside the tunnel (spec/proxy.md 4). */
+/* CONNECT: decide, vet, dial, answer 200, then find out what is inside the tunnel (spec/proxy.md 4). Captured
+ * connections take the same way; where CONNECT is answered, they are let through or reset. */
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -10,6 +11,22 @@
 
 #define PEEK 24
 
+/* What the agent did, for events. */
+static const char *entry(const struct egress_conn *c)
+{
+    return c->captured ? "TRANSPARENT_TCP" : "CONNECT";
+}
+
+/* Every refusal before the tunnel stands. */
+static void refuse(struct egress_conn *c, const char *status_line, const char *error, const char *detail,
+                   const char *reason)
+{
+    if (c->captured)
+        stream_reset(&c->client);
+    else
+        deny_json(&c->client, status_line, error, detail, reason);
+}
+
 static void deny_connect(struct egress_conn *c, const char *error, const char *reason, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
@@ -20,21 +37,24 @@ static void deny_connect(struct egress_conn *c, const char *error, const char *r
     va_start(ap, fmt);
     os_buf_vaddf(&detail, fmt, ap);
     va_end(ap);
-    deny_json(&c->client, "403 Forbidden", error, os_buf_str(&detail), reason);
+    refuse(c, "403 Forbidden", error, os_buf_str(&detail), reason);
 }
 
 /* Steps 2 and 3: who, and may it. */
 static bool admitted(struct egress_conn *c)
 {
     cleanup_buf struct os_buf reason = {0};
-    if (decide_connection(c, &reason) < 0) {
+    if (decide_connection(c, &reason) == 0)
+        return true;
+    if (c->captured && !c->named) {
+        event_bypass(c, "tcp");
+    } else {
         const struct conn_event ev = {"Open", AUDIT_SEV_MEDIUM, AUDIT_DENIED, "opa", os_buf_str(&reason)};
-        event_conn(c, &ev, "CONNECT denied %s:%u", c->host, c->port);
-        deny_connect(c, "policy_denied", os_buf_str(&reason), "CONNECT %s:%u not permitted by policy",
-                     c->host, c->port);
-        return false;
+        event_conn(c, &ev, "%s denied %s:%u", entry(c), c->host, c->port);
     }
-    return true;
+    deny_connect(c, "policy_denied", os_buf_str(&reason), "CONNECT %s:%u not permitted by policy", c->host,
+                 c->port);
+    return false;
 }
 
 /* Answers 403 when the policy changed since this connection was admitted. */
@@ -43,7 +63,7 @@ static bool still_current(struct egress_conn *c)
     if (!conn_stale(c))
         return true;
     const struct conn_event ev = {"Open", AUDIT_SEV_MEDIUM, AUDIT_DENIED, "opa", "policy changed"};
-    event_conn(c, &ev, "CONNECT denied %s:%u", c->host, c->port);
+    event_conn(c, &ev, "%s denied %s:%u", entry(c), c->host, c->port);
     deny_connect(c, "policy_denied", NULL, "CONNECT %s:%u not permitted because policy changed", c->host,
                  c->port);
     return false;
@@ -58,9 +78,9 @@ static bool vetted(struct egress_conn *c, struct net_addrs *addrs)
         return true;
     const struct conn_event ev = {"Open", AUDIT_SEV_MEDIUM, AUDIT_DENIED, "ssrf", os_error_text(&reason)};
     if (!strcmp(kind, "internal address"))
-        event_conn(c, &ev, "CONNECT blocked: internal address %s:%u", c->host, c->port);
+        event_conn(c, &ev, "%s blocked: internal address %s:%u", entry(c), c->host, c->port);
     else
-        event_conn(c, &ev, "CONNECT blocked: %s for %s:%u", kind, c->host, c->port);
+        event_conn(c, &ev, "%s blocked: %s for %s:%u", entry(c), kind, c->host, c->port);
     deny_connect(c, "ssrf_denied", NULL, "CONNECT %s:%u blocked: %s", c->host, c->port, kind);
     return false;
 }
@@ -73,8 +93,8 @@ static bool can_terminate(struct egress_conn *c)
     if (c->egress->ca)
         return true;
     const struct conn_event ev = {"Open", AUDIT_SEV_HIGH, AUDIT_DENIED, "tls", "TLS termination unavailable"};
-    event_conn(c, &ev, "CONNECT refused for %s:%u: TLS termination unavailable", c->host, c->port);
-    deny_json(&c->client, "503 Service Unavailable", "tls_termination_unavailable", detail, NULL);
+    event_conn(c, &ev, "%s refused for %s:%u: TLS termination unavailable", entry(c), c->host, c->port);
+    refuse(c, "503 Service Unavailable", "tls_termination_unavailable", detail, NULL);
     return false;
 }
 
@@ -85,9 +105,9 @@ static bool dialled(struct egress_conn *c, const struct net_addrs *addrs)
     if (dial_upstream(c, addrs, &err) == 0)
         return true;
     const struct conn_event ev = {"Fail", AUDIT_SEV_LOW, AUDIT_ACTION_NONE, NULL, os_error_text(&err)};
-    event_conn(c, &ev, "CONNECT refused for %s:%u: %s", c->host, c->port, os_error_text(&err));
+    event_conn(c, &ev, "%s refused for %s:%u: %s", entry(c), c->host, c->port, os_error_text(&err));
     cleanup_free char *detail = os_asprintf("connection to %s:%u failed", c->host, c->port);
-    deny_json(&c->client, "502 Bad Gateway", "upstream_unreachable", detail, NULL);
+    refuse(c, "502 Bad Gateway", "upstream_unreachable", detail, NULL);
     return false;
 }
 
@@ -232,31 +252,44 @@ static bool parse_target(struct egress_conn *c)
         deny_bare(&c->client, "400 Bad Request");
         return false;
     }
-    c->host = os_arena_strdup(&c->arena, to.host);
-    c->port = to.port;
+    conn_set_target(c, to.host, to.port);
     return true;
 }
 
-void tunnel_serve(struct egress_conn *c)
+/* Step 9: the agent may speak. */
+static bool established(struct egress_conn *c, bool inspect)
 {
-    static const char established[] = "HTTP/1.1 200 Connection Established\r\n\r\n";
+    static const char answer[] = "HTTP/1.1 200 Connection Established\r\n\r\n";
+    if (!c->captured && stream_send(&c->client, answer, sizeof(answer) - 1, OS_PROXY_HANDSHAKE_MS) < 0)
+        return false;
+    const struct conn_event ev = {"Open", AUDIT_SEV_INFO, AUDIT_ALLOWED, "opa",
+                                  c->captured ? "transparent_tcp_allowed" : NULL};
+    event_conn(c, &ev, "%s%s allowed %s:%u", entry(c), inspect ? "_L7" : "", c->host, c->port);
+    return true;
+}
+
+void tunnel_serve_target(struct egress_conn *c)
+{
     struct net_addrs addrs;
-    if (!parse_target(c) || !admitted(c) || !still_current(c) || !vetted(c, &addrs))
+    if (!admitted(c) || !still_current(c) || !vetted(c, &addrs))
         return;
-    bool skip = c->l4.n_configs && c->l4.configs[0]->tls == POLICY_TLS_SKIP;
+    bool skip = c->l4.opaque || (c->l4.n_configs && c->l4.configs[0]->tls == POLICY_TLS_SKIP);
     bool inspect = !skip && policy_l4_inspects(&c->l4);
     if ((!skip && !can_terminate(c)) || !still_current(c) || !dialled(c, &addrs))
         return;
     conn_follow_policy(c);
-    if (!still_current(c) ||
-        stream_send(&c->client, established, sizeof(established) - 1, OS_PROXY_HANDSHAKE_MS) < 0)
+    if (!still_current(c) || !established(c, inspect))
         return;
-    const struct conn_event ev = {"Open", AUDIT_SEV_INFO, AUDIT_ALLOWED, "opa", NULL};
-    event_conn(c, &ev, inspect ? "CONNECT_L7 allowed %s:%u" : "CONNECT allowed %s:%u", c->host, c->port);
     if (skip)
         relay_opaque(c);
     else
         serve_inside(c, inspect);
     if (conn_stale(c))
         event_reloaded(c);
+}
+
+void tunnel_serve(struct egress_conn *c)
+{
+    if (parse_target(c))
+        tunnel_serve_target(c);
 }

@@ -153,6 +153,18 @@ static int add_paths(const struct isolation_paths *p, int ruleset, const char *c
     return 1;
 }
 
+/* Named by us, not by the policy: the link to it may be one of the kernel's. Without it only that program is
+ * missing to the agent. */
+static void add_program(int ruleset, const char *program)
+{
+    cleanup_close int fd = program ? open(program, O_PATH | O_CLOEXEC) : -1;
+    struct landlock_path_beneath_attr rule = {
+        .allowed_access = LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE, .parent_fd = fd};
+    if (program &&
+        (fd < 0 || syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0))
+        os_log_warn(LOG_TARGET, "the agent cannot run '%s': errno %d", program, errno);
+}
+
 int isolation_landlock_prepare(const struct isolation_paths *p, struct isolation_ruleset *out,
                                struct os_error *err)
 {
@@ -191,6 +203,7 @@ int isolation_landlock_prepare(const struct isolation_paths *p, struct isolation
         snprintf(out->why, sizeof(out->why), "none of the listed paths can be opened");
         return 0;
     }
+    add_program(fd, p->program);
     out->fd = os_steal_fd(fd);
     return 0;
 }

@@ -17,6 +17,7 @@ struct isolation_paths {
     const char *const *read_write;
     size_t n_read_write;
     bool hard_requirement;
+    const char *program; /* may be executed and read besides; NULL = none */
     uid_t agent; /* a symlink this user owns is not followed: a restarted sandbox finds its own old ones */
 };
 

@@ -8,7 +8,8 @@
 
 int monitor_send_sockets(int fd, struct monitor_sockets *sockets, struct os_error *err)
 {
-    int *const all[] = {&sockets->proxy, &sockets->trap, &sockets->udp_trap};
+    int *const all[] = {&sockets->proxy, &sockets->trap, &sockets->udp_trap, &sockets->dns_tcp,
+                        &sockets->dns_udp};
     struct os_buf cleanup_buf body = {0};
     int fds[OS_ARRAY_LEN(all)];
     size_t n = 0;
@@ -29,7 +30,7 @@ int monitor_send_sockets(int fd, struct monitor_sockets *sockets, struct os_erro
 
 int monitor_receive_sockets(int fd, struct monitor_sockets *out, struct os_error *err)
 {
-    int *const all[] = {&out->proxy, &out->trap, &out->udp_trap};
+    int *const all[] = {&out->proxy, &out->trap, &out->udp_trap, &out->dns_tcp, &out->dns_udp};
     struct protocol_message msg = {0};
     int r = protocol_receive(fd, &msg, true);
     struct protocol_reader reader = {.p = (const uint8_t *)msg.body.data, .n = msg.body.len};

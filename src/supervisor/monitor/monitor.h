@@ -24,12 +24,14 @@ struct monitor_sockets {
     int proxy;    /* TCP listener 10.200.0.1:3128 */
     int trap;     /* TCP listener that the redirect leads to */
     int udp_trap; /* UDP socket that the redirect leads to, with IP_RECVORIGDSTADDR; -1 if unavailable */
+    int dns_tcp;  /* TCP listener on port 53 of every address; -1 if unavailable, as is dns_udp then */
+    int dns_udp;  /* UDP socket on port 53 of every address, transparent */
 };
 
 /* Moves the calling process into a new network namespace for good, with addresses, routes, nf_tables rules
  * and the sockets in it. Call after the worker was forked: it has to stay outside to reach the world. `trap`
- * is -1 when the kernel has no nf_tables. trap and udp_trap are dual-stack (AF_INET6) sockets when the kernel
- * has IPv6; an IPv4 peer then shows as an IPv4-mapped address. */
+ * is -1 when the kernel has no nf_tables. All but the proxy's are dual-stack (AF_INET6) sockets when the
+ * kernel has IPv6; an IPv4 peer then shows as an IPv4-mapped address. */
 int monitor_network_setup(struct monitor_sockets *out, struct os_error *err);
 
 /* In the forked worker: unprivileged uid and gid, no capability, no_new_privs, own seccomp filter. Whatever

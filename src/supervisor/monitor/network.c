@@ -56,12 +56,40 @@ static void accept_loopback(struct nft_batch *b, const char *chain)
     nft_accept(b);
     nft_rule_end(b);
     nft_rule(b, chain);
-    nft_match_daddr6(b, LOOPBACK6);
+    nft_match_daddr6(b, LOOPBACK6, sizeof(LOOPBACK6));
     nft_accept(b);
     nft_rule_end(b);
 }
 
-static void capture_tcp(struct nft_batch *b, const char *chain)
+static void redirect_tcp(struct nft_batch *b)
+{
+    nft_match_l4(b, IPPROTO_TCP);
+    nft_redirect(b, OS_TRAP_PORT);
+    nft_rule_end(b);
+}
+
+/* The sandbox's own name server has port 53 of every address but the ones it makes up. */
+static void accept_dns(struct nft_batch *b, const char *chain, uint8_t protocol)
+{
+    nft_rule(b, chain);
+    nft_match_l4(b, protocol);
+    nft_match_dport(b, OS_DNS_PORT);
+    nft_accept(b);
+    nft_rule_end(b);
+}
+
+static void capture_synthetic(struct nft_batch *b, const char *chain)
+{
+    static const uint8_t pool4[4] = {OS_NAMES_POOL4}, pool6[16] = {OS_NAMES_POOL6};
+    nft_rule(b, chain);
+    nft_match_daddr4(b, pool4, 2);
+    redirect_tcp(b);
+    nft_rule(b, chain);
+    nft_match_daddr6(b, pool6, 6);
+    redirect_tcp(b);
+}
+
+static void capture_tcp(struct nft_batch *b, const char *chain, bool dns)
 {
     nft_chain(b, chain, "nat", NF_INET_LOCAL_OUT, PRIORITY_DSTNAT);
     accept_loopback(b, chain);
@@ -71,33 +99,37 @@ static void capture_tcp(struct nft_batch *b, const char *chain)
     nft_match_dport(b, OS_PROXY_PORT);
     nft_accept(b);
     nft_rule_end(b);
+    if (dns) {
+        capture_synthetic(b, chain);
+        accept_dns(b, chain, IPPROTO_TCP);
+    }
     nft_rule(b, chain);
-    nft_match_l4(b, IPPROTO_TCP);
-    nft_redirect(b, OS_TRAP_PORT);
-    nft_rule_end(b);
+    redirect_tcp(b);
 }
 
 /* A transparent hand-over keeps the datagram's own destination, which a redirect would lose. */
-static void capture_udp(struct nft_batch *b)
+static void capture_udp(struct nft_batch *b, bool dns)
 {
     nft_chain(b, "datagrams", "filter", NF_INET_PRE_ROUTING, PRIORITY_MANGLE);
     accept_loopback(b, "datagrams");
+    if (dns)
+        accept_dns(b, "datagrams", IPPROTO_UDP);
     nft_rule(b, "datagrams");
     nft_match_l4(b, IPPROTO_UDP);
     nft_tproxy(b, OS_UDP_TRAP_PORT);
     nft_rule_end(b);
 }
 
-static int install_rules(bool udp, struct os_error *err)
+static int install_rules(bool udp, bool dns, struct os_error *err)
 {
     cleanup_close int fd = netlink_socket(NETLINK_NETFILTER, err);
     if (fd < 0)
         return -1;
     struct nft_batch b;
     nft_begin(&b, TABLE);
-    capture_tcp(&b, "connections");
+    capture_tcp(&b, "connections", dns);
     if (udp)
-        capture_udp(&b);
+        capture_udp(&b, dns);
     return nft_commit(fd, &b, err);
 }
 
@@ -138,9 +170,24 @@ static int make_socket(const uint8_t *ip, uint16_t port, int type, bool ipv6, st
     return os_steal_fd(fd);
 }
 
+/* Both or none. */
+static bool make_dns_sockets(bool ipv6, struct monitor_sockets *out)
+{
+    struct os_error cleanup_error why = {0};
+    cleanup_close int udp = make_socket(NULL, OS_DNS_PORT, SOCK_DGRAM, ipv6, &why);
+    cleanup_close int tcp = udp < 0 ? -1 : make_socket(NULL, OS_DNS_PORT, SOCK_STREAM, ipv6, &why);
+    if (tcp < 0) {
+        os_log_warn(LOG_TARGET, "no name server in the sandbox: %s", os_error_text(&why));
+        return false;
+    }
+    out->dns_udp = os_steal_fd(udp);
+    out->dns_tcp = os_steal_fd(tcp);
+    return true;
+}
+
 int monitor_network_setup(struct monitor_sockets *out, struct os_error *err)
 {
-    *out = (struct monitor_sockets){-1, -1, -1};
+    *out = (struct monitor_sockets){-1, -1, -1, -1, -1};
     if (unshare(CLONE_NEWNET) < 0)
         return os_error_sys(err, errno,
                             "Network namespace creation failed and proxy mode requires isolation. Ensure "
@@ -152,12 +199,13 @@ int monitor_network_setup(struct monitor_sockets *out, struct os_error *err)
     cleanup_close int trap = proxy < 0 ? -1 : make_socket(NULL, OS_TRAP_PORT, SOCK_STREAM, ipv6, err);
     if (trap < 0)
         return -1;
+    bool dns = make_dns_sockets(ipv6, out);
     struct os_error cleanup_error why = {0};
     cleanup_close int udp = make_socket(NULL, OS_UDP_TRAP_PORT, SOCK_DGRAM, ipv6, &why);
-    if (udp >= 0 && install_rules(true, &why) == 0) {
+    if (udp >= 0 && install_rules(true, dns, &why) == 0) {
         out->udp_trap = os_steal_fd(udp);
         out->trap = os_steal_fd(trap);
-    } else if (install_rules(false, &why) == 0) {
+    } else if (install_rules(false, dns, &why) == 0) {
         os_log_warn(LOG_TARGET, "datagrams are refused without an event: the kernel has no tproxy");
         out->trap = os_steal_fd(trap);
     } else {

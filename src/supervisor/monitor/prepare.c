@@ -99,6 +99,7 @@ int monitor_prepare(struct monitor *m, const struct protocol_request *r, struct 
         .n_read_write = r->isolate.read_write.n,
         .hard_requirement = r->isolate.hard_requirement,
         .agent = m->cfg->agent_uid,
+        .program = "/proc/self/exe", /* our SFTP server */
     };
     if (isolation_landlock_prepare(&paths, &m->landlock, err) < 0)
         return -1;

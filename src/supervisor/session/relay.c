@@ -1,6 +1,7 @@
-/* Relays: RelayStream to the gateway on one side; an exec, an attachment or a loopback connection of the
- * sandbox on the other. What one side does not take stays with the other (spec/supervisor.md 12.2; exec is
- * our extension). */
+/* Relays: RelayStream to the gateway on one side; an exec, an attachment, a loopback connection of the
+ * sandbox or our SSH server on the other. What one side does not take stays with the other
+ * (spec/supervisor.md 12.2; exec is our extension). */
+#include <errno.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,8 +12,8 @@
 #include "core/log.h"
 #include "core/str.h"
 #include "supervisor/agent/io.h"
+#include "supervisor/agent/target.h"
 #include "supervisor/session/internal.h"
-#include "supervisor/session/target.h"
 
 #define CHANNEL_ID_MAX 128
 #define EXIT_NOT_FOUND 127 /* as a shell answers */
@@ -27,7 +28,7 @@ struct relay {
     char channel_id[CHANNEL_ID_MAX + 1];
     struct rpc_call *call;       /* RelayStream; NULL before the dial is done */
     struct agent_stream *stream; /* exec and attachment, until closed */
-    struct io *sock;             /* tcp */
+    struct io *sock;             /* tcp and ssh */
     bool finished;               /* our direction was ended; what comes in is dropped */
     bool cancelled;
     /* tcp, while a worker dials */
@@ -216,7 +217,7 @@ static void stream_frame(struct relay *r, const relay_frame *f)
         rpc_call_pause(r->call);
 }
 
-/* --- tcp --- */
+/* --- tcp and ssh --- */
 
 static void sock_data(void *ctx, struct io *io, const uint8_t *data, size_t n)
 {
@@ -346,6 +347,32 @@ static void begin_exec(struct session *s, const char *channel_id, const exec_tar
         not_started(r, &err);
 }
 
+static void bridge(struct relay *r, int fd)
+{
+    static const struct io_ops ops = {sock_data, sock_eof, sock_drained};
+    open_stream(r);
+    r->sock = io_new(r->session->opt.loop, fd, IO_SOCKET, &ops, r);
+    io_read(r->sock, true);
+}
+
+/* Our own SSH server is the other end. */
+static void begin_ssh(struct session *s, const char *channel_id)
+{
+    cleanup_error struct os_error err = {0};
+    int ends[2];
+    if (!s->opt.on_ssh)
+        os_error_set(&err, OS_UNIMPLEMENTED, "this supervisor offers exec and tcp relays, not ssh");
+    else if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
+        os_error_sys(&err, errno, "cannot make the socket of an ssh relay");
+    else if (s->opt.on_ssh(s->opt.ctx, ends[1], &err) < 0)
+        close(ends[0]);
+    if (err.code != OS_OK) {
+        session_send_open_result(s, channel_id, os_error_text(&err));
+        return;
+    }
+    bridge(relay_new(s, channel_id), ends[0]);
+}
+
 static void dial_work(uv_work_t *w)
 {
     struct relay *r = w->data;
@@ -354,7 +381,6 @@ static void dial_work(uv_work_t *w)
 
 static void dial_done(uv_work_t *w, int status)
 {
-    static const struct io_ops ops = {sock_data, sock_eof, sock_drained};
     struct relay *r = w->data;
     struct session *s = r->session;
     if (r->fd < 0 || r->cancelled || s->stopping) {
@@ -366,9 +392,7 @@ static void dial_done(uv_work_t *w, int status)
     }
     int one = 1;
     setsockopt(r->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    open_stream(r);
-    r->sock = io_new(s->opt.loop, os_steal_fd(r->fd), IO_SOCKET, &ops, r);
-    io_read(r->sock, true);
+    bridge(r, os_steal_fd(r->fd));
 }
 
 static void begin_tcp(struct session *s, const char *channel_id, const Openshell__V1__TcpRelayTarget *t)
@@ -397,7 +421,7 @@ void relay_begin(struct session *s, const Openshell__V1__RelayOpen *open)
     else if (open->target_case == OPENSHELL__V1__RELAY_OPEN__TARGET_TCP)
         begin_tcp(s, open->channel_id, open->tcp);
     else
-        session_send_open_result(s, open->channel_id, "this supervisor offers exec and tcp relays, not ssh");
+        begin_ssh(s, open->channel_id);
 }
 
 void relay_close(struct session *s, const char *channel_id)

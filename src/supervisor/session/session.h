@@ -36,6 +36,8 @@ struct session_options {
     /* The first configuration cannot be had and waiting will not help (sandbox unknown, token refused, ...).
      */
     void (*on_config_failed)(void *ctx, const struct os_error *why);
+    /* Serves an SSH client over a stream socket, which it takes; -1 with *err. NULL = not offered. */
+    int (*on_ssh)(void *ctx, int fd, struct os_error *err);
     void *ctx;
 };
 

@@ -127,6 +127,8 @@ static void make_sockets(bool in_namespace, struct egress_options *opt)
         opt->proxy_listener = listen_on_loopback(SOCK_STREAM);
         opt->trap_listener = listen_on_loopback(SOCK_STREAM);
         opt->udp_trap = listen_on_loopback(SOCK_DGRAM);
+        opt->dns_tcp = listen_on_loopback(SOCK_STREAM);
+        opt->dns_udp = listen_on_loopback(SOCK_DGRAM);
         return;
     }
     static struct namespace ns;
@@ -138,6 +140,8 @@ static void make_sockets(bool in_namespace, struct egress_options *opt)
     opt->proxy_listener = ns.sockets.proxy;
     opt->trap_listener = ns.sockets.trap;
     opt->udp_trap = ns.sockets.udp_trap;
+    opt->dns_tcp = ns.sockets.dns_tcp;
+    opt->dns_udp = ns.sockets.dns_udp;
     cleanup_free char *dir = os_asprintf("/proc/%d/task/%ld", (int)getpid(), ns.tid);
     say("NAMESPACE", dir);
 }

@@ -532,9 +532,48 @@ static void slot_swaps_and_tells(void **state)
     policy_slot_free(s);
 }
 
+static void names_of_a_policy(void **state)
+{
+    struct policy_engine *e =
+        compile(K("host: API.x.com") ", l: {" CURL ", endpoints: [{host: '*.y.com', port: 1}, "
+                                     "{host: '', port: 2, allowed_ips: [10.1.0.0/16]}]}");
+    assert_true(policy_names_host(e, "api.x.com"));
+    assert_true(policy_names_host(e, "a.y.com"));
+    assert_false(policy_names_host(e, "x.com"));
+    assert_false(policy_names_host(e, "y.com"));
+    assert_false(policy_names_host(e, "a.b.y.com"));
+    assert_false(policy_names_host(e, "whatever.test"));
+    policy_engine_unref(e);
+    e = policy_quarantine("no", 1);
+    assert_false(policy_names_host(e, "api.x.com"));
+    policy_engine_unref(e);
+}
+
+static void opaque_when_everything_that_matches_is_tcp(void **state)
+{
+    struct policy_engine *e = compile(
+        "k: {" CURL ", endpoints: [{host: db.x.com, port: 1, protocol: tcp}, {host: a.x.com, port: 1}, "
+        "{host: '*.x.com', port: 2, protocol: tcp}, {host: a.x.com, port: 2}]}");
+    static const struct {
+        const char *host;
+        uint16_t port;
+        bool opaque;
+    } rows[] = {{"db.x.com", 1, true}, {"a.x.com", 1, false}, {"b.x.com", 2, true}, {"a.x.com", 2, false}};
+    struct policy_process who = process("/usr/bin/curl");
+    for (size_t i = 0; i < OS_ARRAY_LEN(rows); i++) {
+        struct policy_l4 l4;
+        policy_decide_l4(e, rows[i].host, rows[i].port, &who, &l4);
+        assert_true(l4.allow);
+        assert_int_equal(l4.opaque, rows[i].opaque);
+    }
+    policy_engine_unref(e);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_of_a_policy),
+        cmocka_unit_test(opaque_when_everything_that_matches_is_tcp),
         cmocka_unit_test(l4_examples),
         cmocka_unit_test(identity_can_be_relaxed),
         cmocka_unit_test(symlinks_are_resolved_at_compile_time),

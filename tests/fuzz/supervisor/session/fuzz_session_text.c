@@ -7,7 +7,7 @@
 
 #include "core/cleanup.h"
 #include "supervisor/agent/env.h"
-#include "supervisor/session/target.h"
+#include "supervisor/agent/target.h"
 #include "supervisor/session/token.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

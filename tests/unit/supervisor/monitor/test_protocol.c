@@ -205,7 +205,7 @@ static void the_listeners_are_handed_over_once(void **state)
     int pair[2], ends[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
     assert_int_equal(pipe(ends), 0);
-    struct monitor_sockets in = {ends[0], -1, ends[1]}, out;
+    struct monitor_sockets in = {ends[0], -1, ends[1], -1, -1}, out;
     assert_int_equal(monitor_send_sockets(pair[0], &in, NULL), 0);
     assert_int_equal(in.proxy, -1);
     assert_int_equal(monitor_receive_sockets(pair[1], &out, NULL), 0);

@@ -1,5 +1,5 @@
 /* Loopback targets only: a relay reaches the agent's own services and nothing else. */
-#include "supervisor/session/target.h"
+#include "supervisor/agent/target.h"
 
 #include <arpa/inet.h>
 #include <string.h>

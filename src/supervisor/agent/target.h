@@ -1,6 +1,6 @@
-/* Where a tcp relay may go: loopback addresses of the sandbox (spec/supervisor.md 12.2). Pure. */
-#ifndef SUPERVISOR_SESSION_TARGET_H
-#define SUPERVISOR_SESSION_TARGET_H
+/* Where a tcp relay or an SSH forward may go: loopback addresses of the sandbox (spec/supervisor.md 12.2). Pure. */
+#ifndef SUPERVISOR_AGENT_TARGET_H
+#define SUPERVISOR_AGENT_TARGET_H
 
 #include <stdint.h>
 

@@ -1,0 +1,199 @@
+/* `sandbox upload` (spec/cli.md 7.5): a tar archive over the exec stream to the sandbox's own tar. */
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/output.h"
+#include "cli/sandbox.h"
+#include "cli/stream.h"
+#include "cli/tar.h"
+#include "core/cleanup.h"
+#include "core/str.h"
+
+#define GIT_LIST_MAX ((size_t)64 << 20) /* bytes of a file list */
+
+/* Where it goes: a directory of the sandbox and the name in it, "" for the contents alone. */
+struct plan {
+    const char *dir, *name;
+};
+
+static const char *base_of(struct os_arena *a, const char *path)
+{
+    char *copy = os_arena_strdup(a, path);
+    const char *base = basename(copy);
+    return strcmp(base, ".") == 0 || strcmp(base, "..") == 0 || strcmp(base, "/") == 0 ? "" : base;
+}
+
+static struct plan make_plan(struct os_arena *a, const char *path, const char *dest, bool is_dir)
+{
+    struct plan p = {.dir = dest ? dest : ".", .name = base_of(a, path)};
+    size_t n = dest ? strlen(dest) : 0;
+    if (is_dir || !n || dest[n - 1] == '/')
+        return p;
+    const char *slash = strrchr(dest, '/');
+    if (slash == dest) /* a name at the root is taken as a directory */
+        return p;
+    p.dir = slash ? os_arena_strndup(a, dest, (size_t)(slash - dest)) : ".";
+    p.name = slash ? slash + 1 : dest;
+    return p;
+}
+
+/* --- .gitignore --- */
+
+/* The environment without what would point git elsewhere. */
+static char **git_environment(struct os_arena *a)
+{
+    static const char *const dropped[] = {"GIT_DIR=",
+                                          "GIT_WORK_TREE=",
+                                          "GIT_INDEX_FILE=",
+                                          "GIT_PREFIX=",
+                                          "GIT_COMMON_DIR=",
+                                          "GIT_OBJECT_DIRECTORY=",
+                                          "GIT_ALTERNATE_OBJECT_DIRECTORIES="};
+    size_t n = 0, k = 0;
+    while (environ[n])
+        n++;
+    char **env = os_arena_alloc(a, (n + 1) * sizeof(*env));
+    for (size_t i = 0; i < n; i++) {
+        bool keep = true;
+        for (size_t d = 0; d < OS_ARRAY_LEN(dropped); d++)
+            keep = keep && !os_str_starts(environ[i], dropped[d]);
+        if (keep)
+            env[k++] = environ[i];
+    }
+    return env;
+}
+
+/* Output of git in a directory; false when it failed for whatever reason. */
+static bool git(struct os_arena *a, const char *dir, const char *const *words, struct os_buf *out)
+{
+    const char *argv[16] = {"git", "-C", dir};
+    size_t n = 3;
+    for (; *words && n < OS_ARRAY_LEN(argv) - 1; words++)
+        argv[n++] = *words;
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return false;
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+    pid_t pid;
+    int bad = posix_spawnp(&pid, "git", &actions, NULL, (char *const *)argv, git_environment(a));
+    posix_spawn_file_actions_destroy(&actions);
+    close(ends[1]);
+    char data[65536];
+    ssize_t k;
+    while (!bad && ((k = read(ends[0], data, sizeof(data))) > 0 || (k < 0 && errno == EINTR)))
+        if (k > 0)
+            os_buf_add(out, data, (size_t)k);
+    close(ends[0]);
+    int status = -1;
+    while (!bad && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    return !bad && status == 0 && !out->failed;
+}
+
+static char *dir_part(struct os_arena *a, const char *path)
+{
+    return dirname(os_arena_strdup(a, path));
+}
+
+/* Adds what git tracks or would track; false when git has nothing to say and everything is to be taken. */
+static int add_by_git(struct tar_writer *w, struct os_arena *a, const char *path, bool is_dir,
+                      const char *name, bool *used, struct os_error *err)
+{
+    struct os_buf cleanup_buf list = {.max = GIT_LIST_MAX};
+    char absolute[PATH_MAX];
+    *used = false;
+    if (!realpath(path, absolute))
+        return 0;
+    const char *const words[] = {
+        "ls-files", "-co", "--exclude-standard", "-z", "--", is_dir ? "." : base_of(a, absolute), NULL};
+    if (!git(a, is_dir ? absolute : dir_part(a, absolute), words, &list))
+        return 0;
+    if (!list.len) {
+        say(stderr, "⚠ .gitignore filtering excluded all files in %s; uploading unfiltered\n", path);
+        return 0;
+    }
+    *used = true;
+    if (!is_dir)
+        return tar_writer_add(w, path, name, err);
+    for (size_t at = 0; at < list.len; at += strlen(list.data + at) + 1) {
+        const char *relative = list.data + at;
+        if (tar_writer_add(w, os_arena_printf(a, "%s/%s", path, relative),
+                           os_arena_printf(a, "%s%s%s", name, *name ? "/" : "", relative), err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int collect(struct cli *cli, struct tar_writer *w, const char *path, const struct stat *st,
+                   const char *name, struct os_error *err)
+{
+    bool used = false;
+    if (!args_given(cli->args, "no-git-ignore") && !S_ISLNK(st->st_mode) &&
+        add_by_git(w, &cli->arena, path, S_ISDIR(st->st_mode), name, &used, err) < 0)
+        return -1;
+    return used ? 0 : tar_writer_add_tree(w, path, name, err);
+}
+
+/* --- transfer --- */
+
+static ssize_t next_bytes(void *ctx, void *data, size_t n, struct os_error *err)
+{
+    return tar_writer_read(ctx, data, n, err);
+}
+
+static int transfer(struct cli *cli, const char *sandbox_id, const char *dir, struct tar_writer *w,
+                    struct os_error *err)
+{
+    /* -p keeps modes whatever the umask, -o leaves ownership to the agent. */
+    const char *const command[] = {"/bin/sh", "-c", "mkdir -p -- \"$1\" && exec tar xpof - -C \"$1\"", "sh",
+                                   dir};
+    const struct stream_io io = {.read = next_bytes, .ctx = w};
+    Openshell__V1__ExecSandboxRequest req = OPENSHELL__V1__EXEC_SANDBOX_REQUEST__INIT;
+    req.sandbox_id = (char *)sandbox_id;
+    req.command = (char **)command;
+    req.n_command = OS_ARRAY_LEN(command);
+    int code = stream_run_io(cli, &req, &io, err);
+    if (code > 0)
+        return os_error_set(err, OS_UNKNOWN, "tar extract in the sandbox exited with status %d", code);
+    return code;
+}
+
+int sandbox_upload_run(struct cli *cli, struct os_error *err)
+{
+    const char *name = args_positional(cli->args, 0), *path = args_positional(cli->args, 1);
+    const char *dest = args_positional(cli->args, 2);
+    struct stat st;
+    if (dest && !*dest)
+        dest = NULL;
+    if (lstat(path, &st) < 0)
+        return os_error_set(err, OS_NOT_FOUND, "local path does not exist: %s", path);
+    if (cli_resolve(cli, err) < 0)
+        return -1;
+    const struct plan plan = make_plan(&cli->arena, path, dest, S_ISDIR(st.st_mode));
+    struct tar_writer *w = tar_writer_new();
+    int rc = collect(cli, w, path, &st, plan.name, err);
+    const Openshell__V1__Sandbox *s = rc == 0 ? cli_get_sandbox(cli, name, err) : NULL;
+    rc = s && sandbox_check_ready(s, err) == 0 ? 0 : -1;
+    if (rc == 0) {
+        say(stderr, "Uploading %s -> sandbox:%s\n", path, dest ? dest : "~");
+        rc = transfer(cli, s->metadata->id, plan.dir, w, err);
+    }
+    tar_writer_free(w);
+    if (rc == 0)
+        say(stderr, OK_MARK "✓" END " Upload complete\n");
+    return rc;
+}
