@@ -33,6 +33,10 @@ static const struct flag_spec create_flags[] = {
     TEXT("cpu", "QUANTITY", "CPU limit: cores (2, 0.5) or millicores (500m)"),
     TEXT("memory", "QUANTITY", "Memory limit: bytes or a quantity such as 512Mi, 4Gi, 8G"),
     TEXT("driver-config-json", "JSON", "Settings for the compute driver, an object keyed by driver name"),
+    TEXT("mount", "SRC[:DST][:ro|rw]",
+         "Give the sandbox a directory of the gateway's machine, read-only unless :rw; DST is /sandbox/<name of SRC> unless "
+         "given, and must be allowed by the policy",
+         .repeat = true),
     TEXT("provider", "NAME", "Attach a provider", .repeat = true),
     TEXT("policy", "FILE", "Policy file (YAML)", .env = "OPENSHELL_SANDBOX_POLICY"),
     SWITCH("tty", "Give the main process a terminal", .last_wins = true),

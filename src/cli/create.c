@@ -88,10 +88,30 @@ static bool looks_local(const char *from)
            (strcasestr(from, "dockerfile") && !strpbrk(from, "/:"));
 }
 
+/* The local driver's own forms: "host", "dir:PATH" and "oci:PATH[:NAME]", the path made absolute. NULL when
+ * it is none of them. */
+static const char *local_image(struct cli *cli, const char *from)
+{
+    static const char *const forms[] = {"dir:", "oci:"};
+    if (strcmp(from, "host") == 0)
+        return from;
+    for (size_t i = 0; i < OS_ARRAY_LEN(forms); i++) {
+        const char *path = from + strlen(forms[i]);
+        if (!os_str_starts(from, forms[i]))
+            continue;
+        cleanup_free char *cwd = *path == '/' ? NULL : getcwd(NULL, 0);
+        return cwd ? os_arena_printf(&cli->arena, "%s%s/%s", forms[i], cwd, path) : from;
+    }
+    return NULL;
+}
+
 /* Image reference for --from; NULL with *err. */
 static const char *image(struct cli *cli, const char *from, struct os_error *err)
 {
     struct stat st;
+    const char *local = local_image(cli, from);
+    if (local)
+        return local;
     bool there = stat(from, &st) == 0;
     if (there && (S_ISDIR(st.st_mode) || strcasestr(from, "dockerfile"))) {
         os_error_set(err, OS_UNIMPLEMENTED,
@@ -139,17 +159,75 @@ static int add_resources(struct cli *cli, Openshell__V1__SandboxTemplate *t, str
     return 0;
 }
 
+/* SRC[:DST][:ro|rw] as an element of the local driver's mounts; NULL with *err. */
+static json_t *mount_json(const char *text, struct os_error *err)
+{
+    cleanup_free char *copy = os_strdup(text), *cwd = getcwd(NULL, 0);
+    size_t n = strlen(copy);
+    bool writable = os_str_ends(copy, ":rw");
+    if (writable || os_str_ends(copy, ":ro"))
+        copy[n - 3] = '\0';
+    char *target = strchr(copy, ':');
+    if (target)
+        *target++ = '\0';
+    if (!*copy || (target && *target != '/') || (target && strchr(target, ':'))) {
+        os_error_set(err, OS_INVALID_ARGUMENT,
+                     "invalid --mount '%s': expected SRC[:DST][:ro|rw], DST an absolute path in the sandbox",
+                     text);
+        return NULL;
+    }
+    cleanup_free char *source = *copy == '/' ? os_strdup(copy) : os_asprintf("%s/%s", cwd ? cwd : "", copy);
+    cleanup_free char *real = realpath(source, NULL);
+    const char *from = real ? real : source, *slash = strrchr(from, '/');
+    cleanup_free char *own = os_asprintf("/sandbox/%s", slash + 1);
+    if (!target && !slash[1]) {
+        os_error_set(err, OS_INVALID_ARGUMENT, "--mount '%s' needs a DST", text);
+        return NULL;
+    }
+    return json_pack("{s:s, s:s, s:s, s:b}", "type", "bind", "source", from, "target", target ? target : own,
+                     "read_only", !writable);
+}
+
+/* Adds the directories of --mount to the block of the local driver. */
+static int add_mounts(const struct cli *cli, json_t *config, struct os_error *err)
+{
+    size_t n = args_count(cli->args, "mount");
+    if (!n)
+        return 0;
+    json_t *local = json_object_get(config, "local");
+    if (!local)
+        json_object_set_new(config, "local", local = json_object());
+    json_t *mounts = json_object_get(local, "mounts");
+    if (!mounts)
+        json_object_set_new(local, "mounts", mounts = json_array());
+    for (size_t i = 0; i < n; i++) {
+        json_t *m = mount_json(args_nth(cli->args, "mount", i), err);
+        if (!m)
+            return -1;
+        if (json_array_append_new(mounts, m) < 0)
+            return os_error_set(
+                err, OS_INVALID_ARGUMENT,
+                "--mount cannot be combined with this --driver-config-json: its local.mounts is "
+                "not a list");
+    }
+    return 0;
+}
+
 static int add_driver_config(struct cli *cli, Openshell__V1__SandboxTemplate *t, struct os_error *err)
 {
     const char *text = args_get(cli->args, "driver-config-json");
-    if (!text)
+    if (!text && !args_given(cli->args, "mount"))
         return 0;
     json_error_t why;
-    json_t *j = json_loads(text, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+    json_t *j = json_loads(text ? text : "{}", JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
     if (!j)
         return os_error_set(err, OS_INVALID_ARGUMENT,
                             "--driver-config-json must be valid JSON" CAUSE "%s (column %d)", why.text,
                             why.column);
+    if (json_is_object(j) && add_mounts(cli, j, err) < 0) {
+        json_decref(j);
+        return -1;
+    }
     t->driver_config = struct_from_json(&cli->arena, j);
     json_decref(j);
     if (!t->driver_config)

@@ -168,12 +168,20 @@
 #define OS_GATEWAY_START_MS 10000        /* until a started gateway must answer */
 
 /* Local compute driver (spec/drivers.md 3.5, 9) */
-#define OS_LOCAL_PIDS 2048              /* processes and threads of a sandbox */
-#define OS_LOCAL_STOP_MS 10000          /* SIGTERM to SIGKILL */
-#define OS_LOCAL_KILL_MS 30000          /* for a killed sandbox to be gone */
-#define OS_LOCAL_LAUNCH_MS 10000        /* for the launcher to become the supervisor */
-#define OS_LOCAL_CGROUP_WAIT_MS 2000    /* for a control group to empty after its last process ended */
-#define OS_LOCAL_SPEC ((size_t)2 << 20) /* bytes of a stored sandbox description */
-#define OS_LOCAL_LOG ((size_t)4 << 20)  /* bytes of console log kept from before a start */
+#define OS_LOCAL_PIDS 2048                 /* processes and threads of a sandbox */
+#define OS_LOCAL_STOP_MS 10000             /* SIGTERM to SIGKILL */
+#define OS_LOCAL_KILL_MS 30000             /* for a killed sandbox to be gone */
+#define OS_LOCAL_LAUNCH_MS 10000           /* for the launcher to become the supervisor */
+#define OS_LOCAL_CGROUP_WAIT_MS 2000       /* for a control group to empty after its last process ended */
+#define OS_LOCAL_SPEC ((size_t)2 << 20)    /* bytes of a stored sandbox description */
+#define OS_LOCAL_LOG ((size_t)4 << 20)     /* bytes of console log kept from before a start */
+#define OS_LOCAL_MOUNTS 32                 /* directories and memory file systems given to a sandbox */
+#define OS_LOCAL_ETC ((size_t)64 << 20)    /* bytes of /etc an ordinary user's sandboxes get */
+#define OS_LOCAL_TMPFS (64ull << 30)       /* bytes of one of the latter */
+#define OS_LOCAL_IMAGE_BYTES (32ull << 30) /* bytes of the layers of an image, unpacked */
+#define OS_LOCAL_IMAGE_ENTRIES 4000000     /* files, directories and links in them */
+#define OS_LOCAL_IMAGE_LAYERS 256
+#define OS_LOCAL_IMAGE_MEMBERS 10000 /* files of an image archive */
+#define OS_LOCAL_IMAGES_KEPT 4       /* unpacked images that no sandbox uses any more */
 
 #endif

@@ -216,6 +216,7 @@ static int start_driver(struct program *p, struct os_error *err)
         .tls_key = p->client_key,
         .log_level = os_log_level_name(p->options.log_level),
         .extra_ca_file = p->options.local_extra_ca,
+        .enable_bind_mounts = p->options.local_bind_mounts,
         .extra_hosts = hosts.len ? os_buf_str(&hosts) : NULL,
     };
     p->gw.driver = local_driver_new(&cfg, err);

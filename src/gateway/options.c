@@ -286,7 +286,10 @@ static int parse_environment(struct gateway_options *o, const bool given[F_COUNT
         set_text(&o->local_extra_ca, ca);
     if (hosts && *hosts)
         set_text(&o->local_extra_hosts, hosts);
-    return 0;
+    const char *binds = getenv("OPENSHELL_LOCAL_ENABLE_BIND_MOUNTS");
+    return binds && *binds
+               ? parse_bool("OPENSHELL_LOCAL_ENABLE_BIND_MOUNTS", binds, &o->local_bind_mounts, err)
+               : 0;
 }
 
 int gateway_options_parse(struct gateway_options *o, int argc, char **argv, struct os_error *err)

@@ -32,6 +32,8 @@ struct gateway_options {
     /* operator options of the local driver */
     char *local_extra_ca;    /* OPENSHELL_LOCAL_EXTRA_CA: PEM file of more upstream trust roots */
     char *local_extra_hosts; /* OPENSHELL_LOCAL_EXTRA_HOSTS: hosts file consulted before DNS */
+    bool local_bind_mounts;  /* OPENSHELL_LOCAL_ENABLE_BIND_MOUNTS: users may give host directories to
+                                sandboxes */
     /* generate-certs */
     char *output_dir;
     bool dry_run;

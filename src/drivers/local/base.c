@@ -18,8 +18,12 @@
 #include "core/encode.h"
 #include "core/log.h"
 #include "drivers/local/accounts.h"
+#include "drivers/local/etc.h"
 #include "drivers/local/tree.h"
+#include "drivers/local/userns.h"
 #include "sys/file.h"
+
+#define OPT_MAX 256 /* entries of /opt that are shared */
 
 static const char *const shared[] = {
 #define X(name) name,
@@ -51,7 +55,7 @@ static const struct own {
 
 static int make_dir(const char *path, mode_t mode, uid_t uid, gid_t gid, struct os_error *err)
 {
-    if (mkdir(path, 0700) < 0 || chown(path, uid, gid) < 0 || chmod(path, mode) < 0)
+    if (mkdir(path, 0700) < 0 || (geteuid() == 0 && chown(path, uid, gid) < 0) || chmod(path, mode) < 0)
         return os_error_sys(err, errno, "cannot create directory '%s'", path);
     return 0;
 }
@@ -66,12 +70,11 @@ static int copy_dir(const char *path, const struct stat *host, struct os_error *
 
 static int make_opaque(const char *path, struct os_error *err)
 {
-    if (setxattr(path, "trusted.overlay.opaque", "y", 1, 0) < 0)
-        return os_error_sys(
-            err, errno,
-            "cannot hide host files in '%s': overlayfs needs trusted extended attributes; put the "
-            "state directory on ext4, xfs, btrfs or tmpfs",
-            path);
+    if (setxattr(path, geteuid() == 0 ? "trusted.overlay.opaque" : "user.overlay.opaque", "y", 1, 0) < 0)
+        return os_error_sys(err, errno,
+                            "cannot hide host files in '%s': overlayfs needs extended attributes; put the "
+                            "state directory on ext4, xfs, btrfs or tmpfs",
+                            path);
     return 0;
 }
 
@@ -240,18 +243,100 @@ static int make_machine_id(const char *etc, struct os_error *err)
     return make_file(path, 0444, text, 2 * sizeof(random) + 1, err);
 }
 
+/* What the runtime needs in any root file system: mount points, and places of its own in which nothing of
+ * the image shows. */
+static int make_image_cover(const struct local_settings *cfg, struct os_error *err)
+{
+    static const struct {
+        const char *path;
+        mode_t mode;
+        bool opaque;
+    } cover[] = {{"image", 0755, false},
+                 {"image/dev", 0755, false},
+                 {"image/proc", 0755, false},
+                 {"image/sys", 0755, false},
+                 {"image/run", 0755, false},
+                 {"image/tmp", 01777, false},
+                 {"image/sandbox", 0755, false},
+                 {"image/etc", 0755, false},
+                 {"image/opt", 0755, false},
+                 {"image/etc/openshell", 0755, true},
+                 {"image/etc/openshell-tls", 0755, true},
+                 {"image/opt/openshell", 0755, true},
+                 {"image/opt/openshell/bin", 0755, false}};
+    for (size_t i = 0; i < OS_ARRAY_LEN(cover); i++) {
+        cleanup_free char *path = base_path(cfg, cover[i].path);
+        if (make_dir(path, cover[i].mode, 0, 0, err) < 0 || (cover[i].opaque && make_opaque(path, err) < 0))
+            return -1;
+    }
+    cleanup_free char *program = base_path(cfg, "image/opt/openshell/bin/openshell-sandbox");
+    cleanup_free char *etc = base_path(cfg, "image/etc");
+    return make_file(program, 0755, "", 0, err) < 0 ? -1 : make_machine_id(etc, err);
+}
+
+void base_opt(struct os_strv *names)
+{
+    DIR *d = opendir("/opt");
+    for (const struct dirent *e; d && (e = readdir(d));) {
+        struct stat st;
+        if (e->d_name[0] != '.' && strcmp(e->d_name, "openshell") != 0 &&
+            fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode) &&
+            names->n < OPT_MAX)
+            os_strv_add(names, e->d_name);
+    }
+    if (d)
+        closedir(d);
+}
+
+static int make_opt_points(const char *opt, struct os_error *err)
+{
+    cleanup_strv struct os_strv names = {0};
+    if (!os_file_exists(opt) && make_dir(opt, 0755, 0, 0, err) < 0)
+        return -1;
+    base_opt(&names);
+    for (size_t i = 0; i < names.n; i++) {
+        cleanup_free char *path = os_asprintf("%s/%s", opt, names.v[i]);
+        if (make_dir(path, 0755, 0, 0, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* As an ordinary user: an overlay cannot have the host's directories below it, so /etc is a copy of what the
+ * user may read of it, and what is in /opt is bound entry by entry (plan.c). */
+static int make_user_base(const struct local_settings *cfg, struct os_error *err)
+{
+    cleanup_free char *etc = base_path(cfg, "root/etc"), *opt = base_path(cfg, "root/opt");
+    cleanup_free char *control = os_asprintf("%s/openshell", etc), *ca = os_asprintf("%s/openshell-tls", etc);
+    cleanup_free char *own_opt = os_asprintf("%s/openshell", opt), *bin = os_asprintf("%s/bin", own_opt);
+    cleanup_free char *program = os_asprintf("%s/openshell-sandbox", bin);
+    if (etc_copy(cfg, hidden, OS_ARRAY_LEN(hidden), etc, err) < 0 || make_dir(control, 0755, 0, 0, err) < 0 ||
+        make_dir(ca, 0755, 0, 0, err) < 0 || make_opt_points(opt, err) < 0 ||
+        make_dir(own_opt, 0755, 0, 0, err) < 0 || make_dir(bin, 0755, 0, 0, err) < 0 ||
+        make_file(program, 0755, "", 0, err) < 0 || make_machine_id(etc, err) < 0)
+        return -1;
+    return accounts_write(cfg, etc, err);
+}
+
+static int make_host_base(const struct local_settings *cfg, struct os_error *err)
+{
+    cleanup_free char *etc = base_path(cfg, "etc");
+    if (make_private(cfg, err) < 0 || hide_all(cfg, err) < 0 || make_machine_id(etc, err) < 0)
+        return -1;
+    return accounts_write(cfg, etc, err);
+}
+
 int base_make(struct local_settings *cfg, struct os_error *err)
 {
     os_uuid(cfg->base);
-    cleanup_free char *dir = base_path(cfg, ""), *root = base_path(cfg, "root"), *etc = base_path(cfg, "etc");
+    cleanup_free char *dir = base_path(cfg, ""), *root = base_path(cfg, "root");
     struct stat st;
     if (lstat("/etc", &st) < 0 || !S_ISDIR(st.st_mode))
         return os_error_set(err, OS_FAILED_PRECONDITION, "'/etc' of this machine is not a directory");
     if (make_dir(dir, 0700, 0, 0, err) < 0 || make_dir(root, 0755, 0, 0, err) < 0 || make_own(cfg, err) < 0 ||
-        make_shared(cfg, err) < 0 || make_private(cfg, err) < 0 || hide_all(cfg, err) < 0 ||
-        make_machine_id(etc, err) < 0)
+        make_shared(cfg, err) < 0 || make_image_cover(cfg, err) < 0)
         return -1;
-    return accounts_write(cfg, etc, err);
+    return cfg->userns.on ? make_user_base(cfg, err) : make_host_base(cfg, err);
 }
 
 void base_shared(const struct local_settings *cfg, struct os_strv *tops)
@@ -285,7 +370,7 @@ void base_collect(const struct local_settings *cfg, const struct os_strv *keep)
 
 /* --- one sandbox --- */
 
-int layer_make(const struct local_settings *cfg, const char *dir, struct os_error *err)
+int layer_make(const char *dir, uid_t uid, gid_t gid, struct os_error *err)
 {
     static const char *const names[] = {"root", "root-work", "etc", "etc-work"};
     for (size_t i = 0; i < OS_ARRAY_LEN(names); i++) {
@@ -294,11 +379,11 @@ int layer_make(const struct local_settings *cfg, const char *dir, struct os_erro
             return os_error_sys(err, errno, "cannot create directory '%s'", path);
     }
     cleanup_free char *workspace = os_asprintf("%s/workspace", dir);
-    return make_dir(workspace, 0755, cfg->agent_uid, cfg->agent_uid, err);
+    return make_dir(workspace, 0755, uid, gid, err);
 }
 
-int layer_renew(const char *dir, struct os_error *err)
+int layer_renew(const struct local_settings *cfg, const char *dir, struct os_error *err)
 {
     cleanup_free char *root = os_asprintf("%s/root-work", dir), *etc = os_asprintf("%s/etc-work", dir);
-    return tree_remove(root, "work", err) < 0 ? -1 : tree_remove(etc, "work", err);
+    return userns_remove(cfg, root, "work", err) < 0 ? -1 : userns_remove(cfg, etc, "work", err);
 }

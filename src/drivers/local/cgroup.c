@@ -156,7 +156,7 @@ static void probe(struct cgroups *c)
     for (size_t i = 0; i < c->n; i++) {
         struct cgroup_hierarchy h = c->h[i];
         cleanup_free char *parent = NULL;
-        if (!make_parent(&h, &parent))
+        if (!make_parent(&h, &parent) || access(parent, W_OK) < 0)
             h.controllers = 0;
         else if (h.v2)
             h.controllers = enabled(parent);
@@ -173,12 +173,39 @@ static void probe(struct cgroups *c)
     c->n = kept;
 }
 
+static bool delegated(const char *dir)
+{
+    cleanup_free char *procs = os_asprintf("%s/cgroup.procs", dir);
+    cleanup_free char *control = os_asprintf("%s/cgroup.subtree_control", dir);
+    return access(dir, W_OK) == 0 && access(procs, W_OK) == 0 && access(control, W_OK) == 0;
+}
+
+/* An ordinary user may own a part of the version 2 hierarchy above the gateway's own group; the sandboxes go
+ * to the top of it. */
+static void find_delegated(struct cgroup_hierarchy *h, const char *membership)
+{
+    cleanup_free char *group = h->v2 && access(h->base, W_OK) < 0 ? own_group(membership, "") : NULL;
+    cleanup_free char *path = group ? os_asprintf("%s%s", h->base, group) : NULL;
+    char *best = NULL;
+    for (size_t top = strlen(h->base); path && strlen(path) > top; *strrchr(path, '/') = '\0')
+        if (delegated(path)) {
+            free(best);
+            best = os_strdup(path);
+        }
+    if (best) {
+        free(h->base);
+        h->base = best;
+    }
+}
+
 void cgroups_detect(struct cgroups *c)
 {
     cleanup_buf struct os_buf mounts = {0}, own = {0};
     if (!get("/proc/self", "mountinfo", &mounts) || !get("/proc/self", "cgroup", &own))
         return;
     cgroups_parse(c, os_buf_str(&mounts), os_buf_str(&own));
+    for (size_t i = 0; i < c->n; i++)
+        find_delegated(&c->h[i], os_buf_str(&own));
     probe(c);
 }
 

@@ -116,10 +116,22 @@ static void put_user(struct os_strv *env, const struct os_strv *user)
     }
 }
 
-static void put_driver(const struct local_settings *cfg, const driver_sandbox *s, struct os_strv *env)
+/* The supervisor starts no program by name, so the image's PATH leads only the agent. */
+static const char *path_of(const struct rootfs *rootfs)
 {
-    char uid[16];
-    snprintf(uid, sizeof(uid), "%u", cfg->agent_uid);
+    for (size_t i = rootfs->config.env.n; i-- > 0;)
+        if (os_str_starts(rootfs->config.env.v[i], "PATH=/"))
+            return rootfs->config.env.v[i] + strlen("PATH=");
+    return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+}
+
+static void put_driver(const struct local_settings *cfg, const driver_sandbox *s, const struct rootfs *rootfs,
+                       struct os_strv *env)
+{
+    char uid[16], gid[16];
+    const char *image = s->spec->template_ ? s->spec->template_->image : "";
+    snprintf(uid, sizeof(uid), "%u", rootfs->uid);
+    snprintf(gid, sizeof(gid), "%u", rootfs->gid);
     put(env, "OPENSHELL_SANDBOX_ID", s->id);
     put(env, "OPENSHELL_SANDBOX", s->name);
     put(env, "OPENSHELL_ENDPOINT", cfg->gateway_endpoint);
@@ -127,10 +139,10 @@ static void put_driver(const struct local_settings *cfg, const driver_sandbox *s
     put(env, "OPENSHELL_LOG_LEVEL", *s->spec->log_level ? s->spec->log_level : cfg->log_level);
     put(env, "OPENSHELL_TELEMETRY_ENABLED", "false");
     put(env, "OPENSHELL_NETWORK_RUNTIME_CAPABILITIES", "");
-    put(env, "OPENSHELL_CONTAINER_IMAGE", "host");
+    put(env, "OPENSHELL_CONTAINER_IMAGE", *image ? image : "host");
     put(env, "OPENSHELL_OCI_IMAGE_USER", "");
     put(env, "OPENSHELL_SANDBOX_UID", uid);
-    put(env, "OPENSHELL_SANDBOX_GID", uid);
+    put(env, "OPENSHELL_SANDBOX_GID", gid);
     if (cfg->tls_ca) {
         put(env, "OPENSHELL_TLS_CA", INSIDE_TLS "/ca.crt");
         put(env, "OPENSHELL_TLS_CERT", INSIDE_TLS "/tls.crt");
@@ -140,8 +152,8 @@ static void put_driver(const struct local_settings *cfg, const driver_sandbox *s
         put(env, "OPENSHELL_SANDBOX_TOKEN_FILE", INSIDE_TOKEN);
 }
 
-int environ_build(const struct local_settings *cfg, const driver_sandbox *s, struct os_strv *env,
-                  struct os_error *err)
+int environ_build(const struct local_settings *cfg, const driver_sandbox *s, const struct rootfs *rootfs,
+                  struct os_strv *env, struct os_error *err)
 {
     cleanup_buf struct os_buf command = {0}, object = {0};
     cleanup_strv struct os_strv user = {0};
@@ -152,9 +164,10 @@ int environ_build(const struct local_settings *cfg, const driver_sandbox *s, str
         return os_error_set(err, OS_INVALID_ARGUMENT, "command and environment of the sandbox are too large");
     put(env, "HOME", "/root");
     put(env, "TERM", "xterm");
+    put_user(env, &rootfs->config.env);
     put_user(env, &user);
-    put(env, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-    put_driver(cfg, s, env);
+    put(env, "PATH", path_of(rootfs));
+    put_driver(cfg, s, rootfs, env);
     put(env, "OPENSHELL_MAIN_PROCESS_SPEC", os_buf_str(&command));
     if (user.n)
         put(env, "OPENSHELL_USER_ENVIRONMENT", os_buf_str(&object));

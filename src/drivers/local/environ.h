@@ -4,6 +4,7 @@
 
 #include "core/str.h"
 #include "drivers/local/private.h"
+#include "drivers/local/rootfs.h"
 
 #define INSIDE_SUPERVISOR "/opt/openshell/bin/openshell-sandbox"
 #define INSIDE_TOKEN "/etc/openshell/auth/sandbox.jwt"
@@ -13,10 +14,11 @@
 #define INSIDE_SSH_SOCKET "/run/openshell/ssh.sock"
 #define INSIDE_WORKSPACE "/sandbox"
 
-/* "NAME=value" entries, names unique. The user's variables all go into OPENSHELL_USER_ENVIRONMENT; directly
- * only those that cannot steer the supervisor, which runs with privileges. */
-int environ_build(const struct local_settings *cfg, const driver_sandbox *s, struct os_strv *env,
-                  struct os_error *err);
+/* "NAME=value" entries, names unique. The image's variables come first and PATH is its own; the user's
+ * variables all go into OPENSHELL_USER_ENVIRONMENT; directly only those that cannot steer the supervisor,
+ * which runs with privileges. */
+int environ_build(const struct local_settings *cfg, const driver_sandbox *s, const struct rootfs *rootfs,
+                  struct os_strv *env, struct os_error *err);
 /* False for a user variable that must not reach the supervisor's own environment. */
 bool environ_harmless(const char *name);
 

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/sched.h>
 #include <poll.h>
 #include <pthread.h>
@@ -13,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -23,6 +25,7 @@
 #include "core/limits.h"
 #include "core/str.h"
 #include "drivers/local/launcher/plan.h"
+#include "drivers/local/userns.h"
 #include "sys/file.h"
 
 #define FIRST_FREE_FD 10 /* above every descriptor the launcher is given */
@@ -32,15 +35,34 @@ struct child {
     const char *launcher;
     int null, output, plan, control; /* all >= FIRST_FREE_FD */
     int cgroup;                      /* -1 = that of the gateway */
+    bool user_namespace;
     volatile int error;
 };
+
+/* An exec by somebody who is not root yet takes the capabilities away, but for those that are ambient. */
+__attribute__((no_sanitize("address", "undefined"))) static int keep_capabilities(void)
+{
+    struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct sets[2];
+    if (syscall(SYS_capget, &head, sets) < 0)
+        return -1;
+    sets[0].inheritable = sets[0].permitted;
+    sets[1].inheritable = sets[1].permitted;
+    if (syscall(SYS_capset, &head, sets) < 0)
+        return -1;
+    for (unsigned long c = 0; c < 64; c++)
+        if (sets[c / 32].permitted >> c % 32 & 1)
+            prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, c, 0, 0);
+    return 0;
+}
 
 __attribute__((no_sanitize("address", "undefined"))) static void child_main(struct child *c)
 {
     char *const argv[] = {(char *)"openshell-local-launcher", NULL};
     char *const env[] = {NULL};
-    if (setsid() >= 0 && dup2(c->null, 0) >= 0 && dup2(c->output, 1) >= 0 && dup2(c->output, 2) >= 0 &&
-        dup2(c->plan, LAUNCH_PLAN_FD) >= 0 && dup2(c->control, LAUNCH_CONTROL_FD) >= 0 &&
+    if ((!c->user_namespace || keep_capabilities() == 0) && setsid() >= 0 && dup2(c->null, 0) >= 0 &&
+        dup2(c->output, 1) >= 0 && dup2(c->output, 2) >= 0 && dup2(c->plan, LAUNCH_PLAN_FD) >= 0 &&
+        dup2(c->control, LAUNCH_CONTROL_FD) >= 0 &&
         syscall(SYS_close_range, LAUNCH_CONTROL_FD + 1, ~0u, 0) == 0)
         execve(c->launcher, argv, env);
     c->error = errno;
@@ -69,8 +91,12 @@ clone_vfork(struct clone_args *args, struct child *c)
     return rc;
 }
 
-static const char *clone_hint(int e)
+static const char *clone_hint(int e, bool user_namespace)
 {
+    if (user_namespace && e != EAGAIN)
+        return "; the kernel must let ordinary users make user namespaces: see the sysctls "
+               "user.max_user_namespaces (above 0), kernel.unprivileged_userns_clone (1) and "
+               "kernel.apparmor_restrict_unprivileged_userns (0), or run the gateway as root";
     switch (e) {
     case EPERM:
         return "; the gateway needs CAP_SYS_ADMIN in the initial user namespace: run it as root, outside of "
@@ -95,7 +121,9 @@ static int spawn(struct child *c, struct launch *out, struct os_error *err)
 {
     sigset_t all, old;
     struct clone_args args = {.flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_NEWPID | CLONE_NEWNS |
-                                       CLONE_NEWIPC | CLONE_NEWUTS | (c->cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
+                                       CLONE_NEWIPC | CLONE_NEWUTS |
+                                       (c->cgroup >= 0 ? CLONE_INTO_CGROUP : 0) |
+                                       (c->user_namespace ? CLONE_NEWUSER : 0),
                               .pidfd = (uintptr_t)&out->pidfd,
                               .exit_signal = SIGCHLD,
                               .cgroup = c->cgroup >= 0 ? (uint64_t)c->cgroup : 0};
@@ -105,7 +133,7 @@ static int spawn(struct child *c, struct launch *out, struct os_error *err)
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (pid < 0)
         return os_error_sys(err, (int)-pid, "cannot make the namespaces of a sandbox%s",
-                            clone_hint((int)-pid));
+                            clone_hint((int)-pid, c->user_namespace));
     out->pid = (pid_t)pid;
     if (!c->error)
         return 0;
@@ -118,7 +146,19 @@ static int above(int fd)
     return fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
 }
 
-int launch_begin(const char *launcher, const struct os_buf *plan, int output, const char *cgroup,
+/* The launcher waits for its ids before it does anything. */
+static int map_ids(const struct local_settings *cfg, struct launch *l, struct os_error *err)
+{
+    if (!cfg->userns.on)
+        return 0;
+    if (userns_map(&cfg->userns, l->pid, err) < 0)
+        return -1;
+    if (send(l->control, LAUNCH_MAPPED, strlen(LAUNCH_MAPPED), MSG_NOSIGNAL) < 0)
+        return os_error_sys(err, errno, "cannot talk to the launcher");
+    return 0;
+}
+
+int launch_begin(const struct local_settings *cfg, const struct os_buf *plan, int output, const char *cgroup,
                  struct launch *out, struct os_error *err)
 {
     int pair[2] = {-1, -1};
@@ -132,12 +172,13 @@ int launch_begin(const char *launcher, const struct os_buf *plan, int output, co
     cleanup_close int high_plan = above(memory), high_control = above(theirs);
     out->control = pair[0];
     cleanup_close int group = cgroup ? open(cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    struct child c = {launcher, high_null, high_output, high_plan, high_control, group, 0};
+    struct child c = {cfg->launcher, high_null, high_output,    high_plan,
+                      high_control,  group,     cfg->userns.on, 0};
     if (cgroup && group < 0)
         os_error_sys(err, errno, "cannot open control group '%s'", cgroup);
     else if (high_null < 0 || high_output < 0 || high_plan < 0 || high_control < 0)
         os_error_sys(err, errno, "cannot start the launcher");
-    else if (spawn(&c, out, err) == 0)
+    else if (spawn(&c, out, err) == 0 && map_ids(cfg, out, err) == 0)
         return 0;
     launch_abort(out);
     return -1;

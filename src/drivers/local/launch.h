@@ -6,6 +6,7 @@
 
 #include "core/buf.h"
 #include "core/error.h"
+#include "drivers/local/private.h"
 
 struct launch {
     pid_t pid;
@@ -13,9 +14,10 @@ struct launch {
     int control; /* to the launcher until it is the supervisor */
 };
 
-/* The launcher works on the plan when this returns 0, and waits for launch_go before it executes. output: its
- * standard output and error. cgroup: version 2 control group it is born in, NULL = the gateway's. */
-int launch_begin(const char *launcher, const struct os_buf *plan, int output, const char *cgroup,
+/* With user namespaces (userns.h) the plan begins with `user`. The launcher works on the plan when this
+ * returns 0, and waits for launch_go before it executes. output: its standard output and error. cgroup:
+ * version 2 control group it is born in, NULL = the gateway's. */
+int launch_begin(const struct local_settings *cfg, const struct os_buf *plan, int output, const char *cgroup,
                  struct launch *out, struct os_error *err);
 /* Returns 0 when the supervisor is executed; pid and pidfd stay the caller's. On error nothing of the sandbox
  * runs any more, and launch is cleared as by launch_abort. */

@@ -19,6 +19,7 @@ struct local_driver_config {
     uid_t agent_uid, worker_uid;             /* 0 = defaults; gids are equal to the uids */
     const char *extra_ca_file;               /* operator: extra upstream trust roots, NULL = none */
     const char *extra_hosts;                 /* operator: hosts-file text, NULL = none */
+    bool enable_bind_mounts;                 /* users may give directories of this machine to sandboxes */
     const char *const *mask;                 /* more host paths to hide, NULL-terminated; NULL = none */
 };
 

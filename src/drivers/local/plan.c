@@ -3,6 +3,7 @@
 #include "drivers/local/plan.h"
 
 #include <arpa/inet.h>
+#include <inttypes.h>
 #include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #include "drivers/local/base.h"
 #include "drivers/local/environ.h"
 #include "drivers/local/mountinfo.h"
+#include "drivers/local/shares.h"
 #include "drivers/local/state.h"
 #include "sys/file.h"
 
@@ -120,23 +122,78 @@ static void plan_top(const struct local_settings *cfg, const char *dir, const ch
         op(out, "overlay", cover, host, "", "", top, NULL);
 }
 
+/* As an ordinary user nothing of the host can be a lower layer: its directories are bound as they are, with
+ * everything mounted in them, and what is to be hidden is mounted over. */
+static void plan_user_system(const struct local_settings *cfg, const struct os_strv *tops, struct os_buf *out)
+{
+    cleanup_strv struct os_strv opt = {0};
+    cleanup_free char *base = base_path(cfg, "root");
+    base_opt(&opt);
+    for (size_t i = 0; i < tops->n; i++) {
+        cleanup_free char *host = os_asprintf("/%s", tops->v[i]);
+        if (strcmp(tops->v[i], "etc") != 0 && strcmp(tops->v[i], "opt") != 0)
+            op(out, "bind", host, tops->v[i], "ro", NULL);
+    }
+    for (size_t i = 0; i < opt.n; i++) {
+        cleanup_free char *host = os_asprintf("/opt/%s", opt.v[i]), *point = os_asprintf("%s%s", base, host);
+        if (os_file_exists(point))
+            op(out, "bind", host, host + 1, "ro", NULL);
+    }
+    for (size_t i = 0; i < cfg->mask.n; i++)
+        op(out, "mask", cfg->mask.v[i] + 1, NULL);
+}
+
+static int plan_host_system(const struct local_settings *cfg, const struct os_strv *tops, const char *dir,
+                            struct os_buf *out, struct os_error *err)
+{
+    cleanup_buf struct os_buf mounts = {0};
+    for (size_t i = 0; i < tops->n; i++)
+        plan_top(cfg, dir, tops->v[i], out);
+    if (os_file_read("/proc/self/mountinfo", MOUNTINFO_MAX, &mounts, err) < 0)
+        return -1;
+    mountinfo_each(os_buf_str(&mounts), on_submount, &(struct submounts){tops, cfg, out});
+    return 0;
+}
+
 static int plan_system(const struct local_settings *cfg, const char *dir, struct os_buf *out,
                        struct os_error *err)
 {
     cleanup_strv struct os_strv tops = {0};
-    cleanup_buf struct os_buf mounts = {0};
     base_shared(cfg, &tops);
-    for (size_t i = 0; i < tops.n; i++)
-        plan_top(cfg, dir, tops.v[i], out);
-    if (os_file_read("/proc/self/mountinfo", MOUNTINFO_MAX, &mounts, err) < 0)
+    if (cfg->userns.on)
+        plan_user_system(cfg, &tops, out);
+    else if (plan_host_system(cfg, &tops, dir, out, err) < 0)
         return -1;
-    mountinfo_each(os_buf_str(&mounts), on_submount, &(struct submounts){&tops, cfg, out});
     for (size_t i = 0; i < OS_ARRAY_LEN(var_dirs); i++) {
         cleanup_free char *host = os_asprintf("/%s", var_dirs[i]);
         if (os_file_exists(host))
             op(out, "bind", host, var_dirs[i], "ro", NULL);
     }
     return 0;
+}
+
+/* --- a root file system that is not the host's --- */
+
+/* One without trust roots of its own gets the host's: neither the supervisor nor the agent could tell a
+ * server from an impostor otherwise. */
+static void plan_roots(const struct rootfs *rootfs, struct os_buf *out)
+{
+    static const char *const bundles[] = {"/etc/ssl/certs/ca-certificates.crt",
+                                          "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
+                                          "/etc/ssl/cert.pem"};
+    const char *host = NULL;
+    for (size_t i = OS_ARRAY_LEN(bundles); i-- > 0;) {
+        if (rootfs_has(rootfs, bundles[i]))
+            return;
+        if (os_file_exists(bundles[i]))
+            host = bundles[i];
+    }
+    if (!host)
+        return;
+    op(out, "dir", "etc/ssl", "755", "0", "0", NULL);
+    op(out, "dir", "etc/ssl/certs", "755", "0", "0", NULL);
+    op(out, "file", "etc/ssl/certs/ca-certificates.crt", "644", "0", "0", "", NULL);
+    op(out, "bind", host, "etc/ssl/certs/ca-certificates.crt", "ro", NULL);
 }
 
 /* --- kernel file systems --- */
@@ -234,10 +291,18 @@ static int plan_network_files(const driver_sandbox *s, struct os_buf *out, struc
     return 0;
 }
 
-static void plan_own(const struct local_settings *cfg, const char *dir, struct os_buf *out)
+/* An image that ships a workspace keeps it; it is then part of the sandbox's overlay. */
+static void plan_own(const struct local_settings *cfg, const struct rootfs *rootfs, const char *dir,
+                     struct os_buf *out)
 {
+    char uid[16], gid[16];
     cleanup_free char *workspace = os_asprintf("%s/workspace", dir);
-    op(out, "bind", workspace, INSIDE_WORKSPACE, "rw", NULL);
+    snprintf(uid, sizeof(uid), "%u", rootfs->uid);
+    snprintf(gid, sizeof(gid), "%u", rootfs->gid);
+    if (!rootfs->lower || !rootfs_has(rootfs, INSIDE_WORKSPACE)) {
+        op(out, "bind", workspace, INSIDE_WORKSPACE, "rw", NULL);
+        op(out, "own", INSIDE_WORKSPACE, uid, gid, NULL);
+    }
     op(out, "tmpfs", "run", "0755", RUN_SIZE, NULL);
     op(out, "dir", "run/lock", "1777", "0", "0", NULL);
     op(out, "dir", "run/netns", "755", "0", "0", NULL);
@@ -245,19 +310,40 @@ static void plan_own(const struct local_settings *cfg, const char *dir, struct o
     op(out, "bind", cfg->supervisor, INSIDE_SUPERVISOR, "ro", NULL);
 }
 
-static int plan_program(const struct local_settings *cfg, const driver_sandbox *s, struct os_buf *out,
-                        struct os_error *err)
+/* What the user gave, checked again: the machine may have changed since the sandbox was created. */
+static int plan_shares(const struct local_settings *cfg, const driver_sandbox *s, const struct rootfs *rootfs,
+                       struct os_buf *out, struct os_error *err)
 {
-    char agent[16], worker[16];
+    struct shares shares;
+    const Google__Protobuf__Struct *config = s->spec->template_ ? s->spec->template_->driver_config : NULL;
+    int rc = shares_parse(cfg, config, rootfs_workdir(rootfs), &shares, err);
+    for (size_t i = 0; rc == 0 && i < shares.n; i++) {
+        const struct share *m = &shares.v[i];
+        char mode[8], size[24];
+        snprintf(mode, sizeof(mode), "%o", m->mode);
+        snprintf(size, sizeof(size), "%" PRIu64, m->size);
+        op(out, "point", m->target + 1, NULL);
+        if (m->source)
+            op(out, "share", m->source, m->target + 1, m->read_only ? "ro" : "rw", NULL);
+        else
+            op(out, "tmpfs", m->target + 1, mode, size, NULL);
+    }
+    shares_clear(&shares);
+    return rc;
+}
+
+static int plan_program(const struct local_settings *cfg, const driver_sandbox *s,
+                        const struct rootfs *rootfs, struct os_buf *out, struct os_error *err)
+{
+    char worker[16];
     cleanup_strv struct os_strv env = {0};
-    if (environ_build(cfg, s, &env, err) < 0)
+    if (environ_build(cfg, s, rootfs, &env, err) < 0)
         return -1;
     for (size_t i = 0; i < env.n; i++)
         op(out, "env", env.v[i], NULL);
-    snprintf(agent, sizeof(agent), "%u", cfg->agent_uid);
     snprintf(worker, sizeof(worker), "%u", cfg->worker_uid);
-    const char *const args[] = {INSIDE_SUPERVISOR, "--workdir", INSIDE_WORKSPACE, "--agent-uid", agent,
-                                "--worker-uid",    worker};
+    const char *const args[] = {INSIDE_SUPERVISOR, "--workdir", rootfs_workdir(rootfs), "--worker-uid",
+                                worker};
     for (size_t i = 0; i < OS_ARRAY_LEN(args); i++)
         op(out, "arg", args[i], NULL);
     if (cfg->extra_ca_file) {
@@ -272,24 +358,32 @@ static int plan_program(const struct local_settings *cfg, const driver_sandbox *
     return 0;
 }
 
-int plan_build(const struct local_settings *cfg, const driver_sandbox *s, const struct cgroups *cgroups,
-               const struct os_strv *leaves, struct os_buf *out, struct os_error *err)
+int plan_build(const struct local_settings *cfg, const driver_sandbox *s, const struct rootfs *rootfs,
+               const struct cgroups *cgroups, const struct os_strv *leaves, struct os_buf *out,
+               struct os_error *err)
 {
     cleanup_free char *dir = state_path(cfg, s->id), *root = os_asprintf("%s/root", dir);
-    cleanup_free char *work = os_asprintf("%s/root-work", dir), *base = base_path(cfg, "root");
+    cleanup_free char *work = os_asprintf("%s/root-work", dir);
+    cleanup_free char *base = base_path(cfg, rootfs->lower ? "image" : "root");
     os_buf_reserve(out, PLAN_SIZE); /* growing would leave copies of the secrets behind */
+    if (cfg->userns.on)
+        op(out, "user", NULL);
     plan_namespaces(s, cgroups, leaves, out);
-    op(out, "root", base, root, work, NULL);
-    if (plan_system(cfg, dir, out, err) < 0)
+    op(out, "root", base, rootfs->lower ? rootfs->lower : "", root, work, NULL);
+    if (rootfs->lower)
+        plan_roots(rootfs, out);
+    else if (plan_system(cfg, dir, out, err) < 0)
         return -1;
     plan_kernel(cgroups, leaves, out);
-    plan_own(cfg, dir, out);
+    plan_own(cfg, rootfs, dir, out);
     if (plan_material(cfg, s, out, err) < 0 || plan_network_files(s, out, err) < 0)
+        return -1;
+    if (plan_shares(cfg, s, rootfs, out, err) < 0)
         return -1;
     op(out, "settle", NULL);
     op(out, "pivot", NULL);
     op(out, "drop", NULL);
-    if (plan_program(cfg, s, out, err) < 0)
+    if (plan_program(cfg, s, rootfs, out, err) < 0)
         return -1;
     return out->failed ? os_error_set(err, OS_RESOURCE_EXHAUSTED, "the launch plan does not fit memory") : 0;
 }

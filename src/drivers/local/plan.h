@@ -6,9 +6,11 @@
 #include "core/buf.h"
 #include "drivers/local/cgroup.h"
 #include "drivers/local/private.h"
+#include "drivers/local/rootfs.h"
 
 /* leaves: the sandbox's control groups in the order of cgroups->h. The plan holds the sandbox's secrets. */
-int plan_build(const struct local_settings *cfg, const driver_sandbox *s, const struct cgroups *cgroups,
-               const struct os_strv *leaves, struct os_buf *out, struct os_error *err);
+int plan_build(const struct local_settings *cfg, const driver_sandbox *s, const struct rootfs *rootfs,
+               const struct cgroups *cgroups, const struct os_strv *leaves, struct os_buf *out,
+               struct os_error *err);
 
 #endif

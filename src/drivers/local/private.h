@@ -2,6 +2,7 @@
 #ifndef DRIVERS_LOCAL_PRIVATE_H
 #define DRIVERS_LOCAL_PRIVATE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -9,16 +10,27 @@
 #include "core/str.h"
 #include "drivers/driver.h"
 
+/* See userns.h. */
+struct local_userns {
+    bool on; /* the gateway is not root */
+    uid_t uid;
+    gid_t gid;
+    uint32_t sub_uid, sub_uids, sub_gid, sub_gids; /* first and number */
+};
+
 /* local_driver_config with owned, checked values. Read-only after local_driver_new. */
 struct local_settings {
-    char *state_dir; /* absolute, no symbolic links */
-    char *base_dir;  /* "<state_dir>.base", holds lower layers, see base.h */
+    char *state_dir;  /* absolute, no symbolic links */
+    char *base_dir;   /* "<state_dir>.base", holds lower layers, see base.h */
+    char *images_dir; /* "<state_dir>.images", see image/store.h */
     char *supervisor, *launcher;
     char *gateway_endpoint;
     char *tls_ca, *tls_cert, *tls_key; /* all or none */
     char *log_level;
-    uid_t agent_uid, worker_uid;
+    struct local_userns userns;
+    uid_t agent_uid, worker_uid; /* as seen in the sandbox */
     char *extra_ca_file, *extra_hosts;
+    bool bind_mounts;       /* users may give directories of the machine */
     struct os_strv mask;    /* absolute, resolved */
     char base[OS_UUID_LEN]; /* lower layers of new sandboxes, see base.h */
 };

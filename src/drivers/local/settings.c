@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/cleanup.h"
+#include "drivers/local/userns.h"
 #include "sys/file.h"
 
 /* Outside of what distributions and systemd hand out to people, services and containers. */
@@ -39,7 +40,8 @@ static int make_state_dir(const char *path, struct local_settings *out, struct o
     if (!out->state_dir || chmod(out->state_dir, 0700) < 0)
         return os_error_sys(err, errno, "cannot use state directory '%s'", path);
     out->base_dir = os_asprintf("%s.base", out->state_dir);
-    return os_dir_make(out->base_dir, 0700, err);
+    out->images_dir = os_asprintf("%s.images", out->state_dir);
+    return os_dir_make(out->base_dir, 0700, err) < 0 ? -1 : os_dir_make(out->images_dir, 0700, err);
 }
 
 static void add_mask(struct local_settings *out, const char *path)
@@ -65,10 +67,8 @@ int settings_load(const struct local_driver_config *cfg, struct local_settings *
 {
     *out = (struct local_settings){.agent_uid = cfg->agent_uid ? cfg->agent_uid : AGENT_UID,
                                    .worker_uid = cfg->worker_uid ? cfg->worker_uid : WORKER_UID};
-    if (geteuid() != 0)
-        return os_error_set(
-            err, OS_FAILED_PRECONDITION,
-            "the local driver makes namespaces, mounts and control groups: start the gateway as root");
+    if (userns_find(&out->userns, err) < 0)
+        return -1;
     if (out->agent_uid == out->worker_uid)
         return os_error_set(err, OS_INVALID_ARGUMENT,
                             "agent uid and worker uid are both %u; they must differ", out->agent_uid);
@@ -89,8 +89,10 @@ int settings_load(const struct local_driver_config *cfg, struct local_settings *
     out->log_level = os_strdup(cfg->log_level ? cfg->log_level : "warn");
     out->extra_ca_file = copy(cfg->extra_ca_file);
     out->extra_hosts = copy(cfg->extra_hosts);
+    out->bind_mounts = cfg->enable_bind_mounts;
     add_mask(out, out->state_dir);
     add_mask(out, out->base_dir);
+    add_mask(out, out->images_dir);
     add_key_mask(out, cfg->tls_key);
     for (size_t i = 0; cfg->mask && cfg->mask[i]; i++)
         add_mask(out, cfg->mask[i]);
@@ -99,9 +101,9 @@ int settings_load(const struct local_driver_config *cfg, struct local_settings *
 
 void settings_clear(struct local_settings *s)
 {
-    char *const texts[] = {s->base_dir,         s->state_dir,     s->supervisor, s->launcher,
-                           s->gateway_endpoint, s->tls_ca,        s->tls_cert,   s->tls_key,
-                           s->log_level,        s->extra_ca_file, s->extra_hosts};
+    char *const texts[] = {s->base_dir, s->images_dir,       s->state_dir,     s->supervisor,
+                           s->launcher, s->gateway_endpoint, s->tls_ca,        s->tls_cert,
+                           s->tls_key,  s->log_level,        s->extra_ca_file, s->extra_hosts};
     for (size_t i = 0; i < OS_ARRAY_LEN(texts); i++)
         free(texts[i]);
     os_strv_free(&s->mask);

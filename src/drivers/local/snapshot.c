@@ -125,13 +125,12 @@ static void emit_platform(driver_watch_fn *fn, void *ctx, const char *id, const 
 #define ACTIVE_STEP "openshell.progress.active_step"
 #define ACTIVE_DETAIL "openshell.progress.active_detail"
 
-void snapshot_emit_progress(driver_watch_fn *fn, void *ctx, const char *id, const char *name,
+void snapshot_emit_progress(driver_watch_fn *fn, void *ctx, const char *id, const char *what,
                             enum local_progress step)
 {
-    static const char *const scheduled[] = {
-        COMPLETE_STEP, "requesting_sandbox", COMPLETE_LABEL, "Sandbox allocated",
-        ACTIVE_STEP,   "pulling_image",      ACTIVE_DETAIL,  "host",
-        NULL};
+    const char *const scheduled[] = {COMPLETE_STEP, "requesting_sandbox", COMPLETE_LABEL, "Sandbox allocated",
+                                     ACTIVE_STEP,   "pulling_image",      ACTIVE_DETAIL,  what,
+                                     NULL};
     static const char *const image[] = {COMPLETE_STEP,
                                         "pulling_image",
                                         COMPLETE_LABEL,
@@ -146,20 +145,20 @@ void snapshot_emit_progress(driver_watch_fn *fn, void *ctx, const char *id, cons
     cleanup_arena struct os_arena a = {0};
     switch (step) {
     case PROGRESS_SCHEDULED:
-        emit_platform(fn, ctx, id, "Normal", "Scheduled", "Local sandbox accepted for image \"host\"",
-                      scheduled);
+        emit_platform(fn, ctx, id, "Normal", "Scheduled",
+                      os_arena_printf(&a, "Local sandbox accepted for image \"%s\"", what), scheduled);
         return;
     case PROGRESS_IMAGE:
-        emit_platform(fn, ctx, id, "Normal", "ImagePresent", "The system of this machine is the image",
-                      image);
+        emit_platform(fn, ctx, id, "Normal", "ImagePresent",
+                      os_arena_printf(&a, "Image \"%s\" is present on this machine", what), image);
         return;
     case PROGRESS_CREATED:
         emit_platform(fn, ctx, id, "Normal", "Created",
-                      os_arena_printf(&a, "Created local sandbox \"%s\"", name), created);
+                      os_arena_printf(&a, "Created local sandbox \"%s\"", what), created);
         return;
     case PROGRESS_STARTED:
         emit_platform(fn, ctx, id, "Normal", "Started",
-                      os_arena_printf(&a, "Started local sandbox \"%s\"", name), started);
+                      os_arena_printf(&a, "Started local sandbox \"%s\"", what), started);
         return;
     }
 }

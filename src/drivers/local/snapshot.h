@@ -23,9 +23,9 @@ driver_sandbox *snapshot_message(struct os_arena *a, const struct snapshot *s);
 void snapshot_emit(driver_watch_fn *fn, void *ctx, const struct snapshot *s);
 void snapshot_emit_deleted(driver_watch_fn *fn, void *ctx, const char *id);
 
-/* Progress of a create. */
+/* Progress of a create; what: the image reference for the first two, the sandbox's name for the others. */
 enum local_progress { PROGRESS_SCHEDULED, PROGRESS_IMAGE, PROGRESS_CREATED, PROGRESS_STARTED };
-void snapshot_emit_progress(driver_watch_fn *fn, void *ctx, const char *id, const char *name,
+void snapshot_emit_progress(driver_watch_fn *fn, void *ctx, const char *id, const char *what,
                             enum local_progress step);
 void snapshot_emit_warning(driver_watch_fn *fn, void *ctx, const char *id, const char *reason,
                            const char *message);

@@ -5,6 +5,9 @@
 
 #include "core/cleanup.h"
 #include "core/limits.h"
+#include "drivers/local/environ.h"
+#include "drivers/local/rootfs.h"
+#include "drivers/local/shares.h"
 
 #define ID_MAX 64
 #define MEMORY_MIN ((uint64_t)16 << 20) /* the supervisor itself has to fit */
@@ -163,25 +166,24 @@ void spec_limits(const driver_sandbox *s, struct local_limits *out)
 
 /* --- the rest --- */
 
-static int check_template(const driver_template *t, const struct cgroups *c, struct os_error *err)
+static int check_template(const struct local_settings *cfg, const driver_template *t, const struct cgroups *c,
+                          struct os_error *err)
 {
     if (!t)
         return 0;
-    if (*t->image && strcmp(t->image, "host") != 0)
-        return os_error_set(
-            err, OS_FAILED_PRECONDITION,
-            "local compute driver cannot run image '%.256s': it runs sandboxes over the machine's "
-            "own system; use image \"host\" or leave it empty",
-            t->image);
+    if (rootfs_check(cfg, t->image, err) < 0)
+        return -1;
     if (*t->agent_socket_path)
         return os_error_set(err, OS_FAILED_PRECONDITION,
                             "local compute driver does not support template.agent_socket_path");
     if (t->platform_config && t->platform_config->n_fields)
         return os_error_set(err, OS_FAILED_PRECONDITION,
                             "local compute driver does not support template.platform_config");
-    if (t->driver_config && t->driver_config->n_fields)
-        return os_error_set(err, OS_INVALID_ARGUMENT, "invalid local driver_config: unknown field '%.64s'",
-                            t->driver_config->fields[0]->key);
+    struct shares shares;
+    int rc = shares_parse(cfg, t->driver_config, INSIDE_WORKSPACE, &shares, err);
+    shares_clear(&shares);
+    if (rc < 0)
+        return -1;
     return check_resources(t->resources, c, err);
 }
 
@@ -208,7 +210,13 @@ static int check_command(const Openshell__Compute__V1__DriverSandboxSpec *s, str
     return 0;
 }
 
-int spec_validate(const driver_sandbox *s, const struct cgroups *cgroups, struct os_error *err)
+const char *spec_image(const driver_sandbox *s)
+{
+    return s->spec->template_ ? s->spec->template_->image : "";
+}
+
+int spec_validate(const struct local_settings *cfg, const driver_sandbox *s, const struct cgroups *cgroups,
+                  struct os_error *err)
 {
     if (!spec_id_valid(s->id))
         return os_error_set(err, OS_INVALID_ARGUMENT,
@@ -227,7 +235,7 @@ int spec_validate(const driver_sandbox *s, const struct cgroups *cgroups, struct
             err, OS_FAILED_PRECONDITION,
             "local compute driver does not support GPU requests; use the docker or podman driver");
     const driver_template *t = s->spec->template_;
-    if (check_template(t, cgroups, err) < 0 || check_command(s->spec, err) < 0 ||
+    if (check_template(cfg, t, cgroups, err) < 0 || check_command(s->spec, err) < 0 ||
         check_environment("spec.environment", s->spec->environment, s->spec->n_environment, err) < 0)
         return -1;
     return t ? check_environment(

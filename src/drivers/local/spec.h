@@ -10,7 +10,10 @@
 /* Names a state directory and a control group: letters, digits, '-' and '_', at most 64. */
 bool spec_id_valid(const char *id);
 /* Full check (spec/drivers.md 4.3 in the local driver's terms). */
-int spec_validate(const driver_sandbox *s, const struct cgroups *cgroups, struct os_error *err);
+int spec_validate(const struct local_settings *cfg, const driver_sandbox *s, const struct cgroups *cgroups,
+                  struct os_error *err);
+/* Its image reference, "" when it has none. */
+const char *spec_image(const driver_sandbox *s);
 /* Limits of a sandbox that passed spec_validate. */
 void spec_limits(const driver_sandbox *s, struct local_limits *out);
 

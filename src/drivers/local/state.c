@@ -16,6 +16,7 @@
 #include "core/log.h"
 #include "drivers/local/spec.h"
 #include "drivers/local/tree.h"
+#include "drivers/local/userns.h"
 #include "sys/file.h"
 
 #define SMALL_FILE 4096
@@ -155,6 +156,28 @@ bool state_read_ended(const struct local_settings *cfg, const char *id, struct s
     return true;
 }
 
+/* --- root file system --- */
+
+int state_write_rootfs(const struct local_settings *cfg, const char *id, const char *record,
+                       struct os_error *err)
+{
+    cleanup_free char *path = file_path(cfg, id, "rootfs");
+    return replace(path, record, strlen(record), err);
+}
+
+char *state_read_rootfs(const struct local_settings *cfg, const char *id)
+{
+    cleanup_buf struct os_buf b = {0};
+    read_small(cfg, id, "rootfs", &b);
+    return os_strdup(os_buf_str(&b));
+}
+
+char *state_read_image(const struct local_settings *cfg, const char *id)
+{
+    cleanup_free char *record = state_read_rootfs(cfg, id);
+    return os_strdup(os_str_starts(record, "image ") ? record + strlen("image ") : "");
+}
+
 /* --- console log --- */
 
 int state_open_log(const struct local_settings *cfg, const char *id, struct os_error *err)
@@ -193,7 +216,7 @@ char *state_last_line(const struct local_settings *cfg, const char *id)
 static void clean_trash(const struct local_settings *cfg, const char *name)
 {
     cleanup_error struct os_error err = {0};
-    if (tree_remove(cfg->state_dir, name, &err) < 0)
+    if (userns_remove(cfg, cfg->state_dir, name, &err) < 0)
         os_log_warn("local-driver", "%s", os_error_text(&err));
 }
 
@@ -222,13 +245,13 @@ int state_remove(const struct local_settings *cfg, const char *id, bool *existed
     cleanup_free char *dir = state_path(cfg, id), *trash = os_asprintf(STATE_TRASH "%s", id);
     cleanup_free char *to = state_path(cfg, trash);
     if (rename(dir, to) < 0 && (errno == ENOTEMPTY || errno == EEXIST)) {
-        if (tree_remove(cfg->state_dir, trash, err) < 0)
+        if (userns_remove(cfg, cfg->state_dir, trash, err) < 0)
             return -1;
         if (rename(dir, to) < 0 && errno != ENOENT)
             return os_error_sys(err, errno, "cannot rename '%s'", dir);
     }
     *existed = os_file_exists(to);
-    return *existed ? tree_remove(cfg->state_dir, trash, err) : 0;
+    return *existed ? userns_remove(cfg, cfg->state_dir, trash, err) : 0;
 }
 
 /* --- processes --- */

@@ -3,6 +3,7 @@
  *              create that was cut short
  *   process    the supervisor that was last started
  *   ended      why it does not run: "stopped", or "exited <code>[ oom]"
+ *   rootfs     what it runs over (rootfs.h)
  *   log        console output of the supervisor
  *   root root-work etc etc-work workspace   its file system (base.h)
  * A directory named .trash-<id> is a remove that was cut short. */
@@ -38,6 +39,13 @@ bool state_read_process(const struct local_settings *cfg, const char *id, struct
 int state_write_ended(const struct local_settings *cfg, const char *id, const struct state_ended *e,
                       struct os_error *err);
 bool state_read_ended(const struct local_settings *cfg, const char *id, struct state_ended *e);
+
+int state_write_rootfs(const struct local_settings *cfg, const char *id, const char *record,
+                       struct os_error *err);
+/* "" when there is none. Caller frees. */
+char *state_read_rootfs(const struct local_settings *cfg, const char *id);
+/* The digest of its image, "" when it has none. Caller frees. */
+char *state_read_image(const struct local_settings *cfg, const char *id);
 
 /* The console log, for appending; what is longer than OS_LOCAL_LOG is dropped first. */
 int state_open_log(const struct local_settings *cfg, const char *id, struct os_error *err);

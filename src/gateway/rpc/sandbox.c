@@ -152,7 +152,22 @@ driver_resources(const Google__Protobuf__Struct *from, struct os_arena *a)
     return r;
 }
 
-static driver_sandbox *driver_request(const sandbox_row *row, struct os_arena *a)
+/* The block of the selected driver; the others' are none of its business (spec/drivers.md 2.5). */
+static int driver_config(const Google__Protobuf__Struct *all, const char *driver,
+                         Google__Protobuf__Struct **out, struct os_error *err)
+{
+    const Google__Protobuf__Value *v = struct_field(all, driver);
+    *out = NULL;
+    if (!v)
+        return 0;
+    if (v->kind_case != GOOGLE__PROTOBUF__VALUE__KIND_STRUCT_VALUE)
+        return os_error_set(err, OS_INVALID_ARGUMENT, "template.driver_config.%s must be an object", driver);
+    *out = v->struct_value;
+    return 0;
+}
+
+static driver_sandbox *driver_request(const struct gateway *gw, const sandbox_row *row, struct os_arena *a,
+                                      struct os_error *err)
 {
     const Openshell__V1__SandboxTemplate *t = row->spec->template_;
     driver_sandbox *d = pb_new(a, openshell__compute__v1__driver_sandbox);
@@ -169,7 +184,8 @@ static driver_sandbox *driver_request(const sandbox_row *row, struct os_arena *a
     d->spec->template_ = pb_new(a, openshell__compute__v1__driver_sandbox_template);
     d->spec->template_->image = t->image;
     d->spec->template_->agent_socket_path = t->agent_socket;
-    d->spec->template_->driver_config = t->driver_config;
+    if (driver_config(t->driver_config, gw->driver->ops->name, &d->spec->template_->driver_config, err) < 0)
+        return NULL;
     d->spec->template_->resources = t->resources ? driver_resources(t->resources, a) : NULL;
     d->spec->template_->n_environment = t->n_environment;
     d->spec->template_->environment =
@@ -236,8 +252,8 @@ int rpc_create_sandbox(void *ctx, struct rpc_call *call, const ProtobufCMessage 
     if (check_create(gw, req, a, &workspace, err) < 0)
         return -1;
     sandbox_row *row = new_row(req, workspace, a);
-    driver_sandbox *compute = driver_request(row, a);
-    if (gw->driver->ops->validate(gw->driver->self, compute, err) < 0)
+    driver_sandbox *compute = driver_request(gw, row, a, err);
+    if (!compute || gw->driver->ops->validate(gw->driver->self, compute, err) < 0)
         return -1;
     cleanup_free char *token =
         gw->jwt ? jwt_mint_sandbox(gw->jwt, row->metadata->id, 0, NULL, err) : os_strdup("");

@@ -171,6 +171,15 @@ int account_lookup(uid_t *uid, gid_t *gid, struct os_error *err)
     return account_passwd_find(os_buf_str(&passwd), uid, gid, err);
 }
 
+/* What is mounted in the tree is somebody else's: a directory of the machine that a user gave to the sandbox
+ * keeps its owners, also when it lies in the same file system. */
+static bool is_mount(const char *path)
+{
+    struct statx st;
+    return statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &st) < 0 ||
+           (st.stx_attributes & STATX_ATTR_MOUNT_ROOT);
+}
+
 int account_own_tree(const char *path, uid_t uid, gid_t gid, struct os_error *err)
 {
     struct stat st;
@@ -187,6 +196,10 @@ int account_own_tree(const char *path, uid_t uid, gid_t gid, struct os_error *er
         return os_error_sys(err, errno, "cannot walk '%s'", path);
     int result = 0;
     for (FTSENT *e; result == 0 && (e = fts_read(tree));) {
+        if (e->fts_level > 0 && is_mount(e->fts_accpath)) {
+            fts_set(tree, e, FTS_SKIP);
+            continue;
+        }
         /* Directories after their contents: a walk that was cut short is done again. */
         bool due = e->fts_info != FTS_D && e->fts_info != FTS_SL && e->fts_info != FTS_SLNONE;
         if (due && lchown(e->fts_accpath, uid, gid) < 0 && errno != EROFS && errno != ENOENT)

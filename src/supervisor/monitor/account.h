@@ -22,8 +22,8 @@ int account_passwd_find(const char *text, uid_t *uid, gid_t *gid, struct os_erro
 int account_install(uid_t uid, gid_t gid, struct os_error *err);
 int account_lookup(uid_t *uid, gid_t *gid, struct os_error *err);
 
-/* Gives a tree to the agent unless its root already is the agent's. Links are skipped, read-only parts too; a
- * missing tree is fine, a link as its root is an error. */
+/* Gives a tree to the agent unless its root already is the agent's. Links, mounts and read-only parts are
+ * skipped; a missing tree is fine, a link as its root is an error. */
 int account_own_tree(const char *path, uid_t uid, gid_t gid, struct os_error *err);
 
 #endif

@@ -226,12 +226,38 @@ def lo_address(private, address):
     return address
 
 
-class Gateway:
-    """openshell-gateway with its own configuration and state, mTLS, SQLite and the local driver."""
+USER = 64000  # an ordinary user that nobody is; set by run_as_user()
 
-    def __init__(self, private, extra_env=None, args=()):
+
+def user_prefix(private, uid):
+    """What to put in front of a command so that it runs as an ordinary user with subordinate ids, without an account
+    on the machine: passwd, subuid and subgid are its own in a mount namespace."""
+    for program in ("newuidmap", "newgidmap", "setpriv", "unshare"):
+        if not shutil.which(program):
+            raise Skip(f"no {program} on this machine")
+    etc = private.dir / "user-etc"
+    if not etc.exists():
+        etc.mkdir(mode=0o755)
+        (etc / "passwd").write_text(pathlib.Path("/etc/passwd").read_text() + f"tester:x:{uid}:{uid}::/:/bin/sh\n")
+        (etc / "subuid").write_text("tester:2000000:65536\n")
+        (etc / "subgid").write_text("tester:2000000:65536\n")
+        os.chown(private.dir, uid, uid)
+    for name in ("passwd", "subuid", "subgid"):
+        if not pathlib.Path("/etc", name).exists():
+            raise Skip(f"no /etc/{name} to put another in the place of")
+    script = "".join(f"mount --bind {etc}/{n} /etc/{n} && " for n in ("passwd", "subuid", "subgid"))
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-c",
+            script + f'exec setpriv --reuid {uid} --regid {uid} --clear-groups --inh-caps=-all "$@"', "sh"]
+
+
+class Gateway:
+    """openshell-gateway with its own configuration and state, mTLS, SQLite and the local driver. OPENSHELL_TEST_USER=1
+    in the environment: everything as an ordinary user."""
+
+    def __init__(self, private, extra_env=None, args=(), user=bool(os.environ.get("OPENSHELL_TEST_USER"))):
         if os.geteuid() != 0:
-            raise Skip("the local driver needs root here")
+            raise Skip("the tests of the local driver need root to set up what they look at")
+        self.prefix = user_prefix(private, USER) if user else []
         self.private = private
         self.port = free_port()
         self.args = list(args)
@@ -258,7 +284,7 @@ class Gateway:
     def start(self, seconds=10):
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [str(BIN / "openshell-gateway"), "--port", str(self.port), *self.args], env=self.env,
+                [*self.prefix, str(BIN / "openshell-gateway"), "--port", str(self.port), *self.args], env=self.env,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -290,7 +316,7 @@ class Gateway:
         self.process.wait(20)
 
     def cli(self, *argv, stdin=b"", timeout=60):
-        return run(BIN / "openshell", *argv, env=self.env, stdin=stdin, timeout=timeout)
+        return run(*self.prefix, BIN / "openshell", *argv, env=self.env, stdin=stdin, timeout=timeout)
 
     def must(self, *argv, **kw):
         r = self.cli(*argv, **kw)

@@ -11,14 +11,15 @@ static void the_supervisor_gets_its_identity_arguments_and_environment(void **st
     assert_has(log, "pid = 1\n");
     assert_has(log, "hostname = demo\n");
     assert_has(log, "arg 0 = /opt/openshell/bin/openshell-sandbox\narg 1 = --workdir\narg 2 = /sandbox\n");
-    assert_has(log, " = --agent-uid\narg 4 = 58998\narg 5 = --worker-uid\narg 6 = 58999\n");
-    assert_has(log, " = --extra-ca\narg 8 = /etc/openshell/operator/extra-ca.pem\n");
-    assert_has(log, " = --extra-hosts\narg 10 = /etc/openshell/operator/extra-hosts\n");
+    assert_has(log, "arg 3 = --worker-uid\narg 4 = 58999\n");
+    assert_has(log, " = --extra-ca\narg 6 = /etc/openshell/operator/extra-ca.pem\n");
+    assert_has(log, " = --extra-hosts\narg 8 = /etc/openshell/operator/extra-hosts\n");
     assert_has(log, id);
     assert_has(log, "env OPENSHELL_SANDBOX=demo\n");
     assert_has(log, "env OPENSHELL_ENDPOINT=https://127.0.0.1:17670\n");
     assert_has(log, "env OPENSHELL_LOG_LEVEL=info\n");
     assert_has(log, "env OPENSHELL_SANDBOX_UID=58998\n");
+    assert_has(log, "env OPENSHELL_SANDBOX_GID=58998\n");
     assert_has(log, "env OPENSHELL_TLS_KEY=/etc/openshell/tls/client/tls.key\n");
     assert_has(
         log, "env OPENSHELL_MAIN_PROCESS_SPEC={\"version\":1,\"command\":[\"sleep\",\"in\\\"finity\\u000a\"],"

@@ -3,6 +3,7 @@
  * word to go and executes. It takes no decisions and parses nothing that a sandbox wrote. */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/capability.h>
 #include <linux/keyctl.h>
 #include <sched.h>
@@ -23,9 +24,11 @@
 #include "drivers/local/launcher/inside.h"
 #include "drivers/local/launcher/mounts.h"
 #include "drivers/local/launcher/plan.h"
+#include "drivers/local/tree.h"
 #include "sys/file.h"
 
 #define PLAN_MAX ((size_t)4 << 20)
+#define OWNERS_MAX ((size_t)512 << 20)
 
 struct launch {
     int root; /* the new root; -1 until `root` */
@@ -38,6 +41,52 @@ static unsigned number(const char *text, unsigned base)
     for (; *text; text++)
         n = n * base + (unsigned)(*text - '0');
     return n;
+}
+
+/* One word from the driver; anything else means that nobody waits any more. */
+static void expect_word(const char *word)
+{
+    char text[8];
+    ssize_t n;
+    do
+        n = recv(LAUNCH_CONTROL_FD, text, sizeof(text), 0);
+    while (n < 0 && errno == EINTR);
+    if (n != (ssize_t)strlen(word) || memcmp(text, word, (size_t)n) != 0)
+        _exit(1);
+}
+
+static int op_user(struct launch *l, char *const *a, struct os_error *err)
+{
+    expect_word(LAUNCH_MAPPED);
+    if (setgroups(0, NULL) < 0 || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0 ||
+        prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
+        return os_error_sys(err, errno, "cannot become root of the user namespace");
+    mounts_in_user_namespace();
+    return 0;
+}
+
+static int op_remove(struct launch *l, char *const *a, struct os_error *err)
+{
+    if (tree_remove(a[0], a[1], err) < 0)
+        return -1;
+    _exit(0);
+}
+
+static int op_owners(struct launch *l, char *const *a, struct os_error *err)
+{
+    cleanup_buf struct os_buf list = {.max = OWNERS_MAX};
+    cleanup_close int root = open(a[0], O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0)
+        return os_error_sys(err, errno, "cannot open '%s'", a[0]);
+    if (os_file_read(a[1], OWNERS_MAX, &list, err) < 0 ||
+        inside_owners(root, os_buf_str(&list), list.len, err) < 0)
+        return -1;
+    _exit(0);
+}
+
+static int op_own(struct launch *l, char *const *a, struct os_error *err)
+{
+    return inside_own(l->root, a[0], number(a[1], 10), number(a[2], 10), err);
 }
 
 /* Through `tasks`: moving one's own single thread takes no machine-wide lock, which cgroup.procs does for
@@ -75,7 +124,7 @@ static int op_private(struct launch *l, char *const *a, struct os_error *err)
 
 static int op_root(struct launch *l, char *const *a, struct os_error *err)
 {
-    l->root = mounts_root(a[0], a[1], a[2], err);
+    l->root = mounts_root(a[0], a[1], a[2], a[3], err);
     return l->root < 0 ? -1 : 0;
 }
 
@@ -87,6 +136,16 @@ static int op_overlay(struct launch *l, char *const *a, struct os_error *err)
 static int op_bind(struct launch *l, char *const *a, struct os_error *err)
 {
     return mounts_bind(l->root, a[0], a[1], strcmp(a[2], "rw") != 0, err);
+}
+
+static int op_share(struct launch *l, char *const *a, struct os_error *err)
+{
+    return mounts_share(l->root, a[0], a[1], strcmp(a[2], "rw") != 0, err);
+}
+
+static int op_point(struct launch *l, char *const *a, struct os_error *err)
+{
+    return inside_point(l->root, a[0], err);
 }
 
 static int op_tmpfs(struct launch *l, char *const *a, struct os_error *err)
@@ -181,13 +240,7 @@ static int op_arg(struct launch *l, char *const *a, struct os_error *err)
  */
 static int op_exec(struct launch *l, char *const *a, struct os_error *err)
 {
-    char word[8];
-    ssize_t n;
-    do
-        n = recv(LAUNCH_CONTROL_FD, word, sizeof(word), 0);
-    while (n < 0 && errno == EINTR);
-    if (n != (ssize_t)strlen(LAUNCH_GO))
-        _exit(1);
+    expect_word(LAUNCH_GO);
     if (send(LAUNCH_CONTROL_FD, LAUNCH_EXEC, strlen(LAUNCH_EXEC), MSG_NOSIGNAL) < 0)
         _exit(1);
     execve(a[0], l->argv.v, l->env.v);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -18,6 +19,13 @@
 
 #define SHM_SIZE "512m"
 #define FD_PATH_MAX 40
+
+static bool user_namespace; /* set once, before the first mount */
+
+void mounts_in_user_namespace(void)
+{
+    user_namespace = true;
+}
 
 struct option {
     const char *key;
@@ -83,10 +91,11 @@ static int mount_new(int root, const char *type, const struct option *options, u
 
 static int clone_mount(int dir, const char *path, unsigned attr, struct os_error *err)
 {
+    const unsigned recursive = user_namespace ? AT_RECURSIVE : 0;
     cleanup_close int fd =
-        open_tree(dir, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (*path ? 0 : AT_EMPTY_PATH));
+        open_tree(dir, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive | (*path ? 0 : AT_EMPTY_PATH));
     struct mount_attr set = {.attr_set = attr};
-    if (fd < 0 || mount_setattr(fd, "", AT_EMPTY_PATH, &set, sizeof(set)) < 0)
+    if (fd < 0 || mount_setattr(fd, "", AT_EMPTY_PATH | recursive, &set, sizeof(set)) < 0)
         return os_error_sys(err, errno, "cannot bind '%s'%s", path,
                             errno == ENOSYS ? " (Linux 5.12 or later is needed)" : "");
     return os_steal_fd(fd);
@@ -110,23 +119,44 @@ static int make_overlay(const char *lower, const char *upper, const char *work, 
 {
     char u[FD_PATH_MAX], w[FD_PATH_MAX];
     const unsigned attr = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+    const struct option notes = {user_namespace ? "userxattr" : NULL, NULL};
     const struct option read_only[] = {
-        {"lowerdir", lower}, {"redirect_dir", "nofollow"}, {"metacopy", "off"}, {"index", "off"}, {0}};
+        {"lowerdir", lower}, {"redirect_dir", "nofollow"}, {"metacopy", "off"}, {"index", "off"}, notes, {0}};
     if (!*upper)
         return make("overlay", read_only, attr | MOUNT_ATTR_RDONLY, target, err);
     cleanup_close int upper_fd = open_layer(upper, u, err);
     cleanup_close int work_fd = upper_fd < 0 ? -1 : open_layer(work, w, err);
-    const struct option writable[] = {
-        {"lowerdir", lower}, {"upperdir", u},  {"workdir", w},     {"redirect_dir", "nofollow"},
-        {"metacopy", "off"}, {"index", "off"}, {"volatile", NULL}, {0}};
+    const struct option writable[] = {{"lowerdir", lower},
+                                      {"upperdir", u},
+                                      {"workdir", w},
+                                      {"redirect_dir", "nofollow"},
+                                      {"metacopy", "off"},
+                                      {"index", "off"},
+                                      {"volatile", NULL},
+                                      notes,
+                                      {0}};
     return work_fd < 0 ? -1 : make("overlay", writable, attr, target, err);
 }
 
-int mounts_root(const char *lower, const char *upper, const char *work, struct os_error *err)
+/* Not attached yet. below: "" = nothing. */
+static int make_stack(const char *lower, const char *below, const char *upper, const char *work,
+                      const char *target, struct os_error *err)
 {
-    char l[FD_PATH_MAX];
+    char l[FD_PATH_MAX], b[FD_PATH_MAX];
     cleanup_close int lower_fd = open_layer(lower, l, err);
-    cleanup_close int fd = lower_fd < 0 ? -1 : make_overlay(l, upper, work, "/", err);
+    if (lower_fd < 0)
+        return -1;
+    if (!*below)
+        return make_overlay(l, upper, work, target, err);
+    cleanup_close int below_fd = open_layer(below, b, err);
+    cleanup_free char *stack = os_asprintf("%s:%s", l, b);
+    return below_fd < 0 ? -1 : make_overlay(stack, upper, work, target, err);
+}
+
+int mounts_root(const char *lower, const char *below, const char *upper, const char *work,
+                struct os_error *err)
+{
+    cleanup_close int fd = make_stack(lower, below, upper, work, "/", err);
     if (fd < 0)
         return -1;
     if (move_mount(fd, "", AT_FDCWD, lower, MOVE_MOUNT_F_EMPTY_PATH) < 0)
@@ -137,13 +167,7 @@ int mounts_root(const char *lower, const char *upper, const char *work, struct o
 int mounts_overlay(int root, const char *lower, const char *below, const char *upper, const char *work,
                    const char *target, struct os_error *err)
 {
-    char l[FD_PATH_MAX], b[FD_PATH_MAX];
-    cleanup_close int lower_fd = open_layer(lower, l, err);
-    cleanup_close int below_fd = lower_fd < 0 ? -1 : open_layer(below, b, err);
-    if (below_fd < 0)
-        return -1;
-    cleanup_free char *stack = os_asprintf("%s:%s", l, b);
-    cleanup_close int fd = make_overlay(stack, upper, work, target, err);
+    cleanup_close int fd = make_stack(lower, below, upper, work, target, err);
     return fd < 0 ? -1 : attach(fd, root, target, err);
 }
 
@@ -151,6 +175,18 @@ int mounts_bind(int root, const char *host, const char *target, bool read_only, 
 {
     cleanup_close int fd = clone_mount(
         AT_FDCWD, host, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (read_only ? MOUNT_ATTR_RDONLY : 0), err);
+    return fd < 0 ? -1 : attach(fd, root, target, err);
+}
+
+/* The driver resolved the path; whoever can put a link into it since then must not choose what is mounted. */
+int mounts_share(int root, const char *host, const char *target, bool read_only, struct os_error *err)
+{
+    const struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS};
+    cleanup_close int source = (int)syscall(SYS_openat2, AT_FDCWD, host, &how, sizeof(how));
+    if (source < 0)
+        return os_error_sys(err, errno, "cannot open the directory '%s'", host);
+    cleanup_close int fd = clone_mount(
+        source, "", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (read_only ? MOUNT_ATTR_RDONLY : 0), err);
     return fd < 0 ? -1 : attach(fd, root, target, err);
 }
 
@@ -168,6 +204,8 @@ int mounts_proc(int root, const char *target, struct os_error *err)
 
 int mounts_sysfs(int root, const char *target, struct os_error *err)
 {
+    if (user_namespace)
+        return mounts_bind(root, "/sys", target, true, err);
     return mount_new(root, "sysfs", NULL,
                      MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, target,
                      err);
@@ -236,7 +274,9 @@ int mounts_mask(int root, const char *target, struct os_error *err)
     cleanup_close int at = inside_open(root, target, O_PATH | O_NOFOLLOW);
     struct stat st;
     if (at < 0 || fstat(at, &st) < 0)
-        return errno == ENOENT ? 0 : os_error_sys(err, errno, "cannot open '%s' in the sandbox", target);
+        return errno == ENOENT || (errno == EACCES && user_namespace)
+                   ? 0
+                   : os_error_sys(err, errno, "cannot open '%s' in the sandbox", target);
     if (S_ISDIR(st.st_mode)) {
         static const struct option options[] = {{"mode", "0555"}, {"size", "4k"}, {0}};
         return mount_new(root, "tmpfs", options,

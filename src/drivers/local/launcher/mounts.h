@@ -7,12 +7,18 @@
 
 #include "core/error.h"
 
-/* Mounts the overlay that becomes the new root, over its own lower directory; returns its descriptor. */
-int mounts_root(const char *lower, const char *upper, const char *work, struct os_error *err);
+/* What follows is done as root of a user namespace: binds take along what is mounted below, which may not be
+ * uncovered, the kernel's file systems are those of the machine, overlays keep their notes elsewhere. */
+void mounts_in_user_namespace(void);
+/* Mounts the overlay that becomes the new root, over its own lower directory, which hides what is in `below`
+ * ("" = nothing); returns its descriptor. */
+int mounts_root(const char *lower, const char *below, const char *upper, const char *work,
+                struct os_error *err);
 /* lower hides what is in `below`. upper and work are "" for a read-only overlay. */
 int mounts_overlay(int root, const char *lower, const char *below, const char *upper, const char *work,
                    const char *target, struct os_error *err);
 int mounts_bind(int root, const char *host, const char *target, bool read_only, struct os_error *err);
+int mounts_share(int root, const char *host, const char *target, bool read_only, struct os_error *err);
 int mounts_tmpfs(int root, const char *target, const char *mode, const char *size, struct os_error *err);
 int mounts_proc(int root, const char *target, struct os_error *err);
 int mounts_sysfs(int root, const char *target, struct os_error *err);

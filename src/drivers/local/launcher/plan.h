@@ -7,13 +7,19 @@
 
 /* X(name, number of arguments) */
 #define LAUNCH_OPS(X)                                                                                        \
+    X(user, 0)     /* wait for the ids of the user namespace, become its root; first, if at all */           \
+    X(remove, 2)   /* host directory, name in it: the tree is removed, and that was all */                   \
+    X(owners, 2)   /* host directory of an image, host file of owners (image/unpack.h), and that was all */  \
+    X(own, 3)      /* inside directory, uid, gid */                                                          \
     X(cgroup, 1)   /* host directory of a version 1 control group to enter */                                \
     X(cgroupns, 0) /* new control group namespace, rooted where the process is now */                        \
     X(hostname, 1) /* name */                                                                                \
     X(private, 0)  /* nothing that is mounted from here on reaches the host */                               \
-    X(root, 3)     /* the new root: host lower, host upper, host work */                                     \
+    X(root, 4)     /* the new root: host lower, host lower below it or "", host upper, host work */          \
     X(overlay, 5) /* host lower, host lower below it, host upper and work ("" = read-only), inside target */ \
     X(bind, 3)    /* host source, inside target, "ro" or "rw" */                                             \
+    X(share, 3)   /* as bind, of a user's choice: a directory that is reached without symbolic links */      \
+    X(point, 1)   /* inside path made a directory, with its parents; no symbolic link is followed */         \
     X(tmpfs, 3)   /* inside target, octal mode, size */                                                      \
     X(proc, 1)    /* inside target */                                                                        \
     X(sysfs, 1)   /* inside target */                                                                        \
@@ -39,6 +45,7 @@
 /* On the control socket (SOCK_SEQPACKET). The driver sends LAUNCH_GO once it has recorded the process; the
  * launcher answers LAUNCH_EXEC just before exec. Anything else from the launcher is the text of an error. The
  * end of the socket before LAUNCH_GO means that nobody waits any more: the launcher exits. */
+#define LAUNCH_MAPPED "mapped" /* before LAUNCH_GO: the ids of the user namespace are set */
 #define LAUNCH_GO "go"
 #define LAUNCH_EXEC "exec"
 #define LAUNCH_ERROR_MAX 1024
