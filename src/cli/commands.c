@@ -95,14 +95,14 @@ static const struct command_spec sandbox_commands[] = {
      .examples = "  openshell sandbox exec -n demo -- ls -la\n  echo text | openshell sandbox exec -n demo -- cat\n"
                  "  openshell sandbox exec -n demo --tty -- /bin/bash\n"},
     {.name = "connect", .about = "Attach to the main process of a sandbox (Ctrl-P Ctrl-Q detaches)", .args = sandbox_name, .run = sandbox_connect_run},
+    {.name = "stop", .about = "Stop a sandbox; its files stay", .args = sandbox_name, .run = sandbox_stop_run},
+    {.name = "start", .about = "Start a stopped sandbox again", .args = sandbox_name, .run = sandbox_start_run},
     {.name = "upload", .about = "Copy files into a sandbox", .flags = upload_flags, .args = upload_args, .run = sandbox_upload_run,
      .examples = "  openshell sandbox upload demo .\n  openshell sandbox upload demo ./src /sandbox/src\n  openshell sandbox upload demo ./config.yaml /sandbox/config.yaml\n"},
     {.name = "download", .about = "Copy files out of a sandbox", .args = download_args, .run = sandbox_download_run,
      .examples = "  openshell sandbox download demo result.txt\n  openshell sandbox download demo /sandbox/src ./src\n"},
     {.name = "ssh-config", .about = "Print a Host block for ~/.ssh/config", .args = sandbox_name, .run = sandbox_ssh_config_run,
      .examples = "  openshell sandbox ssh-config demo >> ~/.ssh/config\n  ssh openshell-demo.default\n"},
-    {.name = "stop", .about = "Stop a sandbox; its files stay", .args = sandbox_name, .run = sandbox_stop_run},
-    {.name = "start", .about = "Start a stopped sandbox again", .args = sandbox_name, .run = sandbox_start_run},
     {.name = "delete", .about = "Delete sandboxes", .flags = delete_flags, .args = delete_args, .run = sandbox_delete_run},
     {0}};
 

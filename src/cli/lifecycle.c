@@ -4,6 +4,7 @@
 
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/forward.h"
 #include "cli/output.h"
 #include "cli/sandbox.h"
 #include "core/str.h"
@@ -131,7 +132,10 @@ int sandbox_stop_run(struct cli *cli, struct os_error *err)
     Openshell__V1__StopSandboxRequest req = OPENSHELL__V1__STOP_SANDBOX_REQUEST__INIT;
     req.name = (char *)cli_sandbox_name(cli, args_positional(cli->args, 0), err);
     req.workspace = (char *)cli->workspace;
-    if (!req.name || move(cli, RPC_OpenShell_StopSandbox, &req.base, PHASE(STOPPED), err) < 0)
+    if (!req.name)
+        return -1;
+    forward_stop_sandbox(cli, req.name);
+    if (move(cli, RPC_OpenShell_StopSandbox, &req.base, PHASE(STOPPED), err) < 0)
         return -1;
     say(stdout, OK_MARK "✓" END " Stopped sandbox %s\n", req.name);
     return 0;

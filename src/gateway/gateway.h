@@ -22,14 +22,14 @@ struct gateway {
     struct jwt_keys *jwt; /* NULL = sandbox tokens not configured */
     atomic_bool settling; /* supervisors of the last run are still coming back: what was READY stays READY */
     bool mtls_auth;       /* users are client certificates */
+    bool allow_unauthenticated;      /* whoever shows nothing is the local user, from anywhere */
+    const char *policy_failure_mode; /* what supervisors do with a policy they cannot use */
     /* where clients reach this gateway */
     const char *host; /* bind address */
     uint16_t port;
     bool tls;
-    uint64_t ssh_session_ttl_s;      /* 0 = SSH session tokens never expire */
-    struct forward *forwards;        /* open ForwardTcp calls; loop thread */
-    bool allow_unauthenticated;      /* whoever shows nothing is the local user, from anywhere */
-    const char *policy_failure_mode; /* what supervisors do with a policy they cannot use */
+    uint64_t ssh_session_ttl_s; /* 0 = SSH session tokens never expire */
+    struct forward *forwards;   /* open ForwardTcp calls; loop thread */
     struct logbus *logs;
     struct watches *watches;
     struct sessions *sessions;

@@ -10,6 +10,7 @@
 #include "core/str.h"
 #include "gateway/logbus.h"
 #include "gateway/session/sessions.h"
+#include "gateway/ssh_session.h"
 #include "gateway/watch.h"
 #include "rpc/pb.h"
 
@@ -133,6 +134,7 @@ void sandbox_set_ready(sandbox_row *row, struct os_arena *a, const char *status,
 void sandbox_end_sessions(struct gateway *gw, const char *id)
 {
     sessions_close(gw->sessions, id);
+    ssh_sessions_reap(gw, id);
 }
 
 int sandbox_remove(struct gateway *gw, const sandbox_row *row, struct os_error *err)
