@@ -62,8 +62,9 @@ class Direct:
 
     def dial(self, address, port):
         s = self.socket(self.family(address))
-        s.connect((address, port))
-        with contextlib.suppress(OSError):  # refused already
+        with contextlib.suppress(ConnectionResetError):  # accepted and refused before this end looked
+            s.connect((address, port))
+        with contextlib.suppress(OSError):
             s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return s
 
