@@ -78,10 +78,10 @@ static unsigned pending_of(struct sessions *s, const char *sandbox_id)
 static void relay_request(struct relay *r, struct session *ss)
 {
     if (r->target == RELAY_EXEC && !ss->can_exec) {
-        relay_end(
-            r, OS_FAILED_PRECONDITION,
-            "the supervisor of this sandbox does not offer direct exec relays, and exec over SSH is not built "
-            "into this gateway; recreate the sandbox with a current supervisor");
+        relay_end(r, OS_FAILED_PRECONDITION,
+                  "the supervisor of this sandbox does not offer direct exec relays, and exec over SSH is "
+                  "not built "
+                  "into this gateway; recreate the sandbox with a current supervisor");
         return;
     }
     cleanup_arena struct os_arena a = {0};
