@@ -105,6 +105,20 @@ static int own_tls(struct program *p, struct os_error *err)
     return tls_context(p, cert, key, p->client_ca, err);
 }
 
+/* Keys of the local directory are looked at in any case: half of them missing is a mistake. */
+static int load_jwt(struct program *p, struct os_error *err)
+{
+    const struct gateway_options *o = &p->options;
+    cleanup_free char *dir = os_asprintf("%s/jwt", p->tls_dir);
+    if (jwt_keys_load(dir, &p->gw.jwt, err) < 0)
+        return -1;
+    p->gw.jwt_ttl_s = o->jwt_ttl_s;
+    if (!o->jwt_signing)
+        return 0;
+    jwt_keys_free(p->gw.jwt);
+    return jwt_keys_load_files(o->jwt_signing, o->jwt_public, o->jwt_kid, o->jwt_gateway_id, &p->gw.jwt, err);
+}
+
 static int setup_identity(struct program *p, struct os_error *err)
 {
     const struct gateway_options *o = &p->options;
@@ -120,8 +134,7 @@ static int setup_identity(struct program *p, struct os_error *err)
         return fail(err, "configuration");
     if (created)
         os_log_info("gateway", "made certificates and token keys in %s", p->tls_dir);
-    cleanup_free char *jwt = os_asprintf("%s/jwt", p->tls_dir);
-    if (jwt_keys_load(jwt, &p->gw.jwt, err) < 0)
+    if (load_jwt(p, err) < 0)
         return fail(err, "configuration");
     if (o->disable_tls)
         return 0;
@@ -217,6 +230,9 @@ static int start_driver(struct program *p, struct os_error *err)
         .log_level = os_log_level_name(p->options.log_level),
         .extra_ca_file = p->options.local_extra_ca,
         .enable_bind_mounts = p->options.local_bind_mounts,
+        .agent_uid = p->options.local_agent_uid,
+        .worker_uid = p->options.local_worker_uid,
+        .mask = (const char *const *)p->options.local_mask.v,
         .extra_hosts = hosts.len ? os_buf_str(&hosts) : NULL,
     };
     p->gw.driver = local_driver_new(&cfg, err);
@@ -293,7 +309,8 @@ static int start_servers(struct program *p, struct os_error *err)
     const struct rpc_server_options health = {
         .loop = &p->loop, .workers = 1, .queue = 1, .http = primary_http, .ctx = p};
     p->health = rpc_server_new(&health);
-    if (rpc_server_listen(p->health, o->bind_address, o->health_port, err) < 0)
+    if (rpc_server_listen(p->health, o->health_address ? o->health_address : o->bind_address, o->health_port,
+                          err) < 0)
         return fail(err, "transport");
     return 0;
 }
@@ -370,8 +387,14 @@ static int start(struct program *p, struct os_error *err)
 {
     p->state = gateway_state_dir(err);
     p->tls_dir = p->state ? gateway_tls_dir(err) : NULL;
-    if (!p->tls_dir || gateway_options_check(&p->options, err) < 0)
+    if (!p->tls_dir || gateway_options_read_file(&p->options, err) < 0 ||
+        gateway_options_check(&p->options, err) < 0)
         return fail(err, "configuration");
+    os_log_set_level(p->options.log_level);
+    p->gw.policy_failure_mode = p->options.policy_failure_mode;
+    p->gw.allow_unauthenticated = p->options.allow_unauthenticated;
+    if (p->options.config_path)
+        os_log_info("gateway", "settings of %s", p->options.config_path);
     if (lock_state(p, err) < 0 || setup_identity(p, err) < 0 || open_store(p, err) < 0 ||
         start_servers(p, err) < 0 || start_driver(p, err) < 0)
         return -1;
@@ -444,7 +467,6 @@ static int serve(struct program *p)
     uv_loop_init(&p->loop);
     p->gw.loop = &p->loop;
     p->gw.settling = true;
-    p->gw.policy_failure_mode = "fail_closed";
     pthread_mutex_init(&p->gw.sync, NULL);
     for (size_t i = 0; i < GATEWAY_GATES; i++)
         pthread_mutex_init(&p->gw.gates[i], NULL);

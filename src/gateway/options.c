@@ -1,4 +1,4 @@
-/* Flags and environment of the gateway. */
+/* Flags, environment and configuration file of the gateway. */
 #include "gateway/options.h"
 
 #include <stdlib.h>
@@ -6,6 +6,7 @@
 
 #include "core/cleanup.h"
 #include "core/limits.h"
+#include "gateway/config_file.h"
 #include "gateway/paths.h"
 #include "net/dns.h"
 #include "sys/file.h"
@@ -20,6 +21,9 @@ const char gateway_help[] =
     "in.\n"
     "\n"
     "Options (environment in brackets):\n"
+    "  --config FILE             settings in TOML, default $XDG_CONFIG_HOME/openshell/gateway.toml if it is "
+    "there;\n"
+    "                            flags and environment win [OPENSHELL_GATEWAY_CONFIG]\n"
     "  --bind-address IP         address to listen on, default 127.0.0.1 [OPENSHELL_BIND_ADDRESS]\n"
     "  --port PORT               default 17670, 0 = any free port [OPENSHELL_SERVER_PORT]\n"
     "  --health-port PORT        plain HTTP /healthz /readyz /health, default 0 = off "
@@ -213,10 +217,8 @@ static int take(struct gateway_options *o, enum flag_id id, const char *name, co
         add_sans(o, value);
         return 0;
     case F_CONFIG:
-        return os_error_set(err, OS_INVALID_ARGUMENT,
-                            "gateway config file '%s': this gateway reads flags and environment only; see "
-                            "openshell-gateway --help",
-                            value);
+        set_text(&o->config_path, value);
+        return 0;
     case F_OUTPUT_DIR:
         set_text(&o->output_dir, value);
         return 0;
@@ -229,8 +231,7 @@ static int take(struct gateway_options *o, enum flag_id id, const char *name, co
     return 0;
 }
 
-static int parse_arguments(struct gateway_options *o, int argc, char **argv, bool given[F_COUNT],
-                           struct os_error *err)
+static int parse_arguments(struct gateway_options *o, int argc, char **argv, struct os_error *err)
 {
     bool certs = o->command == GATEWAY_GENERATE_CERTS;
     for (int i = certs ? 2 : 1; i < argc; i++) {
@@ -267,18 +268,26 @@ static int parse_arguments(struct gateway_options *o, int argc, char **argv, boo
             value = argv[++i];
         if (!*value)
             return usage(err, "an empty value was given for", arg);
-        given[id] = true;
+        o->given |= 1u << id;
         if (take(o, id, flags[id].name, value, err) < 0)
             return -1;
     }
     return 0;
 }
 
-static int parse_environment(struct gateway_options *o, const bool given[F_COUNT], struct os_error *err)
+static bool is_given(const struct gateway_options *o, enum flag_id id)
+{
+    return o->given & 1u << id;
+}
+
+static int parse_environment(struct gateway_options *o, struct os_error *err)
 {
     for (int id = 0; id < F_COUNT; id++) {
-        const char *value = flags[id].env && !given[id] ? getenv(flags[id].env) : NULL;
-        if (value && *value && take(o, id, flags[id].env, value, err) < 0)
+        const char *value = flags[id].env && !is_given(o, id) ? getenv(flags[id].env) : NULL;
+        if (!value || !*value)
+            continue;
+        o->given |= 1u << id;
+        if (take(o, id, flags[id].env, value, err) < 0)
             return -1;
     }
     const char *ca = getenv("OPENSHELL_LOCAL_EXTRA_CA"), *hosts = getenv("OPENSHELL_LOCAL_EXTRA_HOSTS");
@@ -294,15 +303,15 @@ static int parse_environment(struct gateway_options *o, const bool given[F_COUNT
 
 int gateway_options_parse(struct gateway_options *o, int argc, char **argv, struct os_error *err)
 {
-    bool given[F_COUNT] = {false};
     memset(o, 0, sizeof(*o));
     o->port = 17670;
     o->ssh_session_ttl_s = OS_SSH_SESSION_TTL_S;
     o->log_level = OS_LOG_INFO;
     o->bind_address = os_strdup("127.0.0.1");
+    o->policy_failure_mode = "fail_closed";
     if (argc > 1 && strcmp(argv[1], "generate-certs") == 0)
         o->command = GATEWAY_GENERATE_CERTS;
-    if (parse_arguments(o, argc, argv, given, err) < 0)
+    if (parse_arguments(o, argc, argv, err) < 0)
         return -1;
     if (o->command == GATEWAY_GENERATE_CERTS && !o->output_dir && !o->dry_run)
         return os_error_set(
@@ -311,7 +320,7 @@ int gateway_options_parse(struct gateway_options *o, int argc, char **argv, stru
             "secrets");
     if (o->command != GATEWAY_SERVE)
         return 0;
-    if (parse_environment(o, given, err) < 0)
+    if (parse_environment(o, err) < 0)
         return -1;
     if (o->db_url)
         return 0;
@@ -322,20 +331,106 @@ int gateway_options_parse(struct gateway_options *o, int argc, char **argv, stru
     return 0;
 }
 
-/* A configuration file that nobody reads would be silently ignored settings: refuse. */
-static int check_no_config_file(struct os_error *err)
+/* --- gateway.toml --- */
+
+static void set_given(char **to, const char *value)
 {
-    cleanup_free char *home = gateway_config_home(err);
-    if (!home)
+    if (value)
+        set_text(to, value);
+}
+
+static void file_listeners(struct gateway_options *o, const struct config_file *f)
+{
+    if (f->bind.ip && !is_given(o, F_BIND))
+        set_text(&o->bind_address, f->bind.ip);
+    if (f->bind.ip && !is_given(o, F_PORT))
+        o->port = f->bind.port;
+    if (f->health.ip && !is_given(o, F_HEALTH_PORT)) {
+        set_text(&o->health_address, f->health.ip);
+        o->health_port = f->health.port;
+    }
+}
+
+static void file_tls(struct gateway_options *o, const struct config_file *f)
+{
+    if (f->disable_tls != CONFIG_UNSET && !is_given(o, F_DISABLE_TLS))
+        o->disable_tls = f->disable_tls == CONFIG_TRUE;
+    if (o->disable_tls)
+        return; /* [tls] is then ignored, as published */
+    if (!is_given(o, F_TLS_CERT))
+        set_given(&o->tls_cert, f->tls_cert);
+    if (!is_given(o, F_TLS_KEY))
+        set_given(&o->tls_key, f->tls_key);
+    if (!is_given(o, F_TLS_CLIENT_CA))
+        set_given(&o->tls_client_ca, f->tls_client_ca);
+}
+
+static void file_identity(struct gateway_options *o, const struct config_file *f)
+{
+    if (f->mtls_table && !is_given(o, F_MTLS_AUTH)) {
+        o->mtls_auth_given = true;
+        o->mtls_auth = f->mtls_auth == CONFIG_TRUE;
+    }
+    o->allow_unauthenticated = f->allow_unauthenticated == CONFIG_TRUE;
+    set_given(&o->jwt_signing, f->jwt_signing);
+    set_given(&o->jwt_public, f->jwt_public);
+    set_given(&o->jwt_kid, f->jwt_kid);
+    set_given(&o->jwt_gateway_id, f->jwt_gateway_id);
+    o->jwt_ttl_s = (int64_t)f->jwt_ttl_secs.value;
+}
+
+/* The environment wins here too. */
+static void file_local(struct gateway_options *o, const struct config_file *f)
+{
+    if (!o->local_extra_ca)
+        set_given(&o->local_extra_ca, f->local_extra_ca);
+    if (!o->local_extra_hosts)
+        set_given(&o->local_extra_hosts, f->local_extra_hosts);
+    const char *binds = getenv("OPENSHELL_LOCAL_ENABLE_BIND_MOUNTS");
+    if (!binds || !*binds)
+        o->local_bind_mounts = f->local_bind_mounts == CONFIG_TRUE;
+    o->local_agent_uid = (uint32_t)f->local_agent_uid.value;
+    o->local_worker_uid = (uint32_t)f->local_worker_uid.value;
+    for (size_t i = 0; i < f->local_mask.n; i++)
+        os_strv_add(&o->local_mask, f->local_mask.v[i]);
+}
+
+static int file_others(struct gateway_options *o, const struct config_file *f, struct os_error *err)
+{
+    for (size_t i = 0; !is_given(o, F_DRIVERS) && i < f->compute_drivers.n; i++)
+        if (take(o, F_DRIVERS, "compute_drivers", f->compute_drivers.v[i], err) < 0)
+            return -1;
+    if (f->log_level && !is_given(o, F_LOG_LEVEL) && take(o, F_LOG_LEVEL, "log_level", f->log_level, err) < 0)
         return -1;
-    cleanup_free char *path = os_asprintf("%s/openshell/gateway.toml", home);
-    if (os_file_exists(path))
-        return os_error_set(
-            err, OS_FAILED_PRECONDITION,
-            "gateway config file '%s': this gateway reads flags and environment only; move the file "
-            "away and see openshell-gateway --help",
-            path);
+    for (size_t i = 0; !is_given(o, F_SERVER_SAN) && i < f->server_sans.n; i++)
+        os_strv_add(&o->server_sans, f->server_sans.v[i]);
+    if (f->ssh_session_ttl_secs.given && !is_given(o, F_SSH_TTL))
+        o->ssh_session_ttl_s = f->ssh_session_ttl_secs.value;
+    if (f->failure_mode && strcmp(f->failure_mode, "retain_last_valid") == 0)
+        o->policy_failure_mode = "retain_last_valid";
     return 0;
+}
+
+int gateway_options_read_file(struct gateway_options *o, struct os_error *err)
+{
+    cleanup_arena struct os_arena arena = {0};
+    struct config_file f;
+    if (!o->config_path) {
+        cleanup_free char *home = gateway_config_home(err);
+        if (!home)
+            return -1;
+        cleanup_free char *path = os_asprintf("%s/openshell/gateway.toml", home);
+        if (!os_file_exists(path))
+            return 0;
+        set_text(&o->config_path, path);
+    }
+    if (config_file_read(&f, &arena, o->config_path, err) < 0)
+        return -1;
+    file_listeners(o, &f);
+    file_tls(o, &f);
+    file_identity(o, &f);
+    file_local(o, &f);
+    return file_others(o, &f, err) < 0 ? os_error_wrap(err, "gateway config file '%s'", o->config_path) : 0;
 }
 
 int gateway_options_check(const struct gateway_options *o, struct os_error *err)
@@ -362,14 +457,17 @@ int gateway_options_check(const struct gateway_options *o, struct os_error *err)
     if (o->health_port && o->health_port == o->port)
         return os_error_set(err, OS_FAILED_PRECONDITION,
                             "--port and --health-port must be different (both set to %d)", o->port);
-    return check_no_config_file(err);
+    return 0;
 }
 
 void gateway_options_free(struct gateway_options *o)
 {
-    char **texts[] = {&o->bind_address, &o->tls_cert,       &o->tls_key,           &o->tls_client_ca,
-                      &o->db_url,       &o->local_extra_ca, &o->local_extra_hosts, &o->output_dir};
+    char **texts[] = {&o->bind_address,      &o->health_address, &o->tls_cert,       &o->tls_key,
+                      &o->tls_client_ca,     &o->db_url,         &o->local_extra_ca, &o->config_path,
+                      &o->local_extra_hosts, &o->jwt_signing,    &o->jwt_public,     &o->jwt_kid,
+                      &o->jwt_gateway_id,    &o->output_dir};
     for (size_t i = 0; i < OS_ARRAY_LEN(texts); i++)
         free(*texts[i]);
     os_strv_free(&o->server_sans);
+    os_strv_free(&o->local_mask);
 }

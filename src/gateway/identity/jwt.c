@@ -15,7 +15,6 @@
 #include "sys/file.h"
 
 #define GATEWAY_ID "openshell"
-#define AUDIENCE "openshell-gateway:" GATEWAY_ID
 #define SUBJECT_PREFIX "spiffe://openshell/sandbox/"
 #define LEEWAY_SECS 60
 #define TOKEN_MAX 8192
@@ -23,6 +22,7 @@
 struct jwt_keys {
     EVP_PKEY *signing, *verifying;
     char *kid;
+    char *audience; /* issuer too */
 };
 
 static EVP_PKEY *read_key(const char *path, bool private, struct os_error *err)
@@ -45,27 +45,14 @@ static EVP_PKEY *read_key(const char *path, bool private, struct os_error *err)
     return key;
 }
 
-int jwt_keys_load(const char *dir, struct jwt_keys **out, struct os_error *err)
+int jwt_keys_load_files(const char *signing, const char *public, const char *kid, const char *gateway_id,
+                        struct jwt_keys **out, struct os_error *err)
 {
-    cleanup_free char *signing = os_asprintf("%s/signing.pem", dir);
-    cleanup_free char *public = os_asprintf("%s/public.pem", dir);
-    cleanup_free char *kid = os_asprintf("%s/kid", dir);
-    int have = os_file_exists(signing) + os_file_exists(public) + os_file_exists(kid);
-    *out = NULL;
-    if (have == 0)
-        return 0;
-    if (have != 3) {
-        cleanup_free char *parent = os_strndup(dir, strlen(dir) - strlen("/jwt"));
-        return os_error_set(
-            err, OS_FAILED_PRECONDITION,
-            "partial local sandbox JWT state in %s: expected jwt/signing.pem, jwt/public.pem, "
-            "and jwt/kid",
-            parent);
-    }
     struct jwt_keys *k = os_calloc(1, sizeof(*k));
     cleanup_buf struct os_buf text = {0};
-    k->signing = read_key(signing, true, err);
-    if (!k->signing) {
+    *out = NULL;
+    k->audience = os_asprintf("openshell-gateway:%s", gateway_id ? gateway_id : GATEWAY_ID);
+    if (!(k->signing = read_key(signing, true, err))) {
         os_error_wrap(err, "failed to read sandbox JWT signing key from %s", signing);
     } else if (!(k->verifying = read_key(public, false, err))) {
         os_error_wrap(err, "failed to read sandbox JWT public key from %s", public);
@@ -83,6 +70,24 @@ int jwt_keys_load(const char *dir, struct jwt_keys **out, struct os_error *err)
     return -1;
 }
 
+int jwt_keys_load(const char *dir, struct jwt_keys **out, struct os_error *err)
+{
+    cleanup_free char *signing = os_asprintf("%s/signing.pem", dir);
+    cleanup_free char *public = os_asprintf("%s/public.pem", dir);
+    cleanup_free char *kid = os_asprintf("%s/kid", dir);
+    int have = os_file_exists(signing) + os_file_exists(public) + os_file_exists(kid);
+    *out = NULL;
+    if (have == 0)
+        return 0;
+    if (have == 3)
+        return jwt_keys_load_files(signing, public, kid, NULL, out, err);
+    cleanup_free char *parent = os_strndup(dir, strlen(dir) - strlen("/jwt"));
+    return os_error_set(err, OS_FAILED_PRECONDITION,
+                        "partial local sandbox JWT state in %s: expected jwt/signing.pem, jwt/public.pem, "
+                        "and jwt/kid",
+                        parent);
+}
+
 void jwt_keys_free(struct jwt_keys *k)
 {
     if (!k)
@@ -90,6 +95,7 @@ void jwt_keys_free(struct jwt_keys *k)
     EVP_PKEY_free(k->signing);
     EVP_PKEY_free(k->verifying);
     free(k->kid);
+    free(k->audience);
     free(k);
 }
 
@@ -108,8 +114,9 @@ char *jwt_mint_sandbox(const struct jwt_keys *k, const char *sandbox_id, int64_t
     cleanup_free char *subject = os_asprintf(SUBJECT_PREFIX "%s", sandbox_id);
     add_json(&out, json_pack("{s:s,s:s,s:s}", "typ", "JWT", "alg", "EdDSA", "kid", k->kid));
     os_buf_addc(&out, '.');
-    add_json(&out, json_pack("{s:s,s:s,s:s,s:I,s:I,s:s}", "sub", subject, "iss", AUDIENCE, "aud", AUDIENCE,
-                             "iat", (json_int_t)now, "exp", (json_int_t)exp, "sandbox_id", sandbox_id));
+    add_json(&out,
+             json_pack("{s:s,s:s,s:s,s:I,s:I,s:s}", "sub", subject, "iss", k->audience, "aud", k->audience,
+                       "iat", (json_int_t)now, "exp", (json_int_t)exp, "sandbox_id", sandbox_id));
     unsigned char sig[64];
     size_t sig_len = sizeof(sig);
     EVP_MD_CTX *md = EVP_MD_CTX_new();
@@ -164,14 +171,15 @@ static bool signature_ok(const struct jwt_keys *k, const char *token, const char
     return ok;
 }
 
-static enum jwt_result check_claims(json_t *claims, char *sandbox_id, struct os_error *err)
+static enum jwt_result check_claims(const struct jwt_keys *k, json_t *claims, char *sandbox_id,
+                                    struct os_error *err)
 {
     json_t *exp = json_object_get(claims, "exp");
     if (!json_is_integer(exp))
         return bad(err, "MissingRequiredClaim(\"exp\")");
-    if (strcmp(text_of(claims, "iss"), AUDIENCE) != 0)
+    if (strcmp(text_of(claims, "iss"), k->audience) != 0)
         return bad(err, "InvalidIssuer");
-    if (strcmp(text_of(claims, "aud"), AUDIENCE) != 0)
+    if (strcmp(text_of(claims, "aud"), k->audience) != 0)
         return bad(err, "InvalidAudience");
     json_int_t at = json_integer_value(exp);
     if (at != 0 && at < os_clock_ms() / 1000 - LEEWAY_SECS)
@@ -207,7 +215,7 @@ enum jwt_result jwt_verify_sandbox(const struct jwt_keys *k, const char *token, 
     if (!signature_ok(k, token, last))
         return bad(err, "InvalidSignature");
     json_t *claims = decode_json(first + 1, (size_t)(last - first - 1));
-    enum jwt_result r = json_is_object(claims) ? check_claims(claims, sandbox_id, err) : bad(err, "JSON");
+    enum jwt_result r = json_is_object(claims) ? check_claims(k, claims, sandbox_id, err) : bad(err, "JSON");
     json_decref(claims);
     return r;
 }

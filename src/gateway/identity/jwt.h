@@ -10,6 +10,9 @@ struct jwt_keys;
 
 /* Reads signing.pem, public.pem and kid of DIR. All three absent: *out = NULL and 0. Some absent: error. */
 int jwt_keys_load(const char *dir, struct jwt_keys **out, struct os_error *err);
+/* The same from three files; gateway_id (NULL = "openshell") is whom the tokens are for. */
+int jwt_keys_load_files(const char *signing, const char *public, const char *kid, const char *gateway_id,
+                        struct jwt_keys **out, struct os_error *err);
 void jwt_keys_free(struct jwt_keys *k);
 
 /* Token for a sandbox; ttl_secs 0 = never expires. Caller frees. *expires_at_ms may be NULL. */

@@ -256,7 +256,7 @@ int rpc_create_sandbox(void *ctx, struct rpc_call *call, const ProtobufCMessage 
     if (!compute || gw->driver->ops->validate(gw->driver->self, compute, err) < 0)
         return -1;
     cleanup_free char *token =
-        gw->jwt ? jwt_mint_sandbox(gw->jwt, row->metadata->id, 0, NULL, err) : os_strdup("");
+        gw->jwt ? jwt_mint_sandbox(gw->jwt, row->metadata->id, gw->jwt_ttl_s, NULL, err) : os_strdup("");
     if (!token)
         return -1;
     compute->spec->sandbox_token = token;

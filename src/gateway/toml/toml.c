@@ -205,7 +205,7 @@ static int read_array(struct toml_reader *r, struct toml_value *v)
         append(v, item);
         if (toml_peek(r, 0) == ',')
             r->at++;
-        else if (toml_peek(r, 0) != ']')
+        else if (r->at < r->n && toml_peek(r, 0) != ']')
             return toml_fail(r, r->at, "',' or ']' is missing in the array");
     }
     r->at++;
@@ -222,8 +222,10 @@ static int read_pair(struct toml_reader *r, struct toml_value *table)
         struct toml_value *next = (struct toml_value *)toml_get(table, k.parts[i]);
         if (!next)
             append(table, next = new_table(r, k.parts[i], k.at[i], TOML_DOTTED));
-        else if (next->type != TOML_TABLE || next->origin != TOML_DOTTED)
+        else if (next->type != TOML_TABLE || (next->origin != TOML_DOTTED && next->origin != TOML_IMPLICIT))
             return twice(r, &k, i, next);
+        else
+            next->origin = TOML_DOTTED;
         table = next;
     }
     const struct toml_value *old = toml_get(table, k.parts[k.n - 1]);

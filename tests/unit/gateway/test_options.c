@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -125,6 +126,59 @@ static void generate_certs_has_its_own_flags(void **state)
     gateway_options_free(&o);
 }
 
+static void flags_and_environment_win_over_the_file(void **state)
+{
+    struct gateway_options o;
+    struct os_error err = {0};
+    char path[] = "/tmp/openshell-options.XXXXXX";
+    static const char text[] = "[openshell.gateway]\nbind_address = '127.0.0.9:11'\nlog_level = 'debug'\n"
+                               "compute_drivers = ['local']\nserver_sans = ['file']\ndisable_tls = true\n"
+                               "health_bind_address = '127.0.0.8:12'\n"
+                               "policy_validation_failure_mode = 'retain_last_valid'\n"
+                               "[openshell.gateway.mtls_auth]\n";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+    assert_int_equal(parse(&o, ARGS("--config", path), &err), 0);
+    assert_int_equal(gateway_options_read_file(&o, &err), 0);
+    assert_string_equal(o.bind_address, "127.0.0.9");
+    assert_int_equal(o.port, 11);
+    assert_string_equal(o.health_address, "127.0.0.8");
+    assert_int_equal(o.health_port, 12);
+    assert_int_equal(o.log_level, OS_LOG_DEBUG);
+    assert_string_equal(o.server_sans.v[0], "file");
+    assert_true(o.disable_tls);
+    assert_true(o.mtls_auth_given);
+    assert_false(o.mtls_auth);
+    assert_string_equal(o.policy_failure_mode, "retain_last_valid");
+    gateway_options_free(&o);
+    setenv("OPENSHELL_SERVER_PORT", "21", 1);
+    setenv("OPENSHELL_DISABLE_TLS", "false", 1);
+    assert_int_equal(parse(&o,
+                           ARGS("--config", path, "--health-port", "22", "--server-san", "flag",
+                                "--log-level", "warn", "--enable-mtls-auth", "true"),
+                           &err),
+                     0);
+    assert_int_equal(gateway_options_read_file(&o, &err), 0);
+    assert_string_equal(o.bind_address, "127.0.0.9");
+    assert_int_equal(o.port, 21);
+    assert_null(o.health_address);
+    assert_int_equal(o.health_port, 22);
+    assert_int_equal(o.log_level, OS_LOG_WARN);
+    assert_int_equal(o.server_sans.n, 1);
+    assert_false(o.disable_tls);
+    assert_true(o.mtls_auth);
+    gateway_options_free(&o);
+    unlink(path);
+    assert_int_equal(parse(&o, ARGS("--config", path), &err), 0);
+    assert_int_equal(gateway_options_read_file(&o, &err), -1);
+    assert_non_null(
+        strstr(os_error_text(&err), "failed to read gateway config file '/tmp/openshell-options."));
+    os_error_clear(&err);
+    gateway_options_free(&o);
+}
+
 #define TEST(fn) cmocka_unit_test_setup(fn, clean_environment)
 
 int main(void)
@@ -135,6 +189,7 @@ int main(void)
         TEST(bad_values_are_named),
         TEST(contradictions_are_refused),
         TEST(generate_certs_has_its_own_flags),
+        TEST(flags_and_environment_win_over_the_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
