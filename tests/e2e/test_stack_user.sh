@@ -4,7 +4,7 @@ cd "$(dirname "$0")" || exit 1
 python=$([ -x /usr/bin/python3 ] && echo /usr/bin/python3 || echo python3)
 export OPENSHELL_TEST_USER=1
 status=0
-for t in test_stack.py driver/test_rootfs.py driver/test_mounts.py; do
+for t in test_stack.py driver/test_rootfs.py driver/test_mounts.py driver/test_limits.py; do
     "$python" "$t" || status=1
 done
 exit $status

@@ -70,12 +70,17 @@ static int copy_dir(const char *path, const struct stat *host, struct os_error *
 
 static int make_opaque(const char *path, struct os_error *err)
 {
-    if (setxattr(path, geteuid() == 0 ? "trusted.overlay.opaque" : "user.overlay.opaque", "y", 1, 0) < 0)
-        return os_error_sys(err, errno,
-                            "cannot hide host files in '%s': overlayfs needs extended attributes; put the "
-                            "state directory on ext4, xfs, btrfs or tmpfs",
-                            path);
-    return 0;
+    if (setxattr(path, geteuid() == 0 ? "trusted.overlay.opaque" : "user.overlay.opaque", "y", 1, 0) == 0)
+        return 0;
+    if (errno == EPERM)
+        return os_error_sys(
+            err, errno,
+            "cannot hide files from sandboxes: as root the gateway needs CAP_SYS_ADMIN in the initial "
+            "user namespace; start it outside of unprivileged containers, or as an ordinary user");
+    return os_error_sys(err, errno,
+                        "cannot hide host files in '%s': overlayfs needs extended attributes; put the state "
+                        "directory on ext4, xfs, btrfs or tmpfs",
+                        path);
 }
 
 static int make_file(const char *path, mode_t mode, const void *data, size_t n, struct os_error *err)

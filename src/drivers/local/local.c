@@ -11,6 +11,7 @@
 #include "drivers/local/run.h"
 #include "drivers/local/settings.h"
 #include "drivers/local/spec.h"
+#include "drivers/local/userns.h"
 
 #define DEFAULT_IMAGE "host"
 
@@ -251,6 +252,12 @@ static const struct driver_ops local_ops = {
     .free = local_free,
 };
 
+/* An ordinary user learns at the start, not at the first sandbox, that the kernel forbids it. */
+static int can_run(const struct local_driver *d, struct os_error *err)
+{
+    return userns_remove(&d->cfg, d->cfg.state_dir, ".nothing", err);
+}
+
 struct driver *local_driver_new(const struct local_driver_config *cfg, struct os_error *err)
 {
     struct local_driver *d = os_calloc(1, sizeof(*d));
@@ -263,7 +270,7 @@ struct driver *local_driver_new(const struct local_driver_config *cfg, struct os
             os_log_warn("local-driver",
                         "no writable control group with the pids controller: the number of processes "
                         "of a sandbox is not limited");
-        if (adopt_all(d, err) == 0)
+        if (can_run(d, err) == 0 && adopt_all(d, err) == 0)
             return &d->driver;
     }
     local_free(d);
