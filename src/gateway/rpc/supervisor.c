@@ -72,7 +72,8 @@ int rpc_refresh_token(void *ctx, struct rpc_call *call, const ProtobufCMessage *
     if (!sandbox_load(gw, p->sandbox_id, a, err))
         return -1;
     Openshell__V1__RefreshSandboxTokenResponse *r = pb_new(a, openshell__v1__refresh_sandbox_token_response);
-    cleanup_free char *token = jwt_mint_sandbox(gw->jwt, p->sandbox_id, gw->jwt_ttl_s, &r->expires_at_ms, err);
+    cleanup_free char *token =
+        jwt_mint_sandbox(gw->jwt, p->sandbox_id, gw->jwt_ttl_s, &r->expires_at_ms, err);
     if (!token)
         return -1;
     r->token = os_arena_strdup(a, token);
