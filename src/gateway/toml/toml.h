@@ -10,7 +10,7 @@
 #include "core/error.h"
 
 #define TOML_TEXT_MAX ((size_t)64 << 10) /* bytes */
-#define TOML_DEPTH_MAX 32               /* nested arrays, tables and key parts */
+#define TOML_DEPTH_MAX 32                /* nested arrays, tables and key parts */
 
 enum toml_type {
     TOML_STRING,

@@ -1,4 +1,5 @@
-/* Where a tcp relay or an SSH forward may go: loopback addresses of the sandbox (spec/supervisor.md 12.2). Pure. */
+/* Where a tcp relay or an SSH forward may go: loopback addresses of the sandbox (spec/supervisor.md 12.2).
+ * Pure. */
 #ifndef SUPERVISOR_AGENT_TARGET_H
 #define SUPERVISOR_AGENT_TARGET_H
 

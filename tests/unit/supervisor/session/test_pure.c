@@ -10,8 +10,8 @@
 #include "core/encode.h"
 #include "supervisor/agent/env.h"
 #include "supervisor/agent/retain.h"
-#include "supervisor/session/backoff.h"
 #include "supervisor/agent/target.h"
+#include "supervisor/session/backoff.h"
 #include "supervisor/session/token.h"
 
 static const char *value(const struct os_strv *l, const char *key)
