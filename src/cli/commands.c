@@ -28,7 +28,7 @@ static const struct arg_spec gateway_name[] = {{"NAME", "Gateway", false, false,
 static const struct flag_spec create_flags[] = {
     TEXT("name", "NAME", "Name of the sandbox, at most 19 characters (default: generated)"),
     TEXT("from", "SOURCE", "Image reference or community sandbox name"),
-    SWITCH("keep", "No effect: sandboxes are kept unless --no-keep is given", .hidden = true),
+    SWITCH("keep", "Stay usable after the main process has ended"),
     SWITCH("no-keep", "Delete the sandbox when its main process has been attached to and left", .conflicts = "keep,detach"),
     TEXT("cpu", "QUANTITY", "CPU limit: cores (2, 0.5) or millicores (500m)"),
     TEXT("memory", "QUANTITY", "Memory limit: bytes or a quantity such as 512Mi, 4Gi, 8G"),

@@ -279,6 +279,7 @@ static create_request *build_request(struct cli *cli, struct os_error *err)
     spec->n_command = args->n_positional ? args->n_positional : OS_ARRAY_LEN(shell);
     int tty = args_last_of(args, "tty", "no-tty");
     spec->tty = tty ? tty > 0 : isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+    spec->keep = args_given(args, "keep");
     spec->n_providers = args_count(args, "provider");
     spec->providers = os_arena_alloc(&cli->arena, (spec->n_providers + 1) * sizeof(*spec->providers));
     for (size_t i = 0; i < spec->n_providers; i++)
@@ -334,6 +335,11 @@ static int created(struct cli *cli, const Openshell__V1__Sandbox *s, bool keep, 
 {
     const char *format = args_get(cli->args, "output"), *name = s->metadata->name;
     bool table = strcmp(format, "table") == 0, ended;
+    if (args_given(cli->args, "keep") && !s->spec->keep)
+        say(stderr,
+            WARN_MARK "⚠" END
+                      " This gateway cannot keep a sandbox beyond its main process: %s ends with it.\n",
+            name);
     if (table) {
         say(stdout, "\n" TITLE "Created sandbox:" END " " BOLD "%s" END "\n\n", name);
         fflush(stdout);

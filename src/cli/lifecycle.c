@@ -32,7 +32,9 @@ static uint64_t timeout_seconds(void)
 static void on_sandbox(struct waiting *w, const Openshell__V1__Sandbox *s)
 {
     Openshell__V1__SandboxPhase phase = s->status ? s->status->phase : PHASE(UNSPECIFIED);
-    if (phase == w->want) {
+    bool done = phase == PHASE(STOPPED) &&
+                s->status->_exit_code_case == OPENSHELL__V1__SANDBOX_STATUS___EXIT_CODE_EXIT_CODE;
+    if (phase == w->want || done) { /* a job may have ended well before it was seen running */
         w->over = true;
     } else if (phase == PHASE(ERROR)) {
         const char *reason = sandbox_reason(s, &w->cli->arena);

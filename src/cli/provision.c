@@ -128,9 +128,14 @@ static void on_sandbox(struct provision *p, const Openshell__V1__Sandbox *s)
         finish(p, false);
         return;
     }
+    bool exited = s->status->_exit_code_case == OPENSHELL__V1__SANDBOX_STATUS___EXIT_CODE_EXIT_CODE;
+    if (s->status->phase == PHASE(STOPPED) && exited) { /* a job that is done already */
+        p->ended = true;
+        finish(p, false);
+        return;
+    }
     if (s->status->phase != PHASE(ERROR))
         return;
-    bool exited = s->status->_exit_code_case == OPENSHELL__V1__SANDBOX_STATUS___EXIT_CODE_EXIT_CODE;
     if (reason && os_str_starts(reason, "MainProcessExited") && exited && s->status->exit_code == 0) {
         p->ended = true;
         finish(p, false);

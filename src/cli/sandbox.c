@@ -92,6 +92,8 @@ json_t *sandbox_json(const Openshell__V1__Sandbox *s)
     json_object_set_new(j, "resource_version", json_integer((json_int_t)m->resource_version));
     json_object_set_new(j, "phase",
                         json_string(sandbox_phase_name(s->status ? s->status->phase : PHASE(UNSPECIFIED))));
+    if (s->status && s->status->_exit_code_case == OPENSHELL__V1__SANDBOX_STATUS___EXIT_CODE_EXIT_CODE)
+        json_object_set_new(j, "exit_code", json_integer(s->status->exit_code));
     json_object_set_new(j, "current_policy_version",
                         json_integer(s->status ? s->status->current_policy_version : 0));
     return j;
@@ -228,6 +230,8 @@ static void print_sandbox(struct cli *cli, const Openshell__V1__Sandbox *s)
     const char *reason = s->status->phase == PHASE(ERROR) ? sandbox_reason(s, &cli->arena) : NULL;
     if (reason)
         say(stdout, "  " DIM "Reason:" END " %s\n", reason);
+    if (s->status->_exit_code_case == OPENSHELL__V1__SANDBOX_STATUS___EXIT_CODE_EXIT_CODE)
+        say(stdout, "  " DIM "Exit code:" END " %d\n", (int)s->status->exit_code);
     say(stdout, "  " DIM "Resource version:" END " %llu\n", (unsigned long long)m->resource_version);
     print_pairs("Labels", labels, m->n_labels);
     print_pairs("Annotations", notes, m->n_annotations);

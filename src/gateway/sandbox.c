@@ -167,8 +167,10 @@ static enum sandbox_change on_connected(void *ctx, sandbox_row *row, struct os_a
         return SANDBOX_KEEP;
     }
     row->status->phase = PHASE(READY);
+    /* A kept sandbox that comes back still knows how its first command ended. */
+    if (strcmp(row->status->main_process_instance_id, ctx) != 0)
+        row->status->_exit_code_case = OPENSHELL__V1__SANDBOX_STATUS___EXIT_CODE__NOT_SET;
     row->status->main_process_instance_id = os_arena_strdup(a, ctx);
-    row->status->_exit_code_case = OPENSHELL__V1__SANDBOX_STATUS___EXIT_CODE__NOT_SET;
     sandbox_set_ready(row, a, "True", "DependenciesReady", "Supervisor session connected");
     return SANDBOX_WRITE;
 }
@@ -300,7 +302,10 @@ static enum sandbox_change on_snapshot(void *ctx, sandbox_row *row, struct os_ar
     copy_driver_fields(row, st, a);
     row->status->phase = next;
     in->stopped = next == PHASE(STOPPED) && old != next;
-    if (next == PHASE(STOPPED))
+    bool exited = row->status->_exit_code_case == OPENSHELL__V1__SANDBOX_STATUS___EXIT_CODE_EXIT_CODE;
+    if (next == PHASE(STOPPED) && exited)
+        sandbox_set_ready(row, a, "False", "MainProcessExited", "Canonical main process exited");
+    else if (next == PHASE(STOPPED))
         sandbox_set_ready(row, a, "False", "Stopped", "Sandbox compute is stopped");
     else if (next == PHASE(READY))
         sandbox_set_ready(row, a, "True", "DependenciesReady", "Supervisor session connected");

@@ -368,6 +368,7 @@ static int read_command(int argc, char **argv, struct supervisor_options *o, str
         return o->command.v[0][0] ? 0 : os_error_set(err, OS_INVALID_ARGUMENT, "No command specified");
     }
     const char *spec = env("OPENSHELL_MAIN_PROCESS_SPEC");
+    o->keep = o->identity.keep = os_str_eq(env("OPENSHELL_KEEP_AFTER_MAIN"), "true");
     if (spec)
         return options_main_process(spec, &o->command, &o->tty, err);
     os_strv_add(&o->command, "/bin/bash");

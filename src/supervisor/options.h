@@ -22,6 +22,7 @@ struct supervisor_options {
     struct os_buf token, tls_ca, tls_cert, tls_key;
     struct os_strv command; /* of the main process */
     bool tty;
+    bool keep; /* stay when the main process has ended */
     uint32_t timeout_seconds, poll_seconds;
     bool binary_identity;
     bool driver_identity; /* uid and gid were given by the driver */

@@ -139,6 +139,11 @@ static void report_end(struct worker *w, int status)
     session_report_exit(w->session, status, exit_reported, w);
 }
 
+static void stay(void *ctx)
+{
+    (void)ctx;
+}
+
 static const char *program_name(const struct worker *w)
 {
     const char *path = w->opt->command.v[0], *slash = strrchr(path, '/');
@@ -155,7 +160,10 @@ static void on_main_exit(void *ctx, int status)
                                                .pid = agent_main_pid(w->agent),
                                                .exit_code = status,
                                                .has_exit_code = true});
-    report_end(w, status);
+    if (w->opt->keep)
+        session_report_exit(w->session, status, stay, w);
+    else
+        report_end(w, status);
 }
 
 static void on_terminate(void *ctx, bool main_running)

@@ -103,6 +103,69 @@ def two_at_once_are_one_after_the_other(g):
 
 
 @case
+def a_kept_sandbox_outlives_its_first_command(g):
+    g.must("sandbox", "create", "--name", "kept", "--keep", "--detach", "--", "sh", "-c", "echo first >/sandbox/first")
+    wait_for("the exit code", lambda: state(g, "kept").get("exit_code") == 0, 20, 0.05)
+    time.sleep(1)
+    equal(phase(g, "kept"), "Ready")
+    equal(g.exec("kept", "cat", "/sandbox/first").out, "first\n")
+    g.kill()
+    g.start()
+    ready(g, "kept")
+    equal((state(g, "kept")["exit_code"], phase(g, "kept")), (0, "Ready"))
+    g.must("sandbox", "stop", "kept")
+    g.must("sandbox", "start", "kept")
+    equal(g.exec("kept", "cat", "/sandbox/first").out, "first\n")
+    g.must("sandbox", "delete", "kept")
+
+
+@case
+def a_kept_sandbox_outlives_a_failing_command_too(g):
+    g.must("sandbox", "create", "--name", "kept", "--keep", "--detach", "--", "sh", "-c", "exit 3")
+    wait_for("the exit code", lambda: state(g, "kept").get("exit_code") == 3, 20, 0.05)
+    equal(g.exec("kept", "echo", "still here").out, "still here\n")
+    contains(g.must("sandbox", "get", "kept").out, "Exit code: 3")
+    g.must("sandbox", "delete", "kept")
+
+
+@case
+def a_job_that_succeeds_is_no_error(g):
+    g.must("sandbox", "create", "--name", "job", "--detach", "--", "sh", "-c", "echo done >/sandbox/result")
+    wait_for("its end", lambda: phase(g, "job") == "Stopped", 20, 0.05)
+    s = state(g, "job")
+    equal((s["phase"], s["exit_code"]), ("Stopped", 0))
+    time.sleep(1)
+    equal(phase(g, "job"), "Stopped")
+    g.kill()
+    g.start()
+    s = state(g, "job")
+    equal((s["phase"], s["exit_code"]), ("Stopped", 0))
+    g.must("sandbox", "start", "job")
+    wait_for("its end", lambda: phase(g, "job") == "Stopped", 20, 0.05)
+    g.must("sandbox", "delete", "job")
+
+
+@case
+def a_job_that_fails_shows_its_code(g):
+    g.cli("sandbox", "create", "--name", "job", "--detach", "--", "sh", "-c", "exit 41")
+    wait_for("its end", lambda: phase(g, "job") == "Error", 20, 0.05)
+    equal(state(g, "job")["exit_code"], 41)
+    contains(g.must("sandbox", "get", "job").out, "Exit code: 41")
+    g.must("sandbox", "delete", "job")
+
+
+@case
+def a_job_that_ends_while_the_gateway_is_away_reports_later(g):
+    g.must("sandbox", "create", "--name", "job", "--detach", "--", "sh", "-c", "sleep 1; exit 0")
+    g.kill()
+    time.sleep(1.5)
+    g.start()
+    wait_for("its end", lambda: phase(g, "job") == "Stopped", 30, 0.05)
+    equal(state(g, "job")["exit_code"], 0)
+    g.must("sandbox", "delete", "job")
+
+
+@case
 def an_unknown_name_is_refused(g):
     for what in ("stop", "start"):
         r = g.cli("sandbox", what, "nobody")

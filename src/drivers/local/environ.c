@@ -148,6 +148,8 @@ static void put_driver(const struct local_settings *cfg, const driver_sandbox *s
         put(env, "OPENSHELL_TLS_CERT", INSIDE_TLS "/tls.crt");
         put(env, "OPENSHELL_TLS_KEY", INSIDE_TLS "/tls.key");
     }
+    if (s->spec->keep)
+        put(env, "OPENSHELL_KEEP_AFTER_MAIN", "true");
     if (*s->spec->sandbox_token)
         put(env, "OPENSHELL_SANDBOX_TOKEN_FILE", INSIDE_TOKEN);
 }

@@ -180,6 +180,7 @@ static driver_sandbox *driver_request(const struct gateway *gw, const sandbox_ro
     d->spec->command = row->spec->command;
     d->spec->n_command = row->spec->n_command;
     d->spec->tty = row->spec->tty;
+    d->spec->keep = row->spec->keep;
     copy_env(row->spec, d->spec, a);
     d->spec->template_ = pb_new(a, openshell__compute__v1__driver_sandbox_template);
     d->spec->template_->image = t->image;

@@ -23,7 +23,10 @@ static enum sandbox_change set_exit(void *ctx, sandbox_row *row, struct os_arena
     st->main_process_instance_id = req->instance_id;
     st->_exit_code_case = OPENSHELL__V1__SANDBOX_STATUS___EXIT_CODE_EXIT_CODE;
     st->exit_code = req->exit_code;
-    st->phase = PHASE(ERROR);
+    if (row->spec && row->spec->keep)
+        return SANDBOX_WRITE; /* a service: what ended was only its first command */
+    /* A job: its success is no error. */
+    st->phase = req->exit_code == 0 ? PHASE(STOPPED) : PHASE(ERROR);
     sandbox_set_ready(row, a, "False", "MainProcessExited", "Canonical main process exited");
     return SANDBOX_WRITE;
 }

@@ -5,6 +5,7 @@
 #ifndef SUPERVISOR_MONITOR_H
 #define SUPERVISOR_MONITOR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -17,6 +18,7 @@ struct monitor_config {
     uid_t worker_uid; /* never 0, never agent_uid */
     gid_t worker_gid;
     const char *workdir; /* NULL = none */
+    bool keep;           /* programs may be started after the main process has ended */
 };
 
 /* Sockets made inside the agent's network namespace, served by the worker from outside. */

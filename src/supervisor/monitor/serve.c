@@ -85,7 +85,7 @@ static int serve_spawn(struct monitor *m, const struct protocol_request *r, stru
     if (!slot)
         return os_error_set(err, OS_RESOURCE_EXHAUSTED, "%d processes run already; end one first",
                             OS_CHILDREN);
-    if (r->spawn.main ? m->main_pid != 0 : m->main_pid != 0 && !m->main_running)
+    if (r->spawn.main ? m->main_pid != 0 : m->main_pid != 0 && !m->main_running && !m->cfg->keep)
         return os_error_set(err, OS_FAILED_PRECONDITION,
                             r->spawn.main ? "the main process was already started"
                                           : "the main process has ended");
