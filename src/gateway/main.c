@@ -229,6 +229,7 @@ static int start_driver(struct program *p, struct os_error *err)
         .tls_key = p->client_key,
         .log_level = os_log_level_name(p->options.log_level),
         .extra_ca_file = p->options.local_extra_ca,
+        .image_dirs = p->options.local_image_dirs,
         .enable_bind_mounts = p->options.local_bind_mounts,
         .agent_uid = p->options.local_agent_uid,
         .worker_uid = p->options.local_worker_uid,

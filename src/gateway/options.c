@@ -295,6 +295,9 @@ static int parse_environment(struct gateway_options *o, struct os_error *err)
         set_text(&o->local_extra_ca, ca);
     if (hosts && *hosts)
         set_text(&o->local_extra_hosts, hosts);
+    const char *image_dirs = getenv("OPENSHELL_LOCAL_IMAGE_DIRS");
+    if (image_dirs)
+        set_text(&o->local_image_dirs, image_dirs);
     const char *binds = getenv("OPENSHELL_LOCAL_ENABLE_BIND_MOUNTS");
     return binds && *binds
                ? parse_bool("OPENSHELL_LOCAL_ENABLE_BIND_MOUNTS", binds, &o->local_bind_mounts, err)
@@ -465,7 +468,7 @@ void gateway_options_free(struct gateway_options *o)
     char **texts[] = {&o->bind_address,      &o->health_address, &o->tls_cert,       &o->tls_key,
                       &o->tls_client_ca,     &o->db_url,         &o->local_extra_ca, &o->config_path,
                       &o->local_extra_hosts, &o->jwt_signing,    &o->jwt_public,     &o->jwt_kid,
-                      &o->jwt_gateway_id,    &o->output_dir};
+                      &o->jwt_gateway_id,    &o->local_image_dirs, &o->output_dir};
     for (size_t i = 0; i < OS_ARRAY_LEN(texts); i++)
         free(*texts[i]);
     os_strv_free(&o->server_sans);

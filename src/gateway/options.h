@@ -40,6 +40,8 @@ struct gateway_options {
     /* operator options of the local driver */
     char *local_extra_ca;    /* OPENSHELL_LOCAL_EXTRA_CA: PEM file of more upstream trust roots */
     char *local_extra_hosts; /* OPENSHELL_LOCAL_EXTRA_HOSTS: hosts file consulted before DNS */
+    /* OPENSHELL_LOCAL_IMAGE_DIRS: where images may lie, ':' between; NULL = anywhere */
+    char *local_image_dirs;
     bool local_bind_mounts;  /* OPENSHELL_LOCAL_ENABLE_BIND_MOUNTS: users may give host directories to
                                 sandboxes */
     uint32_t local_agent_uid, local_worker_uid; /* 0 = the driver's */

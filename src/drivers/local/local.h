@@ -20,7 +20,8 @@ struct local_driver_config {
     const char *extra_ca_file;               /* operator: extra upstream trust roots, NULL = none */
     const char *extra_hosts;                 /* operator: hosts-file text, NULL = none */
     bool enable_bind_mounts;                 /* users may give directories of this machine to sandboxes */
-    const char *const *mask;                 /* more host paths to hide, NULL-terminated; NULL = none */
+    const char *image_dirs;  /* dir: and oci: images only below these, ':' between; NULL = anywhere */
+    const char *const *mask; /* more host paths to hide, NULL-terminated; NULL = none */
 };
 
 /* Every text is copied. Re-adopts the sandboxes found in state_dir. */

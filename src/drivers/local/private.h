@@ -30,7 +30,9 @@ struct local_settings {
     struct local_userns userns;
     uid_t agent_uid, worker_uid; /* as seen in the sandbox */
     char *extra_ca_file, *extra_hosts;
-    bool bind_mounts;       /* users may give directories of the machine */
+    bool bind_mounts;          /* users may give directories of the machine */
+    struct os_strv image_dirs; /* resolved; with image_dirs_set only below these */
+    bool image_dirs_set;
     struct os_strv mask;    /* absolute, resolved */
     char base[OS_UUID_LEN]; /* lower layers of new sandboxes, see base.h */
 };

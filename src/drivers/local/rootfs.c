@@ -38,6 +38,16 @@ static char *resolve(const struct local_settings *cfg, const char *path, struct 
                      "cannot use image path '%.256s' on the gateway's machine: %s", path, strerror(errno));
         return NULL;
     }
+    bool allowed = !cfg->image_dirs_set;
+    for (size_t i = 0; i < cfg->image_dirs.n; i++)
+        allowed = allowed || below(real, cfg->image_dirs.v[i]);
+    if (!allowed) {
+        os_error_set(err, OS_FAILED_PRECONDITION,
+                     "image path '%.256s' is not in one of the directories the operator allows "
+                     "(OPENSHELL_LOCAL_IMAGE_DIRS of the gateway)",
+                     path);
+        return NULL;
+    }
     for (size_t i = 0; i < cfg->mask.n; i++)
         if (below(real, cfg->mask.v[i]) || below(cfg->mask.v[i], real)) {
             os_error_set(err, OS_FAILED_PRECONDITION,

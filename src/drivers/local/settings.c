@@ -63,6 +63,20 @@ static void add_key_mask(struct local_settings *out, const char *key)
         add_mask(out, parent);
 }
 
+/* One that does not exist holds no image. */
+static void add_image_dirs(struct local_settings *out, const char *list)
+{
+    cleanup_strv struct os_strv dirs = {0};
+    out->image_dirs_set = list != NULL;
+    if (list)
+        os_strv_split(&dirs, list, ':');
+    for (size_t i = 0; i < dirs.n; i++) {
+        cleanup_free char *real = *dirs.v[i] == '/' ? realpath(dirs.v[i], NULL) : NULL;
+        if (real)
+            os_strv_add(&out->image_dirs, real);
+    }
+}
+
 int settings_load(const struct local_driver_config *cfg, struct local_settings *out, struct os_error *err)
 {
     *out = (struct local_settings){.agent_uid = cfg->agent_uid ? cfg->agent_uid : AGENT_UID,
@@ -90,6 +104,7 @@ int settings_load(const struct local_driver_config *cfg, struct local_settings *
     out->extra_ca_file = copy(cfg->extra_ca_file);
     out->extra_hosts = copy(cfg->extra_hosts);
     out->bind_mounts = cfg->enable_bind_mounts;
+    add_image_dirs(out, cfg->image_dirs);
     add_mask(out, out->state_dir);
     add_mask(out, out->base_dir);
     add_mask(out, out->images_dir);
@@ -106,5 +121,6 @@ void settings_clear(struct local_settings *s)
                            s->tls_key,  s->log_level,        s->extra_ca_file, s->extra_hosts};
     for (size_t i = 0; i < OS_ARRAY_LEN(texts); i++)
         free(texts[i]);
+    os_strv_free(&s->image_dirs);
     os_strv_free(&s->mask);
 }

@@ -123,6 +123,22 @@ def directories_that_cannot_be_a_root_are_refused(g):
     refused(g, "docker.io/library/debian:12", "it pulls nothing")
 
 
+@case
+def an_operator_says_where_images_may_lie(g):
+    allowed, other = private.dir / "allowed", root_with("elsewhere")
+    allowed.mkdir()
+    shutil.copytree(other, allowed / "root")
+    (allowed / "link").symlink_to(other)
+    strict = Private("rootfs-strict")
+    h = Gateway(strict, {"OPENSHELL_LOCAL_IMAGE_DIRS": f"/nothing:{allowed}"}).start()
+    contains(look(h, f"dir:{allowed}/root", "hello"), "hello")
+    refused(h, f"dir:{other}", "the operator allows")
+    refused(h, f"dir:{allowed}/link", "the operator allows")
+    refused(h, f"oci:{other}", "the operator allows")
+    h.close()
+    strict.close()
+
+
 FULL = [layer(PROBE, directory("etc"), entry("etc/one", b"1"), entry("etc/two", b"2"), directory("old"),
               entry("old/a", b"a"), entry("old/b", b"b"), directory("usr"), directory("usr/lib"),
               symlink("lib", "usr/lib"), entry("usr/lib/x", b"x", uid=7, gid=8, mode=0o640),
