@@ -465,9 +465,9 @@ int gateway_options_check(const struct gateway_options *o, struct os_error *err)
 
 void gateway_options_free(struct gateway_options *o)
 {
-    char **texts[] = {&o->bind_address,      &o->health_address, &o->tls_cert,       &o->tls_key,
-                      &o->tls_client_ca,     &o->db_url,         &o->local_extra_ca, &o->config_path,
-                      &o->local_extra_hosts, &o->jwt_signing,    &o->jwt_public,     &o->jwt_kid,
+    char **texts[] = {&o->bind_address,      &o->health_address,   &o->tls_cert,       &o->tls_key,
+                      &o->tls_client_ca,     &o->db_url,           &o->local_extra_ca, &o->config_path,
+                      &o->local_extra_hosts, &o->jwt_signing,      &o->jwt_public,     &o->jwt_kid,
                       &o->jwt_gateway_id,    &o->local_image_dirs, &o->output_dir};
     for (size_t i = 0; i < OS_ARRAY_LEN(texts); i++)
         free(*texts[i]);

@@ -42,8 +42,8 @@ struct gateway_options {
     char *local_extra_hosts; /* OPENSHELL_LOCAL_EXTRA_HOSTS: hosts file consulted before DNS */
     /* OPENSHELL_LOCAL_IMAGE_DIRS: where images may lie, ':' between; NULL = anywhere */
     char *local_image_dirs;
-    bool local_bind_mounts;  /* OPENSHELL_LOCAL_ENABLE_BIND_MOUNTS: users may give host directories to
-                                sandboxes */
+    bool local_bind_mounts; /* OPENSHELL_LOCAL_ENABLE_BIND_MOUNTS: users may give host directories to
+                               sandboxes */
     uint32_t local_agent_uid, local_worker_uid; /* 0 = the driver's */
     struct os_strv local_mask;                  /* more host paths to hide */
     /* which of the above came from flags or environment (bits of the flag numbers of options.c) */
