@@ -331,6 +331,13 @@ static int print_created(struct cli *cli, const char *name, const char *format, 
     return 0;
 }
 
+/* Of a main process that is over before anybody could attach; how it ended is the caller's to tell. */
+static void show_output(struct cli *cli, const Openshell__V1__Sandbox *s)
+{
+    cleanup_error struct os_error err = {0};
+    attach_main(cli, s, &err);
+}
+
 static int created(struct cli *cli, const Openshell__V1__Sandbox *s, bool keep, struct os_error *err)
 {
     const char *format = args_get(cli->args, "output"), *name = s->metadata->name;
@@ -349,14 +356,28 @@ static int created(struct cli *cli, const Openshell__V1__Sandbox *s, bool keep, 
     enum provision_show show = !table              ? PROVISION_QUIET
                                : colour_on(stderr) ? PROVISION_LIVE
                                                    : PROVISION_LINES;
-    if (provision_wait(cli, s, show, &ended, err) < 0)
+    bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO), detach = args_given(cli->args, "detach");
+    bool attach = table && !detach && (!keep || terminal);
+    if (provision_wait(cli, s, show, &ended, err) < 0) {
+        if (ended && attach) {
+            os_error_clear(err);
+            return attach_main(cli, s, err);
+        }
+        if (ended && table && !detach)
+            show_output(cli, s);
         return -1;
+    }
     if (!table)
         return print_created(cli, name, format, err);
-    if (ended || args_given(cli->args, "detach") ||
-        (keep && !(isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))))
-        return 0;
-    return attach_main(cli, s, err);
+    if (attach)
+        return attach_main(cli, s, err);
+    if (ended && !detach)
+        show_output(cli, s);
+    else if (!detach)
+        say(stderr,
+            "The main process runs in the background. Attach to it with: openshell sandbox connect %s\n",
+            name);
+    return 0;
 }
 
 int sandbox_create_run(struct cli *cli, struct os_error *err)

@@ -6,6 +6,7 @@
 #include "cli/attach.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/output.h"
 #include "cli/sandbox.h"
 #include "cli/stream.h"
 #include "cli/terminal.h"
@@ -81,12 +82,12 @@ int sandbox_exec_run(struct cli *cli, struct os_error *err)
 int attach_main(struct cli *cli, const Openshell__V1__Sandbox *s, struct os_error *err)
 {
     exec_request req = OPENSHELL__V1__EXEC_SANDBOX_REQUEST__INIT;
-    bool terminal = isatty(STDIN_FILENO);
+    bool raw = isatty(STDIN_FILENO) && s->spec->tty && !sandbox_main_over(s);
     req.sandbox_id = s->metadata->id;
     req.attach_main = true;
     req.tty = s->spec->tty;
     terminal_size(&req.cols, &req.rows);
-    int code = stream_run(cli, &req, terminal && req.tty ? STREAM_RAW : STREAM_PIPE, NULL, err);
+    int code = stream_run(cli, &req, raw ? STREAM_RAW : STREAM_PIPE, NULL, err);
     if (code < 0 && err->code == OS_INVALID_ARGUMENT && cli->server_message &&
         strstr(cli->server_message, "command is required"))
         return os_error_set(
@@ -101,8 +102,12 @@ int sandbox_connect_run(struct cli *cli, struct os_error *err)
 {
     const char *name = cli_sandbox_name(cli, args_positional(cli->args, 0), err);
     Openshell__V1__Sandbox *s = name ? cli_get_sandbox(cli, name, err) : NULL;
-    if (!s || sandbox_check_ready(s, err) < 0)
+    bool over = s && sandbox_main_over(s);
+    if (!s || (!over && sandbox_check_ready(s, err) < 0))
         return -1;
     cli_remember_sandbox(cli, name);
+    if (over)
+        say(stderr, DIM "The main process of sandbox %s is over (exit code %d); it wrote:" END "\n", name,
+            (int)s->status->exit_code);
     return attach_main(cli, s, err);
 }

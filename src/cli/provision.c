@@ -129,18 +129,15 @@ static void on_sandbox(struct provision *p, const Openshell__V1__Sandbox *s)
         return;
     }
     bool exited = s->status->_exit_code_case == OPENSHELL__V1__SANDBOX_STATUS___EXIT_CODE_EXIT_CODE;
-    if (s->status->phase == PHASE(STOPPED) && exited) { /* a job that is done already */
+    bool over = s->status->phase == PHASE(STOPPED) || s->status->phase == PHASE(ERROR);
+    if (over && exited) /* a job that is done already */
         p->ended = true;
+    if (p->ended && s->status->exit_code == 0) {
         finish(p, false);
         return;
     }
     if (s->status->phase != PHASE(ERROR))
         return;
-    if (reason && os_str_starts(reason, "MainProcessExited") && exited && s->status->exit_code == 0) {
-        p->ended = true;
-        finish(p, false);
-        return;
-    }
     finish(p, true);
     os_error_set(p->err, OS_FAILED_PRECONDITION, "sandbox entered error phase while provisioning%s%s%s",
                  reason ? ": " : "", reason ? reason : "",

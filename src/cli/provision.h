@@ -10,8 +10,7 @@ enum provision_show {
     PROVISION_LIVE,  /* one line, rewritten; cleared at the end */
 };
 
-/* 0 when Ready (or when a main process that ended with 0 was Ready in between, then *ended is set); -1 with
- * *err. */
+/* 0 when Ready; -1 with *err. *ended: the main process is over already, 0 when its exit code was 0. */
 int provision_wait(struct cli *cli, const Openshell__V1__Sandbox *created, enum provision_show show,
                    bool *ended, struct os_error *err);
 

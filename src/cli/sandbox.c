@@ -48,6 +48,12 @@ int sandbox_check_ready(const Openshell__V1__Sandbox *s, struct os_error *err)
                         s->metadata->name, sandbox_phase_name(s->status->phase));
 }
 
+bool sandbox_main_over(const Openshell__V1__Sandbox *s)
+{
+    return s->status && s->status->_exit_code_case == OPENSHELL__V1__SANDBOX_STATUS___EXIT_CODE_EXIT_CODE &&
+           (s->status->phase == PHASE(STOPPED) || s->status->phase == PHASE(ERROR));
+}
+
 static const char *phase_style(Openshell__V1__SandboxPhase phase)
 {
     switch (phase) {

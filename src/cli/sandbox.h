@@ -3,6 +3,7 @@
 #define CLI_SANDBOX_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "openshell.pb-c.h"
 
@@ -11,6 +12,8 @@ const char *sandbox_phase_name(Openshell__V1__SandboxPhase phase);
 /* OS_FAILED_PRECONDITION unless commands can be run in it now. */
 struct os_error;
 int sandbox_check_ready(const Openshell__V1__Sandbox *s, struct os_error *err);
+/* The sandbox is over because its main process is; what that wrote at last can still be read. */
+bool sandbox_main_over(const Openshell__V1__Sandbox *s);
 /* Object of spec/cli.md 6.5; new reference. */
 json_t *sandbox_json(const Openshell__V1__Sandbox *s);
 /* Ready=False condition as "<reason>: <message>", NULL when there is none; in the arena. */

@@ -101,6 +101,7 @@
 
 /* Supervisor (spec/supervisor.md 10, 12; spec/proxy.md 19) */
 #define OS_MAIN_RETAINED 1048576   /* bytes of main process output kept for attach */
+#define OS_MAIN_REPORTED 786432    /* bytes of it reported at its end; a message to the gateway holds them */
 #define OS_RELAYS_OPEN_SANDBOX 256 /* relays a supervisor serves at once */
 #define OS_LOG_QUEUE 1024          /* lines waiting for push */
 #define OS_LOG_BATCH 50

@@ -260,7 +260,9 @@ static int start_egress(struct worker *w, struct os_error *err)
 /* A command that cannot be run is the agent's end, not the supervisor's: shells' codes say why. */
 static void main_failed(struct worker *w, const struct os_error *err)
 {
+    cleanup_free char *note = os_asprintf("openshell: %s\n", os_error_text(err));
     os_log_error(LOG_TARGET, "the main process cannot be started: %s", os_error_text(err));
+    agent_main_note(w->agent, note);
     if (err->code == OS_NOT_FOUND)
         report_end(w, EXIT_NOT_FOUND);
     else if (err->code == OS_PERMISSION_DENIED || err->code == OS_INVALID_ARGUMENT)

@@ -5,6 +5,7 @@
 
 #include "core/limits.h"
 #include "core/str.h"
+#include "gateway/main_output.h"
 #include "gateway/rpc/handlers.h"
 #include "gateway/sandbox.h"
 #include "gateway/session/sessions.h"
@@ -12,6 +13,7 @@
 #include "rpc/pb.h"
 
 #define TIMEOUT_EXIT 124
+#define PHASE(x) OPENSHELL__V1__SANDBOX_PHASE__SANDBOX_PHASE_##x
 
 typedef Openshell__V1__ExecSandboxRequest exec_request;
 typedef Openshell__V1__ExecSandboxEvent exec_event;
@@ -25,6 +27,12 @@ struct exec {
     exec_request *req; /* in arena, NULL before the first message */
     uv_timer_t timer;
     struct os_error work_err;
+    /* attaching to a main process that is over */
+    const Openshell__V1__ReportMainProcessExitRequest *kept; /* in arena; NULL when nothing is known */
+    bool main_over;
+    int32_t main_code;
+    struct os_error lost;        /* why the relay to it broke */
+    uint64_t sent_out, sent_err; /* bytes that the client has got of each stream */
     bool interactive;
     bool loading;     /* a worker reads the row */
     bool open;        /* frames may be sent */
@@ -46,6 +54,7 @@ static void exec_release(struct exec *e)
         return;
     os_arena_free(&e->arena);
     os_error_clear(&e->work_err);
+    os_error_clear(&e->lost);
     rpc_call_unref(e->call);
     uv_close((uv_handle_t *)&e->timer, exec_timer_closed);
 }
@@ -87,6 +96,7 @@ static void send_stdout(struct exec *e, const ProtobufCBinaryData *data)
     ev.payload_case = OPENSHELL__V1__EXEC_SANDBOX_EVENT__PAYLOAD_STDOUT;
     ev.stdout = &out;
     rpc_call_send(e->call, &ev.base);
+    e->sent_out += data->len;
 }
 
 static void send_stderr(struct exec *e, const ProtobufCBinaryData *data)
@@ -97,6 +107,50 @@ static void send_stderr(struct exec *e, const ProtobufCBinaryData *data)
     ev.payload_case = OPENSHELL__V1__EXEC_SANDBOX_EVENT__PAYLOAD_STDERR;
     ev.stderr = &out;
     rpc_call_send(e->call, &ev.base);
+    e->sent_err += data->len;
+}
+
+/* --- the end of a main process, seen too late --- */
+
+static void load_work(void *arg);
+static void load_done(void *arg);
+
+/* The relay to the main process broke. When that is because the process is over, what it wrote is kept. */
+static void attach_broke(struct exec *e, enum os_code code, const char *text)
+{
+    if (!e->req->attach_main || e->main_over || e->answered || e->done || e->loading) {
+        exec_finish(e, code, text);
+        return;
+    }
+    os_error_set(&e->lost, code, "%s", text);
+    e->loading = true;
+    rpc_server_work(e->gw->rpc, load_work, load_done, e);
+}
+
+static void send_kept(struct exec *e, const Openshell__V1__MainProcessOutput *o, uint64_t *skip)
+{
+    ProtobufCBinaryData data = o->data;
+    uint64_t seen = *skip < data.len ? *skip : data.len;
+    *skip -= seen;
+    data.data += seen;
+    data.len -= seen;
+    if (data.len && o->is_stderr)
+        send_stderr(e, &data);
+    else if (data.len)
+        send_stdout(e, &data);
+}
+
+static void replay(struct exec *e)
+{
+    uint64_t skip_out = e->sent_out, skip_err = e->sent_err;
+    /* Which bytes are missing cannot be told once the oldest are gone. */
+    if (e->kept && e->kept->output_dropped && (skip_out || skip_err)) {
+        exec_finish_err(e, &e->lost);
+        return;
+    }
+    for (size_t i = 0; e->kept && i < e->kept->n_output; i++)
+        send_kept(e, e->kept->output[i], e->kept->output[i]->is_stderr ? &skip_err : &skip_out);
+    exec_exit(e, e->main_code);
 }
 
 static void relay_on_frame(void *ctx, const relay_frame *f)
@@ -129,9 +183,9 @@ static void relay_on_end(void *ctx, const struct os_error *status)
     e->relay = NULL;
     e->open = false;
     if (status->code != OS_OK)
-        exec_finish_err(e, status);
+        attach_broke(e, status->code, os_error_text(status));
     else
-        exec_finish(e, OS_UNAVAILABLE, "exec relay closed before the command reported an exit status");
+        attach_broke(e, OS_UNAVAILABLE, "exec relay closed before the command reported an exit status");
     exec_release(e);
 }
 
@@ -233,13 +287,26 @@ static void open_relay(struct exec *e)
     e->relay = relay_open(e->gw->sessions, req->sandbox_id, RELAY_EXEC, &open, &ops, e);
 }
 
+static bool main_is_over(const sandbox_row *row)
+{
+    return row->status->_exit_code_case == OPENSHELL__V1__SANDBOX_STATUS___EXIT_CODE_EXIT_CODE &&
+           (row->status->phase == PHASE(STOPPED) || row->status->phase == PHASE(ERROR));
+}
+
 static void load_work(void *arg)
 {
     struct exec *e = arg;
     cleanup_arena struct os_arena a = {0};
     sandbox_row *row = sandbox_load(e->gw, e->req->sandbox_id, &a, &e->work_err);
-    if (row && row->status->phase != OPENSHELL__V1__SANDBOX_PHASE__SANDBOX_PHASE_READY)
+    if (row && e->req->attach_main && main_is_over(row)) {
+        e->main_over = true;
+        e->main_code = row->status->exit_code;
+        e->kept = main_output_load(e->gw, row, &e->arena);
+    } else if (row && e->lost.code != OS_OK) {
+        os_error_set(&e->work_err, e->lost.code, "%s", os_error_text(&e->lost));
+    } else if (row && row->status->phase != PHASE(READY)) {
         os_error_set(&e->work_err, OS_FAILED_PRECONDITION, "sandbox is not ready");
+    }
 }
 
 static void load_done(void *arg)
@@ -248,6 +315,8 @@ static void load_done(void *arg)
     e->loading = false;
     if (e->work_err.code != OS_OK)
         exec_finish_err(e, &e->work_err);
+    else if (!e->done && e->main_over)
+        replay(e);
     else if (!e->done)
         open_relay(e);
     exec_release(e);

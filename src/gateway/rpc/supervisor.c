@@ -4,15 +4,22 @@
 #include "core/cleanup.h"
 #include "core/log.h"
 #include "gateway/identity/principal.h"
+#include "gateway/main_output.h"
 #include "gateway/rpc/handlers.h"
 #include "gateway/sandbox.h"
 #include "rpc/pb.h"
 
 #define PHASE(x) OPENSHELL__V1__SANDBOX_PHASE__SANDBOX_PHASE_##x
 
+struct exit_report {
+    struct gateway *gw;
+    const Openshell__V1__ReportMainProcessExitRequest *req;
+};
+
 static enum sandbox_change set_exit(void *ctx, sandbox_row *row, struct os_arena *a)
 {
-    const Openshell__V1__ReportMainProcessExitRequest *req = ctx;
+    const struct exit_report *report = ctx;
+    const Openshell__V1__ReportMainProcessExitRequest *req = report->req;
     Openshell__V1__SandboxStatus *st = row->status;
     bool same = strcmp(st->main_process_instance_id, req->instance_id) == 0;
     bool starting = st->phase == PHASE(STARTING);
@@ -20,6 +27,7 @@ static enum sandbox_change set_exit(void *ctx, sandbox_row *row, struct os_arena
         (starting && same) || (!starting && !same && *st->main_process_instance_id) ||
         st->_exit_code_case == OPENSHELL__V1__SANDBOX_STATUS___EXIT_CODE_EXIT_CODE)
         return SANDBOX_KEEP;
+    main_output_store(report->gw, req); /* before anybody can see that it ended */
     st->main_process_instance_id = req->instance_id;
     st->_exit_code_case = OPENSHELL__V1__SANDBOX_STATUS___EXIT_CODE_EXIT_CODE;
     st->exit_code = req->exit_code;
@@ -43,7 +51,8 @@ int rpc_report_exit(void *ctx, struct rpc_call *call, const ProtobufCMessage *re
         return os_error_set(err, OS_INVALID_ARGUMENT, "instance_id is required");
     if (principal_require_supervisor(call, req->sandbox_id, err) < 0)
         return -1;
-    if (sandbox_change(gw, req->sandbox_id, "report main process exit", set_exit, (void *)req, err) < 0) {
+    struct exit_report report = {gw, req};
+    if (sandbox_change(gw, req->sandbox_id, "report main process exit", set_exit, &report, err) < 0) {
         if (err->code != OS_NOT_FOUND) {
             err->code = OS_FAILED_PRECONDITION;
             return -1;

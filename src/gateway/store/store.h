@@ -14,6 +14,7 @@
 #define STORE_POLICY "sandbox_policy"
 #define STORE_SANDBOX_SETTINGS "sandbox_settings"
 #define STORE_SSH_SESSION "ssh_session"
+#define STORE_MAIN_OUTPUT "main_output" /* scope = sandbox id, see gateway/main_output.h */
 #define STORE_GATEWAY_SETTINGS "gateway_settings"
 
 struct store;

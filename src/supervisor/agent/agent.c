@@ -2,6 +2,7 @@
 #include "supervisor/agent/agent.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/log.h"
 #include "supervisor/agent/internal.h"
@@ -207,4 +208,23 @@ int agent_start_main(struct agent *a, const struct agent_command *cmd, struct os
 pid_t agent_main_pid(const struct agent *a)
 {
     return a->main_pid;
+}
+
+void agent_main_note(struct agent *a, const char *text)
+{
+    if (!a->retain.bytes)
+        retain_init(&a->retain);
+    retain_add(&a->retain, true, (const uint8_t *)text, strlen(text));
+}
+
+uint64_t agent_main_output(const struct agent *a, size_t max,
+                           void (*piece)(void *ctx, bool is_err, const uint8_t *data, size_t n), void *ctx)
+{
+    const struct retain *r = &a->retain;
+    uint64_t pos = r->tail - r->head > max ? r->tail - max : r->head, before = pos;
+    const uint8_t *data;
+    bool is_err;
+    for (size_t n; (n = retain_at(r, pos, max, &data, &is_err)); pos += n)
+        piece(ctx, is_err, data, n);
+    return before;
 }

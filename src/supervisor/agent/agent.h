@@ -56,6 +56,12 @@ struct agent_command {
 int agent_start_main(struct agent *a, const struct agent_command *cmd, struct os_error *err);
 /* For connection identity and audit; 0 before the start. */
 pid_t agent_main_pid(const struct agent *a);
+/* The main process could not be started: what it would have told its user is retained as its stderr. */
+void agent_main_note(struct agent *a, const char *text);
+/* The last `max` bytes of the main process's output in order, piece by piece (borrowed); returns how many
+ * bytes came before them. */
+uint64_t agent_main_output(const struct agent *a, size_t max,
+                           void (*piece)(void *ctx, bool is_err, const uint8_t *data, size_t n), void *ctx);
 
 /* --- streams: one exec, or one attachment to the main process --- */
 

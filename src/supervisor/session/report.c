@@ -1,8 +1,12 @@
 /* Reports of the supervisor: policy acknowledgements in order, and the end of the main process. */
 #include <stdlib.h>
+#include <string.h>
 
+#include "core/limits.h"
 #include "core/log.h"
 #include "core/str.h"
+#include "rpc/pb.h"
+#include "supervisor/agent/agent.h"
 #include "supervisor/session/internal.h"
 
 #define REPORTS_MAX 64 /* the gateway only cares for the latest; older ones are dropped beyond this */
@@ -107,15 +111,39 @@ static void on_exit_reported(void *ctx, const struct os_error *status, const Pro
         done(s->exit_ctx);
 }
 
+struct collected {
+    struct os_arena arena;
+    Openshell__V1__MainProcessOutput **list;
+    size_t n, cap;
+};
+
+static void collect(void *ctx, bool is_err, const uint8_t *data, size_t n)
+{
+    struct collected *c = ctx;
+    if (c->n == c->cap) {
+        void *grown = os_arena_alloc(&c->arena, (c->cap = c->cap ? 2 * c->cap : 8) * sizeof(*c->list));
+        c->list = c->n ? memcpy(grown, c->list, c->n * sizeof(*c->list)) : grown;
+    }
+    Openshell__V1__MainProcessOutput *o = pb_new(&c->arena, openshell__v1__main_process_output);
+    o->data = (ProtobufCBinaryData){.data = (uint8_t *)data, .len = n};
+    o->is_stderr = is_err;
+    c->list[c->n++] = o;
+}
+
 void report_exit_send(struct session *s)
 {
     Openshell__V1__ReportMainProcessExitRequest req = OPENSHELL__V1__REPORT_MAIN_PROCESS_EXIT_REQUEST__INIT;
+    struct collected output = {0};
     req.sandbox_id = (char *)s->opt.sandbox_id;
     req.instance_id = (char *)s->opt.instance_id;
     req.exit_code = s->exit_code;
+    req.output_dropped = agent_main_output(s->opt.agent, OS_MAIN_REPORTED, collect, &output);
+    req.output = output.list;
+    req.n_output = output.n;
     session_hold(s);
     rpc_client_unary(s->client, RPC_OpenShell_ReportMainProcessExit, &req.base, SESSION_UNARY_MS,
                      on_exit_reported, s);
+    os_arena_free(&output.arena);
 }
 
 void session_report_exit(struct session *s, int32_t exit_code, void (*done)(void *ctx), void *ctx)
