@@ -140,6 +140,13 @@ static void send_kept(struct exec *e, const Openshell__V1__MainProcessOutput *o,
         send_stdout(e, &data);
 }
 
+static void send_dropped(struct exec *e, uint64_t n)
+{
+    const char *text = os_arena_printf(
+        &e->arena, "openshell: %llu earlier bytes of output are no longer kept\n", (unsigned long long)n);
+    send_stderr(e, &(ProtobufCBinaryData){.data = (uint8_t *)text, .len = strlen(text)});
+}
+
 static void replay(struct exec *e)
 {
     uint64_t skip_out = e->sent_out, skip_err = e->sent_err;
@@ -148,6 +155,8 @@ static void replay(struct exec *e)
         exec_finish_err(e, &e->lost);
         return;
     }
+    if (e->kept && e->kept->output_dropped)
+        send_dropped(e, e->kept->output_dropped);
     for (size_t i = 0; e->kept && i < e->kept->n_output; i++)
         send_kept(e, e->kept->output[i], e->kept->output[i]->is_stderr ? &skip_err : &skip_out);
     exec_exit(e, e->main_code);

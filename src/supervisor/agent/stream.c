@@ -23,6 +23,7 @@ struct agent_stream {
     bool detached;      /* on_end(0) is due */
     bool pumping;       /* callbacks of this stream are running: close only marks */
     const char *notice; /* goes to stderr first */
+    char gone[96];      /* such a notice: output that is no longer retained */
 };
 
 static bool is_attachment(const struct agent_stream *s)
@@ -170,6 +171,11 @@ struct agent_stream *agent_attach(struct agent *a, bool read_only, uint16_t cols
         a->input_owner = s;
     else if (!read_only)
         s->notice = "openshell: canonical main process already has an input owner; attached read-only\n";
+    if (!s->notice && s->pos && !a->main_tty) { /* a terminal's past is of no use to a program */
+        snprintf(s->gone, sizeof(s->gone), "openshell: %llu earlier bytes of output are no longer kept\n",
+                 (unsigned long long)s->pos);
+        s->notice = s->gone;
+    }
     if (cols && rows && a->main)
         child_resize(a->main, cols, rows);
     s->next = a->attachments;
