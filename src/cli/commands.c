@@ -47,6 +47,7 @@ static const struct flag_spec create_flags[] = {
     TEXT("label", "KEY=VALUE", "Label", .repeat = true),
     TEXT("env", "KEY=VALUE", "Environment variable of the main process", .letter = 'e', .repeat = true),
     SWITCH("no-credential-warnings", "Do not warn about --env keys that look like credentials"),
+    SWITCH("start-gateway", "Start a gateway on this machine, without asking, when none is configured or it does not run"),
     OUTPUT("table,yaml,json"),
     FLAGS_END};
 static const struct arg_spec create_args[] = {{"COMMAND", "Main process (default: /bin/bash -l)", false, true, ARG_DASHES}, {0}};

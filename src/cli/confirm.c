@@ -9,19 +9,38 @@
 #include "core/cleanup.h"
 #include "core/str.h"
 
-int confirm_global(const struct cli *cli, const char *question, const char *refusal, struct os_error *err)
+bool confirm_possible(void)
+{
+    return isatty(STDIN_FILENO) && isatty(STDERR_FILENO);
+}
+
+static bool ask(const char *question, bool fallback)
 {
     char answer[16];
+    say(stderr, CYAN "?" END " %s %s ", question, fallback ? "[Y/n]" : "[y/N]");
+    fflush(stderr);
+    if (!fgets(answer, sizeof(answer), stdin)) {
+        say(stderr, "\n");
+        return false; /* the end of input is no consent */
+    }
+    const char *got = os_str_trim(answer);
+    if (!*got)
+        return fallback;
+    return os_str_eq_nocase(got, "y") || os_str_eq_nocase(got, "yes");
+}
+
+bool confirm_yes(const char *question)
+{
+    return ask(question, true);
+}
+
+int confirm_global(const struct cli *cli, const char *question, const char *refusal, struct os_error *err)
+{
     if (args_given(cli->args, "yes"))
         return 0;
     if (!isatty(STDIN_FILENO))
         return os_error_set(err, OS_FAILED_PRECONDITION, "%s", refusal);
-    say(stderr, CYAN "?" END " %s [y/N] ", question);
-    fflush(stderr);
-    const char *got = fgets(answer, sizeof(answer), stdin) ? os_str_trim(answer) : "";
-    if (os_str_eq_nocase(got, "y") || os_str_eq_nocase(got, "yes"))
-        return 0;
-    return os_error_set(err, OS_CANCELLED, "aborted by user");
+    return ask(question, false) ? 0 : os_error_set(err, OS_CANCELLED, "aborted by user");
 }
 
 int confirm_global_set(const struct cli *cli, const char *key, struct os_error *err)

@@ -4,13 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/endpoint.h"
+#include "cli/gateway_local.h"
 #include "cli/output.h"
 #include "core/cleanup.h"
 #include "core/str.h"
@@ -55,6 +53,38 @@ static void name_for_endpoint(struct cli *cli)
     cli->gateway = cli->endpoint;
 }
 
+/* A gateway whose registration is lost is found by its socket. */
+static int no_gateway(struct os_error *err)
+{
+    static const char text[] =
+        "No active gateway.\nSet one with: openshell gateway select <name>\nOr register "
+        "one with: openshell gateway add <endpoint>";
+    unsigned port = gateway_local_port();
+    if (port)
+        return os_error_set(
+            err, OS_NOT_FOUND,
+            "%s\nA gateway of yours runs on this machine. Register it with: openshell gateway "
+            "add https://127.0.0.1:%u --local",
+            text, port);
+    return os_error_set(err, OS_NOT_FOUND, "%s\nOr start one on this machine with: openshell gateway start",
+                        text);
+}
+
+static int unknown_gateway(const char *name, struct os_error *err)
+{
+    unsigned port = strcmp(name, GATEWAY_LOCAL_NAME) == 0 ? gateway_local_port() : 0;
+    cleanup_free char *hint =
+        port ? os_asprintf("\nA gateway of yours runs on this machine. Register it again with: openshell "
+                           "gateway add https://127.0.0.1:%u --local",
+                           port)
+             : os_strdup("");
+    return os_error_set(
+        err, OS_NOT_FOUND,
+        "Unknown gateway '%s'.\nRegister it first: openshell gateway add <endpoint> --name %s\nOr list "
+        "available gateways: openshell gateway select%s",
+        name, name, hint);
+}
+
 int cli_resolve(struct cli *cli, struct os_error *err)
 {
     if (cli->endpoint)
@@ -69,19 +99,11 @@ int cli_resolve(struct cli *cli, struct os_error *err)
     if (!cli->gateway)
         cli->gateway = config_active(&cli->arena);
     if (!cli->gateway)
-        return os_error_set(
-            err, OS_NOT_FOUND,
-            "No active gateway.\nSet one with: openshell gateway select <name>\nOr register one "
-            "with: openshell gateway add <endpoint>\nOr start one on this machine with: openshell gateway "
-            "start");
+        return no_gateway(err);
     cli->record = load(cli, cli->gateway, err);
     if (!cli->record) {
         if (err->code == OS_NOT_FOUND)
-            os_error_set(
-                err, OS_NOT_FOUND,
-                "Unknown gateway '%s'.\nRegister it first: openshell gateway add <endpoint> --name %s\nOr "
-                "list available gateways: openshell gateway select",
-                cli->gateway, cli->gateway);
+            unknown_gateway(cli->gateway, err);
         return -1;
     }
     cli->endpoint = cli->record->endpoint;
@@ -173,19 +195,6 @@ static void on_disconnect(void *ctx, const struct os_error *why)
     cli->lost = true;
 }
 
-/* True when something listens on the socket file, and it is a socket of this user in a place of this user. */
-static bool listens(const char *path)
-{
-    struct sockaddr_un to = {.sun_family = AF_UNIX};
-    struct stat st;
-    if (strlen(path) >= sizeof(to.sun_path) || lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode) ||
-        st.st_uid != geteuid())
-        return false;
-    strcpy(to.sun_path, path);
-    cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    return fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0;
-}
-
 /* A gateway of this user on this machine is reached through its socket: no TLS, a third of the time. The file
  * is named after the port, so that it belongs to the registered gateway and no other. */
 static bool local_socket(struct cli *cli, struct rpc_client_options *opt)
@@ -199,7 +208,7 @@ static bool local_socket(struct cli *cli, struct rpc_client_options *opt)
     if (!state)
         return false;
     const char *path = os_arena_printf(&cli->arena, "%s/gateway/api-%u.sock", state, port);
-    if (!listens(path))
+    if (!gateway_socket_listens(path))
         return false;
     opt->endpoint = os_arena_printf(&cli->arena, "unix://%s", path);
     cli->auth = "local";

@@ -15,6 +15,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/endpoint.h"
+#include "cli/gateway_local.h"
 #include "cli/output.h"
 #include "core/cleanup.h"
 #include "core/clock.h"
@@ -22,7 +23,7 @@
 #include "core/str.h"
 #include "sys/file.h"
 
-#define NAME "openshell"
+#define NAME GATEWAY_LOCAL_NAME
 #define POLL_MS 10
 #define PROBE_MS 2000
 #define LOG_SHOWN 4096 /* bytes of the log shown when the start failed */
@@ -163,32 +164,34 @@ static void become_gateway(const char *program, char *const *argv, int log_fd)
     _exit(127);
 }
 
-/* The port asked for, else that of the last start: running sandboxes look for their gateway there. */
-static const char *start_port(struct cli *cli)
+/* The port asked for, else that of a gateway that runs, else that of the last start: running sandboxes look
+ * for their gateway there. */
+static const char *start_port(struct cli *cli, const struct gateway_start *opt)
 {
     struct gateway_record r;
     cleanup_error struct os_error none = {0};
-    bool asked = args_given(cli->args, "port") || getenv("OPENSHELL_SERVER_PORT");
-    if (!asked && config_load(&cli->arena, NAME, &r, &none) == 0 &&
+    unsigned port = opt->port ? 0 : gateway_local_port();
+    if (port)
+        return os_arena_printf(&cli->arena, "%u", port);
+    if (!opt->port && config_load(&cli->arena, NAME, &r, &none) == 0 &&
         os_str_starts(r.endpoint, "https://127.0.0.1:") && endpoint_port(r.endpoint))
         return os_arena_printf(&cli->arena, "%u", endpoint_port(r.endpoint));
-    return args_get(cli->args, "port");
+    return opt->port ? opt->port : GATEWAY_LOCAL_PORT;
 }
 
-static pid_t spawn(struct cli *cli, const char *log, struct os_error *err)
+static pid_t spawn(const struct gateway_start *opt, const char *port, const char *log, struct os_error *err)
 {
-    const struct args *args = cli->args;
     cleanup_free char *dir = os_exe_dir();
     cleanup_free char *program = os_asprintf("%s/openshell-gateway", dir ? dir : ".");
-    const char *argv[ARGV_MAX + 4] = {program, "--port", start_port(cli)};
+    const char *argv[ARGV_MAX + 4] = {program, "--port", port};
     if (access(program, X_OK) < 0)
         return os_error_set(err, OS_NOT_FOUND,
                             "'%s' is missing or not executable; it is expected next to openshell", program);
-    if (args->n_positional > ARGV_MAX)
+    if (opt->n_args > ARGV_MAX)
         return os_error_set(err, OS_INVALID_ARGUMENT, "more than %d arguments for openshell-gateway",
                             ARGV_MAX);
-    for (size_t i = 0; i < args->n_positional; i++)
-        argv[3 + i] = args->positional[i];
+    for (size_t i = 0; i < opt->n_args; i++)
+        argv[3 + i] = opt->args[i];
     cleanup_free char *log_dir = os_strdup(log);
     *strrchr(log_dir, '/') = '\0';
     if (os_dir_make(log_dir, 0700, err) < 0)
@@ -261,13 +264,17 @@ static void say_running(const struct gateway_record *r, const char *what, pid_t 
     say(stderr, "\n  " DIM "Endpoint:" END " %s\n", r->endpoint);
 }
 
-int gateway_start_run(struct cli *cli, struct os_error *err)
+int gateway_start(struct cli *cli, const struct gateway_start *opt, struct os_error *err)
 {
     struct gateway_record r = {.name = NAME, .auth_mode = "mtls"};
     struct started s = {0};
-    r.endpoint = os_arena_printf(&cli->arena, "https://127.0.0.1:%s", start_port(cli));
+    const char *port = start_port(cli, opt);
+    r.endpoint = os_arena_printf(&cli->arena, "https://127.0.0.1:%s", port);
     cleanup_free char *log = state_file("gateway.log", err);
     if (!log || check_name_free(cli, err) < 0)
+        return -1;
+    /* The registration may be lost while gateway and keys are intact. */
+    if (!config_tls_exists(NAME) && config_tls_import(NAME, err) < 0)
         return -1;
     cleanup_close int running = started_fd(&s);
     if (answers(cli, &r)) {
@@ -283,7 +290,7 @@ int gateway_start_run(struct cli *cli, struct os_error *err)
             "first with: openshell gateway stop",
             (int)s.pid, r.endpoint);
     off_t from = size_of(log);
-    pid_t pid = spawn(cli, log, err);
+    pid_t pid = spawn(opt, port, log, err);
     if (pid < 0)
         return -1;
     if (write_started(pid, err) < 0 || wait_healthy(cli, &r, pid, log, from, err) < 0 ||
@@ -292,6 +299,16 @@ int gateway_start_run(struct cli *cli, struct os_error *err)
     say_running(&r, "started and set as active", pid);
     say(stderr, "  " DIM "Log:" END " %s\n", log);
     return 0;
+}
+
+int gateway_start_run(struct cli *cli, struct os_error *err)
+{
+    const char *variable = getenv("OPENSHELL_SERVER_PORT");
+    bool asked = args_given(cli->args, "port") || (variable && *variable);
+    const struct gateway_start opt = {.port = asked ? args_get(cli->args, "port") : NULL,
+                                      .args = cli->args->positional,
+                                      .n_args = cli->args->n_positional};
+    return gateway_start(cli, &opt, err);
 }
 
 int gateway_stop_run(struct cli *cli, struct os_error *err)
