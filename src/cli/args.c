@@ -38,7 +38,7 @@ void args_flag_text(const struct flag_spec *f, struct os_buf *out)
 {
     os_buf_addf(out, "--%s", f->name);
     if (f->kind != FLAG_SWITCH)
-        os_buf_addf(out, " <%s>", f->metavar);
+        os_buf_addf(out, f->optional ? " [<%s>]" : " <%s>", f->metavar);
 }
 
 static char *flag_text(const struct flag_spec *f)
@@ -191,6 +191,8 @@ static enum args_outcome take_value(struct parser *p, const struct flag_spec *f,
             p->at++;
         }
     }
+    if (!value && f->optional)
+        value = "";
     if (!value) {
         cleanup_free char *text = flag_text(f);
         return usage(p, "a value is required for '%s' but none was supplied", text);

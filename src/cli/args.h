@@ -27,6 +27,7 @@ struct flag_spec {
     const char *requires;  /* one flag name */
     bool repeat, required, hidden;
     bool last_wins; /* may be given again, the last one counts */
+    bool optional;  /* the value may be left out, which reads as "" */
 };
 
 enum arg_mode {

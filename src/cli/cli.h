@@ -28,8 +28,9 @@ struct cli {
     const char *auth; /* "oidc", "edge", "mtls", "plaintext", "insecure", "local" */
     uv_loop_t loop;
     struct rpc_client *rpc;
-    bool answered;              /* the gateway has answered a call */
-    bool lost;                  /* the connection broke or never came up */
+    bool answered;      /* the gateway has answered a call */
+    bool catch_signals; /* a stream is ended by SIGINT, SIGQUIT, SIGTERM with 128 + signal; the run goes on */
+    bool lost;          /* the connection broke or never came up */
     const char *server_message; /* of the last failed call, as the server sent it */
 };
 

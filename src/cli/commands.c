@@ -28,8 +28,13 @@ static const struct arg_spec gateway_name[] = {{"NAME", "Gateway", false, false,
 static const struct flag_spec create_flags[] = {
     TEXT("name", "NAME", "Name of the sandbox, at most 19 characters (default: generated)"),
     TEXT("from", "SOURCE", "Image reference or community sandbox name"),
+    TEXT("upload", "LOCAL[:SANDBOX_PATH]", "Copy files into the sandbox before attaching", .repeat = true, .conflicts = "COMMAND"),
+    SWITCH("no-git-ignore", "Upload files that .gitignore excludes, too", .requires = "upload"),
     SWITCH("keep", "Stay usable after the main process has ended"),
-    SWITCH("no-keep", "Delete the sandbox when its main process has been attached to and left", .conflicts = "keep,detach"),
+    SWITCH("no-keep", "Delete the sandbox when its main process has been attached to and left", .conflicts = "keep,editor,forward,detach"),
+    TEXT("editor", "EDITOR", "Open the sandbox in an editor on this machine", .choices = "vscode,cursor", .conflicts = "no-keep,detach"),
+    TEXT("forward", "[BIND:]PORT", "Forward a local port into the sandbox, in the background"),
+    TEXT("gpu", "COUNT", "Ask for GPUs (without a number: what the compute driver gives)", .optional = true),
     TEXT("cpu", "QUANTITY", "CPU limit: cores (2, 0.5) or millicores (500m)"),
     TEXT("memory", "QUANTITY", "Memory limit: bytes or a quantity such as 512Mi, 4Gi, 8G"),
     TEXT("driver-config-json", "JSON", "Settings for the compute driver, an object keyed by driver name"),
@@ -41,12 +46,14 @@ static const struct flag_spec create_flags[] = {
     TEXT("policy", "FILE", "Policy file (YAML)", .env = "OPENSHELL_SANDBOX_POLICY"),
     SWITCH("tty", "Give the main process a terminal", .last_wins = true),
     SWITCH("no-tty", "Give the main process no terminal", .last_wins = true),
-    SWITCH("detach", "Start without attaching", .conflicts = "no-keep"),
+    SWITCH("detach", "Start without attaching", .conflicts = "no-keep,editor"),
+    SWITCH("attach", "Attach although there is no terminal: show the output, return the exit code", .conflicts = "detach,editor"),
     SWITCH("auto-providers", "Create missing providers from local credentials", .last_wins = true),
     SWITCH("no-auto-providers", "Never create providers", .last_wins = true),
     TEXT("label", "KEY=VALUE", "Label", .repeat = true),
     TEXT("env", "KEY=VALUE", "Environment variable of the main process", .letter = 'e', .repeat = true),
     SWITCH("no-credential-warnings", "Do not warn about --env keys that look like credentials"),
+    TEXT("approval-mode", "MODE", "Who approves policy proposals of the agent", .fallback = "manual", .choices = "manual,auto"),
     SWITCH("start-gateway", "Start a gateway on this machine, without asking, when none is configured or it does not run"),
     OUTPUT("table,yaml,json"),
     FLAGS_END};
@@ -77,6 +84,9 @@ static const struct flag_spec exec_flags[] = {
     TEXT("env", "KEY=VALUE", "Environment variable", .letter = 'e', .repeat = true), FLAGS_END};
 static const struct arg_spec exec_args[] = {{"COMMAND", "Command and arguments, taken as they are", true, true, ARG_VERBATIM}, {0}};
 
+static const struct flag_spec connect_flags[] = {
+    TEXT("editor", "EDITOR", "Open the sandbox in an editor on this machine instead", .choices = "vscode,cursor"), FLAGS_END};
+
 static const struct flag_spec upload_flags[] = {
     SWITCH("no-git-ignore", "Upload files that .gitignore excludes, too"), FLAGS_END};
 static const struct arg_spec upload_args[] = {{"NAME", "Sandbox", true, false, ARG_PLAIN},
@@ -95,7 +105,8 @@ static const struct command_spec sandbox_commands[] = {
     {.name = "exec", .about = "Run a command in a sandbox", .flags = exec_flags, .args = exec_args, .run = sandbox_exec_run,
      .examples = "  openshell sandbox exec -n demo -- ls -la\n  echo text | openshell sandbox exec -n demo -- cat\n"
                  "  openshell sandbox exec -n demo --tty -- /bin/bash\n"},
-    {.name = "connect", .about = "Attach to the main process of a sandbox (Ctrl-P Ctrl-Q detaches)", .args = sandbox_name, .run = sandbox_connect_run},
+    {.name = "connect", .about = "Attach to the main process of a sandbox (Ctrl-P Ctrl-Q detaches)", .flags = connect_flags, .args = sandbox_name, .run = sandbox_connect_run,
+     .examples = "  openshell sandbox connect demo\n  openshell sandbox connect demo --editor vscode\n"},
     {.name = "stop", .about = "Stop a sandbox; its files stay", .args = sandbox_name, .run = sandbox_stop_run},
     {.name = "start", .about = "Start a stopped sandbox again", .args = sandbox_name, .run = sandbox_start_run},
     {.name = "upload", .about = "Copy files into a sandbox", .flags = upload_flags, .args = upload_args, .run = sandbox_upload_run,

@@ -6,10 +6,13 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/create.h"
+#include "cli/editor.h"
 #include "cli/output.h"
 #include "cli/provision.h"
 #include "cli/sandbox.h"
+#include "cli/upload.h"
 #include "core/cleanup.h"
+#include "core/str.h"
 
 static Openshell__V1__Sandbox *create(struct cli *cli, const create_request *req, struct os_error *err)
 {
@@ -60,62 +63,159 @@ static void show_output(struct cli *cli, const Openshell__V1__Sandbox *s)
     attach_main(cli, s, &err);
 }
 
-static int created(struct cli *cli, const Openshell__V1__Sandbox *s, bool keep, struct os_error *err)
+/* --approval-mode auto: the sandbox is there and works; not being able to set it is only told. */
+static void set_approval(struct cli *cli, const char *name)
 {
-    const char *format = args_get(cli->args, "output"), *name = s->metadata->name;
-    bool table = strcmp(format, "table") == 0, ended;
+    const char *mode = args_get(cli->args, "approval-mode");
+    Openshell__V1__UpdateConfigRequest req = OPENSHELL__V1__UPDATE_CONFIG_REQUEST__INIT;
+    Openshell__Sandbox__V1__SettingValue value = OPENSHELL__SANDBOX__V1__SETTING_VALUE__INIT;
+    ProtobufCMessage *response;
+    cleanup_error struct os_error err = {0};
+    if (strcmp(mode, "auto") != 0)
+        return;
+    value.value_case = OPENSHELL__SANDBOX__V1__SETTING_VALUE__VALUE_STRING_VALUE;
+    value.string_value = (char *)mode;
+    req.name = (char *)name;
+    req.workspace = (char *)cli->workspace;
+    req.setting_key = (char *)"proposal_approval_mode";
+    req.setting_value = &value;
+    if (cli_call(cli, RPC_OpenShell_UpdateConfig, &req.base, 0, &response, &err) < 0)
+        say(stderr,
+            "warning: failed to set approval mode '%s' on sandbox '%s': %s\n  retry with: openshell settings "
+            "set %s --key proposal_approval_mode --value %s\n",
+            mode, name, cli->server_message, name, mode);
+}
+
+static int upload_all(struct cli *cli, const Openshell__V1__Sandbox *s, const struct create_extras *x,
+                      struct os_error *err)
+{
+    for (size_t i = 0; i < x->n_uploads; i++) {
+        const struct create_upload *u = &x->uploads[i];
+        cleanup_free char *count =
+            x->n_uploads > 1 ? os_asprintf(" [%zu/%zu]", i + 1, x->n_uploads) : os_strdup("");
+        say(stderr, "  " DIM "•" END " Uploading%s files to %s...\n", count, u->dest ? u->dest : "~");
+        if (upload_path(cli, s->metadata->id, u->path, u->dest, err) < 0)
+            return -1;
+        say(stderr, "  " OK_MARK "✓" END " Files uploaded\n");
+    }
+    return 0;
+}
+
+/* What the flags ask for besides the sandbox itself. */
+static int add_extras(struct cli *cli, const Openshell__V1__Sandbox *s, const struct create_extras *x,
+                      struct os_error *err)
+{
+    const char *name = s->metadata->name;
+    if (upload_all(cli, s, x, err) < 0)
+        return -1;
+    if (!x->forward_text)
+        return 0;
+    if (forward_background(cli, x->forward_text, name, s->metadata->id, &x->forward, x->listener, err) < 0)
+        return -1;
+    forward_say_background(&x->forward, name, true);
+    return 0;
+}
+
+static void announce(struct cli *cli, const Openshell__V1__Sandbox *s, bool table)
+{
+    const char *name = s->metadata->name;
     if (args_given(cli->args, "keep") && !s->spec->keep)
         say(stderr,
             WARN_MARK "⚠" END
                       " This gateway cannot keep a sandbox beyond its main process: %s ends with it.\n",
             name);
-    if (table) {
-        say(stdout, "\n" TITLE "Created sandbox:" END " " BOLD "%s" END "\n\n", name);
-        fflush(stdout);
-    } else {
+    if (!table) {
         say(stderr, "Provisioning sandbox (structured output on stdout)...\n");
+        return;
     }
-    enum provision_show show = !table              ? PROVISION_QUIET
-                               : colour_on(stderr) ? PROVISION_LIVE
-                                                   : PROVISION_LINES;
-    bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO), detach = args_given(cli->args, "detach");
-    bool attach = table && !detach && (!keep || terminal);
-    if (provision_wait(cli, s, show, &ended, err) < 0) {
-        if (ended && attach) {
+    say(stdout, "\n" TITLE "Created sandbox:" END " " BOLD "%s" END "\n\n", name);
+    fflush(stdout);
+}
+
+/* A sandbox that is not attached to: what its user can do next. */
+static void say_background(const struct cli *cli, const char *name)
+{
+    if (cli->args->n_positional)
+        say(stderr,
+            "The main process runs in the background. See its output with: openshell sandbox connect %s\n",
+            name);
+    else
+        say(stderr, "Connect with: openshell sandbox connect %s\n", name);
+}
+
+static int created(struct cli *cli, const Openshell__V1__Sandbox *s, const struct create_extras *x,
+                   struct os_error *err)
+{
+    const struct args *args = cli->args;
+    const char *format = args_get(args, "output"), *name = s->metadata->name;
+    bool table = strcmp(format, "table") == 0, detach = args_given(args, "detach"), over;
+    bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+    bool attach = table && !detach && (terminal || args_given(args, "no-keep") || args_given(args, "attach"));
+    announce(cli, s, table);
+    set_approval(cli, name);
+    if (provision_wait(cli, s, !table, &over, err) < 0) {
+        if (over && attach) {
             os_error_clear(err);
             return attach_main(cli, s, err);
         }
-        if (ended && table && !detach)
+        if (over && table && !detach)
             show_output(cli, s);
         return -1;
     }
+    if (add_extras(cli, s, x, err) < 0)
+        return -1;
     if (!table)
         return print_created(cli, name, format, err);
+    if (args_given(args, "editor"))
+        return editor_open(cli, s, args_get(args, "editor"), err);
     if (attach)
         return attach_main(cli, s, err);
-    if (ended && !detach)
+    if (over && !detach)
         show_output(cli, s);
     else if (!detach)
-        say(stderr,
-            "The main process runs in the background. Attach to it with: openshell sandbox connect %s\n",
-            name);
+        say_background(cli, name);
     return 0;
+}
+
+/* Usage errors that the tables cannot express; 0 when there are none. */
+static int check_usage(struct cli *cli)
+{
+    static const char *const others[] = {"editor", "no-keep", "forward", "attach"};
+    const struct args *args = cli->args;
+    const char *gpu = args_given(args, "gpu") ? args_get(args, "gpu") : "";
+    uint64_t count;
+    if (*gpu && !os_str_u64(gpu, UINT32_MAX, &count))
+        return cli_usage_error(
+            cli, "invalid value '%s' for '--gpu [<COUNT>]': GPU count must be a positive integer", gpu);
+    if (*gpu && !count)
+        return cli_usage_error(
+            cli, "invalid value '%s' for '--gpu [<COUNT>]': GPU count must be greater than 0", gpu);
+    if (!args_given(args, "output") || strcmp(args_get(args, "output"), "table") == 0)
+        return 0;
+    for (size_t i = 0; i < OS_ARRAY_LEN(others); i++)
+        if (args_given(args, others[i]))
+            return cli_usage_error(cli, "the argument '--output <OUTPUT>' cannot be used with '--%s'",
+                                   others[i]);
+    return args->n_positional
+               ? cli_usage_error(cli, "the argument '--output <OUTPUT>' cannot be used with '<COMMAND>...'")
+               : 0;
 }
 
 int sandbox_create_run(struct cli *cli, struct os_error *err)
 {
-    const struct args *args = cli->args;
-    bool keep = !args_given(args, "no-keep"), structured = strcmp(args_get(args, "output"), "table") != 0;
-    if (structured && args_given(args, "output") && (!keep || args->n_positional))
-        return cli_usage_error(cli, "the argument '--output <OUTPUT>' cannot be used with '%s'",
-                               keep ? "<COMMAND>..." : "--no-keep");
-    create_request *req = create_request_build(cli, err);
-    Openshell__V1__Sandbox *s = req ? create(cli, req, err) : NULL;
+    struct create_extras x;
+    bool keep = !args_given(cli->args, "no-keep");
+    int usage = check_usage(cli);
+    create_request *req = usage ? NULL : create_request_build(cli, &x, err);
+    if (!req)
+        return usage ? usage : -1;
+    Openshell__V1__Sandbox *s = create(cli, req, err);
     if (!s)
         return -1;
     if (keep)
         cli_remember_sandbox(cli, s->metadata->name);
-    int code = created(cli, s, keep, err);
+    cli->catch_signals = !keep; /* what is made here goes with this process */
+    int code = created(cli, s, &x, err);
     if (!keep)
         remove_sandbox(cli, s->metadata->name);
     return code;

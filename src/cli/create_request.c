@@ -10,6 +10,7 @@
 #include "cli/output.h"
 #include "cli/policy_file.h"
 #include "cli/struct_json.h"
+#include "cli/upload.h"
 #include "cli/values.h"
 #include "core/cleanup.h"
 #include "core/str.h"
@@ -258,18 +259,69 @@ static int add_policy(struct cli *cli, Openshell__V1__SandboxSpec *spec, struct 
     return spec->policy ? 0 : -1;
 }
 
-create_request *create_request_build(struct cli *cli, struct os_error *err)
+/* LOCAL[:SANDBOX_PATH], split at the first colon. */
+static void read_extras(struct cli *cli, struct create_extras *extras)
+{
+    size_t n = args_count(cli->args, "upload");
+    *extras =
+        (struct create_extras){.forward_text = args_get(cli->args, "forward"),
+                               .uploads = os_arena_alloc(&cli->arena, (n + 1) * sizeof(*extras->uploads)),
+                               .n_uploads = n};
+    for (size_t i = 0; i < n; i++) {
+        char *path = os_arena_strdup(&cli->arena, args_nth(cli->args, "upload", i));
+        char *colon = strchr(path, ':');
+        if (colon)
+            *colon++ = '\0';
+        extras->uploads[i] = (struct create_upload){path, colon && *colon ? colon : NULL};
+    }
+}
+
+/* Its form was checked: a number, or nothing. */
+static void add_gpu(struct cli *cli, Openshell__V1__SandboxSpec *spec)
+{
+    uint64_t count;
+    if (!args_given(cli->args, "gpu"))
+        return;
+    spec->resource_requirements = pb_new(&cli->arena, openshell__v1__resource_requirements);
+    Openshell__V1__GpuResourceRequirements *gpu = spec->resource_requirements->gpu =
+        pb_new(&cli->arena, openshell__v1__gpu_resource_requirements);
+    if (!os_str_u64(args_get(cli->args, "gpu"), UINT32_MAX, &count))
+        return;
+    gpu->_count_case = OPENSHELL__V1__GPU_RESOURCE_REQUIREMENTS___COUNT_COUNT;
+    gpu->count = (uint32_t)count;
+}
+
+create_request *create_request_build(struct cli *cli, struct create_extras *extras, struct os_error *err)
 {
     static const char *const shell[] = {"/bin/bash", "-l"};
     const struct args *args = cli->args;
     create_request *req = pb_new(&cli->arena, openshell__v1__create_sandbox_request);
+    read_extras(cli, extras);
     Openshell__V1__SandboxSpec *spec = req->spec = pb_new(&cli->arena, openshell__v1__sandbox_spec);
     if (add_labels(cli, req, err) < 0 || add_environment(cli, spec, err) < 0)
         return NULL;
     warn_credentials(cli, spec);
+    add_gpu(cli, spec);
+    for (size_t i = 0; i < extras->n_uploads; i++)
+        if (upload_check(extras->uploads[i].path, err) < 0)
+            return NULL;
+    if (extras->forward_text &&
+        forward_spec_parse(&cli->arena, extras->forward_text, false, &extras->forward, err) < 0)
+        return NULL;
+    if (args_given(cli->args, "editor") && cli->args->n_positional) {
+        os_error_set(err, OS_INVALID_ARGUMENT,
+                     "--editor cannot be used with a trailing command; use `openshell sandbox connect <name> "
+                     "--editor ...` after the sandbox is ready");
+        return NULL;
+    }
     if (gateway_resolve_or_start(cli, err) < 0 || add_template(cli, spec, err) < 0 ||
         add_policy(cli, spec, err) < 0)
         return NULL;
+    if (extras->forward_text) {
+        extras->listener = forward_listen_or_explain(cli, &extras->forward, err);
+        if (extras->listener < 0)
+            return NULL;
+    }
     if (args_given(args, "name"))
         req->name = (char *)args_get(args, "name");
     req->workspace = (char *)cli->workspace;

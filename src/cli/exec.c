@@ -6,6 +6,7 @@
 #include "cli/attach.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/editor.h"
 #include "cli/output.h"
 #include "cli/sandbox.h"
 #include "cli/stream.h"
@@ -106,6 +107,8 @@ int sandbox_connect_run(struct cli *cli, struct os_error *err)
     if (!s || (!over && sandbox_check_ready(s, err) < 0))
         return -1;
     cli_remember_sandbox(cli, name);
+    if (args_given(cli->args, "editor"))
+        return sandbox_check_ready(s, err) < 0 ? -1 : editor_open(cli, s, args_get(cli->args, "editor"), err);
     if (over)
         say(stderr, DIM "The main process of sandbox %s is over (exit code %d); it wrote:" END "\n", name,
             (int)s->status->exit_code);

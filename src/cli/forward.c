@@ -90,7 +90,7 @@ static const struct forward_record *holder(struct cli *cli, uint16_t port)
     return NULL;
 }
 
-static int listen_or_explain(struct cli *cli, struct forward_spec *spec, struct os_error *err)
+int forward_listen_or_explain(struct cli *cli, struct forward_spec *spec, struct os_error *err)
 {
     int fd = forward_listen(spec, err);
     const struct forward_record *r =
@@ -184,8 +184,8 @@ static int not_started(pid_t pid, const struct forward_spec *spec, const char *l
                         spec->bind, spec->port, log, text.len ? os_str_trim(text.data) : "the log is empty");
 }
 
-static int start_background(struct cli *cli, const char *name, const char *id,
-                            const struct forward_spec *spec, int listener, struct os_error *err)
+int forward_background(struct cli *cli, const char *text, const char *name, const char *id,
+                       const struct forward_spec *spec, int listener, struct os_error *err)
 {
     int ends[2];
     cleanup_free char *log = log_path(name, spec->port, err);
@@ -198,7 +198,7 @@ static int start_background(struct cli *cli, const char *name, const char *id,
         return os_error_sys(err, errno, "cannot open the log file '%s'", log);
     if (pipe2(ends, O_CLOEXEC) < 0)
         return os_error_sys(err, errno, "cannot make a pipe");
-    const char *const *argv = forwarder_argv(cli, args_positional(cli->args, 0), name, id);
+    const char *const *argv = forwarder_argv(cli, text, name, id);
     pid_t pid = fork();
     if (pid == 0)
         become_forwarder((char *const *)argv, null, log_fd, listener, ends[1]);
@@ -214,10 +214,17 @@ static int start_background(struct cli *cli, const char *name, const char *id,
         kill(pid, SIGKILL);
         return os_error_wrap(err, "local forward listener was reachable but tracking the forwarder failed");
     }
-    say(stderr, OK_MARK "✓" END " Forwarding port %u to sandbox %s in the background\n", spec->port, name);
+    return 0;
+}
+
+void forward_say_background(const struct forward_spec *spec, const char *name, bool indented)
+{
+    say(stderr, "%s" OK_MARK "✓" END " Forwarding port %u to sandbox %s in the background\n",
+        indented ? "  " : "", spec->port, name);
+    if (indented)
+        say(stderr, "\n");
     say_access(spec);
     say(stderr, "  Stop with: openshell forward stop %u %s\n", spec->port, name);
-    return 0;
 }
 
 /* The background process itself: everything was checked by the run that started it. */
@@ -257,12 +264,14 @@ int forward_start_run(struct cli *cli, struct os_error *err)
     if (!s)
         return -1;
     const char *name = s->metadata->name, *id = s->metadata->id;
-    int listener = listen_or_explain(cli, &spec, err);
+    int listener = forward_listen_or_explain(cli, &spec, err);
     if (listener < 0)
         return -1;
     if (args_given(cli->args, "background")) {
-        int rc = start_background(cli, name, id, &spec, listener, err);
+        int rc = forward_background(cli, args_positional(cli->args, 0), name, id, &spec, listener, err);
         close(listener);
+        if (rc == 0)
+            forward_say_background(&spec, name, false);
         return rc;
     }
     say(stderr, OK_MARK "✓" END " Forwarding port %u to sandbox %s\n", spec.port, name);
@@ -284,7 +293,7 @@ int forward_service_run(struct cli *cli, struct os_error *err)
     if (local && forward_spec_parse(&cli->arena, local, true, &spec, err) < 0)
         return -1;
     const Openshell__V1__Sandbox *s = ready_sandbox(cli, args_positional(cli->args, 0), err);
-    int listener = s ? listen_or_explain(cli, &spec, err) : -1;
+    int listener = s ? forward_listen_or_explain(cli, &spec, err) : -1;
     if (listener < 0)
         return -1;
     bool v6 = strchr(spec.bind, ':');

@@ -16,6 +16,14 @@ int forward_spec_parse(struct os_arena *a, const char *text, bool any_port, stru
 /* Listening socket; *spec gets the port. OS_ALREADY_EXISTS when the port is taken. */
 int forward_listen(struct forward_spec *spec, struct os_error *err);
 
+/* As forward_listen(), with an error that names the sandbox whose forward has the port. */
+int forward_listen_or_explain(struct cli *cli, struct forward_spec *spec, struct os_error *err);
+/* Leaves a process behind that serves the listener; `text` is the spec as the user gave it. */
+int forward_background(struct cli *cli, const char *text, const char *name, const char *id,
+                       const struct forward_spec *spec, int listener, struct os_error *err);
+/* What is said about it then; `indented` below other steps. */
+void forward_say_background(const struct forward_spec *spec, const char *name, bool indented);
+
 /* --- forwarder.c: the engine --- */
 
 struct forwarder_options {

@@ -4,12 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/output.h"
+#include "cli/progress.h"
 #include "cli/sandbox.h"
-#include "cli/terminal.h"
-#include "cli/text.h"
 #include "core/cleanup.h"
-#include "core/clock.h"
 #include "core/str.h"
 #include "rpc/pb.h"
 
@@ -20,11 +17,10 @@
 struct provision {
     struct cli *cli;
     struct rpc_call *call; /* NULL once on_done ran */
-    enum provision_show show;
+    struct progress *show;
     struct os_error *err;
     uv_timer_t idle;
     uint64_t timeout_s;
-    int64_t started_ms;
     const char *last; /* last reported reason */
     bool over, failed, ended;
 };
@@ -35,39 +31,11 @@ static const struct {
              {"pulling_image", "Pulling image...", "Image pulled"},
              {"starting_sandbox", "Starting sandbox...", "Sandbox ready"}};
 
-/* A rewritten line must not wrap: the cursor would not come back to its start. */
-static void show_live(const char *line)
-{
-    cleanup_buf struct os_buf cut = {0};
-    uint32_t cols, rows;
-    terminal_size(&cols, &rows);
-    text_cut(&cut, line, cols > 1 ? cols - 1 : 1);
-    fprintf(stderr, "\r\033[K%s", os_buf_str(&cut));
-}
-
-static void show_line(struct provision *p, const char *text, const char *detail)
-{
-    int64_t ms = os_clock_mono_ms() - p->started_ms;
-    cleanup_buf struct os_buf line = {0};
-    say_buf(&line, false, "  [%d.%ds] %s%s%s", (int)(ms / 1000), (int)(ms % 1000 / 100), text,
-            *text && *detail ? " " : "", detail);
-    if (p->show == PROVISION_LIVE)
-        show_live(os_buf_str(&line));
-    else if (p->show == PROVISION_LINES)
-        fprintf(stderr, "%s\n", os_buf_str(&line));
-}
-
-static void clear_line(struct provision *p)
-{
-    if (p->show == PROVISION_LIVE)
-        fputs("\r\033[K", stderr);
-}
-
 static void finish(struct provision *p, bool failed)
 {
     p->over = true;
     p->failed = failed;
-    clear_line(p);
+    progress_clear(p->show);
 }
 
 /* --- events --- */
@@ -107,13 +75,13 @@ static void on_event(struct provision *p, const Openshell__V1__PlatformEvent *ev
     const char *active = metadata(ev, "active_step"), *detail = metadata(ev, "active_detail");
     p->last = os_arena_printf(&p->cli->arena, "%s: %s", ev->reason, ev->message);
     if (complete || label)
-        show_line(p, label ? label : step_text(complete, true), "");
+        progress_done(p->show, complete, label ? label : step_text(complete, true));
     if (active || detail)
-        show_line(p, active ? step_text(active, false) : "", detail ? detail : "");
+        progress_active(p->show, active ? step_text(active, false) : NULL, detail ? detail : "");
     if (complete || label || active || detail || vm_progress(ev))
         uv_timer_again(&p->idle);
     else
-        show_line(p, *ev->message ? ev->message : ev->reason, "");
+        progress_active(p->show, NULL, *ev->message ? ev->message : ev->reason);
 }
 
 static void on_sandbox(struct provision *p, const Openshell__V1__Sandbox *s)
@@ -139,6 +107,8 @@ static void on_sandbox(struct provision *p, const Openshell__V1__Sandbox *s)
     if (s->status->phase != PHASE(ERROR))
         return;
     finish(p, true);
+    if (!p->ended) /* of a command that failed, its output and exit code are the news */
+        progress_failed(reason ? os_arena_printf(a, "Error: %s", reason) : "Sandbox entered error phase");
     os_error_set(p->err, OS_FAILED_PRECONDITION, "sandbox entered error phase while provisioning%s%s%s",
                  reason ? ": " : "", reason ? reason : "",
                  exited ? os_arena_printf(a, " (exit code %d)", (int)s->status->exit_code) : "");
@@ -161,8 +131,7 @@ static void on_message(struct rpc_call *call, void *ctx, const uint8_t *data, si
     } else if (ev->payload_case == EVENT(EVENT)) {
         on_event(p, ev->event);
     } else if (ev->payload_case == EVENT(WARNING)) {
-        clear_line(p);
-        say(stderr, "  " YELLOW "!" END " %s\n", ev->warning->message);
+        progress_warn(p->show, ev->warning->message);
     }
 }
 
@@ -173,6 +142,7 @@ static void on_done(struct rpc_call *call, void *ctx, const struct os_error *sta
     if (p->over)
         return;
     finish(p, true);
+    progress_failed("Provisioning stream ended unexpectedly");
     if (status->code == OS_OK)
         os_error_set(p->err, OS_UNAVAILABLE,
                      "sandbox provisioning stream ended before reaching terminal phase");
@@ -184,9 +154,12 @@ static void on_idle(uv_timer_t *t)
 {
     struct provision *p = t->data;
     finish(p, true);
-    os_error_set(p->err, OS_DEADLINE_EXCEEDED, "sandbox provisioning timed out after %llus%s%s",
+    os_error_set(p->err, OS_DEADLINE_EXCEEDED, "sandbox provisioning timed out after %llus%s%s%s",
                  (unsigned long long)p->timeout_s, p->last ? ". Last reported status: " : "",
-                 p->last ? p->last : "");
+                 p->last ? p->last : "",
+                 args_given(p->cli->args, "gpu")
+                     ? ". Hint: this may be because the available GPU is already in use by another sandbox."
+                     : "");
 }
 
 static uint64_t timeout_seconds(void)
@@ -198,15 +171,11 @@ static uint64_t timeout_seconds(void)
 
 static const struct rpc_call_ops watch_ops = {.on_message = on_message, .on_done = on_done};
 
-int provision_wait(struct cli *cli, const Openshell__V1__Sandbox *created, enum provision_show show,
-                   bool *ended, struct os_error *err)
+int provision_wait(struct cli *cli, const Openshell__V1__Sandbox *created, bool quiet, bool *ended,
+                   struct os_error *err)
 {
     struct provision *p = os_arena_alloc(&cli->arena, sizeof(*p));
-    *p = (struct provision){.cli = cli,
-                            .show = show,
-                            .err = err,
-                            .timeout_s = timeout_seconds(),
-                            .started_ms = os_clock_mono_ms()};
+    *p = (struct provision){.cli = cli, .err = err, .timeout_s = timeout_seconds()};
     *ended = false;
     if (created->status && created->status->phase == PHASE(READY))
         return 0;
@@ -224,12 +193,13 @@ int provision_wait(struct cli *cli, const Openshell__V1__Sandbox *created, enum 
     p->call = rpc_client_call(cli->rpc, RPC_OpenShell_WatchSandbox, &watch_ops, p, 0);
     rpc_call_send(p->call, &req.base);
     rpc_call_half_close(p->call);
-    show_line(p, "Requesting compute...", "");
+    p->show = progress_begin(cli, quiet);
     while (!p->over)
         uv_run(&cli->loop, UV_RUN_ONCE);
     if (p->call)
         rpc_call_cancel(p->call);
     uv_close((uv_handle_t *)&p->idle, NULL);
+    progress_end(p->show);
     p->err = NULL;
     *ended = p->ended;
     return p->failed ? -1 : 0;

@@ -10,6 +10,7 @@
 #include "cli/endpoint.h"
 #include "cli/output.h"
 #include "cli/sandbox.h"
+#include "cli/ssh.h"
 #include "cli/tunnel.h"
 #include "core/cleanup.h"
 #include "core/str.h"
@@ -140,25 +141,32 @@ static const char *quoted(struct os_arena *a, const char *s)
     return os_arena_strdup(a, os_buf_str(&b));
 }
 
-int sandbox_ssh_config_run(struct cli *cli, struct os_error *err)
+int ssh_config_block(struct cli *cli, const char *name, struct os_buf *out, struct os_error *err)
 {
     char exe[4096];
-    const char *name = cli_sandbox_name(cli, args_positional(cli->args, 0), err);
-    /* A configuration for a sandbox that does not exist helps nobody. */
-    const Openshell__V1__Sandbox *s = name ? cli_get_sandbox(cli, name, err) : NULL;
-    if (!s)
-        return -1;
     ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
     if (n < 0)
         return os_error_set(err, OS_INTERNAL, "cannot find this program's own path");
     exe[n] = '\0';
     struct os_arena *a = &cli->arena;
-    say(stdout,
+    say_buf(
+        out, false,
         "Host openshell-%s.%s\n    User sandbox\n    StrictHostKeyChecking no\n    UserKnownHostsFile "
         "/dev/null\n    GlobalKnownHostsFile /dev/null\n    LogLevel ERROR\n    ServerAliveInterval 15\n"
         "    ServerAliveCountMax 3\n    ProxyCommand %s ssh-proxy --gateway-name %s --name %s --workspace "
         "%s\n",
         name, cli->workspace, quoted(a, exe), quoted(a, cli->gateway), quoted(a, name),
         quoted(a, cli->workspace));
+    return 0;
+}
+
+int sandbox_ssh_config_run(struct cli *cli, struct os_error *err)
+{
+    cleanup_buf struct os_buf block = {0};
+    const char *name = cli_sandbox_name(cli, args_positional(cli->args, 0), err);
+    /* A configuration for a sandbox that does not exist helps nobody. */
+    if (!name || !cli_get_sandbox(cli, name, err) || ssh_config_block(cli, name, &block, err) < 0)
+        return -1;
+    fwrite(os_buf_str(&block), 1, block.len, stdout);
     return 0;
 }

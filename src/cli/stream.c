@@ -28,7 +28,7 @@ struct stream {
     int epoll_fd; /* holds stdin, so that stdin itself keeps its blocking mode; -1 for a plain file */
     uv_poll_t poll;
     uv_idle_t idle;
-    uv_signal_t winch;
+    uv_signal_t winch, ends[3];
     bool watching, input_over;
 };
 
@@ -192,6 +192,31 @@ static void on_winch(uv_signal_t *h, int signum)
         rpc_call_send(s->call, &in.base);
 }
 
+static void on_signal(uv_signal_t *h, int signum)
+{
+    struct stream *s = h->data;
+    if (s->finished)
+        return;
+    finish(s, 128 + signum);
+    if (s->call)
+        rpc_call_cancel(s->call);
+}
+
+static void signals_init(struct stream *s)
+{
+    static const int signals[] = {SIGINT, SIGQUIT, SIGTERM};
+    uv_signal_init(&s->cli->loop, &s->winch);
+    s->winch.data = s;
+    if (s->input == STREAM_RAW)
+        uv_signal_start(&s->winch, on_winch, SIGWINCH);
+    for (size_t i = 0; i < OS_ARRAY_LEN(s->ends); i++) {
+        uv_signal_init(&s->cli->loop, &s->ends[i]);
+        s->ends[i].data = s;
+        if (s->cli->catch_signals)
+            uv_signal_start(&s->ends[i], on_signal, signals[i]);
+    }
+}
+
 /* A plain file cannot be watched and is always readable: the idle handle reads it. */
 static void handles_init(struct stream *s)
 {
@@ -204,13 +229,11 @@ static void handles_init(struct stream *s)
         close(s->epoll_fd);
         s->epoll_fd = -1;
     }
-    s->poll.data = s->idle.data = s->winch.data = s;
+    s->poll.data = s->idle.data = s;
     if (s->epoll_fd >= 0)
         uv_poll_init(&s->cli->loop, &s->poll, s->epoll_fd);
     uv_idle_init(&s->cli->loop, &s->idle);
-    uv_signal_init(&s->cli->loop, &s->winch);
-    if (s->input == STREAM_RAW)
-        uv_signal_start(&s->winch, on_winch, SIGWINCH);
+    signals_init(s);
 }
 
 /* The handles live in the arena of the run, which outlives the loop. */
@@ -219,6 +242,8 @@ static void handles_close(struct stream *s)
     watch_stop(s);
     uv_close((uv_handle_t *)&s->idle, NULL);
     uv_close((uv_handle_t *)&s->winch, NULL);
+    for (size_t i = 0; i < OS_ARRAY_LEN(s->ends); i++)
+        uv_close((uv_handle_t *)&s->ends[i], NULL);
     if (s->epoll_fd < 0)
         return;
     uv_close((uv_handle_t *)&s->poll, NULL);

@@ -111,6 +111,23 @@ size_t text_width(const char *s)
     return columns;
 }
 
+const char *text_fit(struct os_arena *a, const char *s, size_t columns)
+{
+    struct os_buf b = {0};
+    text_clean(&b, s, strlen(s), false);
+    char *text = os_arena_strdup(a, os_buf_str(&b));
+    os_buf_free(&b);
+    if (text_width(text) <= columns)
+        return text;
+    size_t n = strlen(text);
+    while (n && text_width(text) + 1 > columns) { /* one character less, until there is room for the mark */
+        while (n && ((unsigned char)text[--n] & 0xc0) == 0x80)
+            ;
+        text[n] = '\0';
+    }
+    return os_arena_printf(a, "%s…", text);
+}
+
 void text_cut(struct os_buf *out, const char *s, size_t n)
 {
     size_t len = strlen(s);

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "core/arena.h"
 #include "core/buf.h"
 
 /* Appends s with everything neutralised that could drive a terminal or reorder text: C0, DEL and C1 controls
@@ -15,6 +16,10 @@ void text_clean(struct os_buf *out, const char *s, size_t n, bool keep_lines);
 
 /* Columns that UTF-8 text takes on a terminal: wide characters two, combining ones none. */
 size_t text_width(const char *s);
+
+/* s neutralised to one line of at most `columns` columns, with "…" at its end when something is missing; in
+ * the arena. */
+const char *text_fit(struct os_arena *a, const char *s, size_t columns);
 
 /* Appends at most n bytes of s, cut at a character boundary. */
 void text_cut(struct os_buf *out, const char *s, size_t n);

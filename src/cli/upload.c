@@ -16,6 +16,7 @@
 #include "cli/sandbox.h"
 #include "cli/stream.h"
 #include "cli/tar.h"
+#include "cli/upload.h"
 #include "core/cleanup.h"
 #include "core/str.h"
 
@@ -172,28 +173,41 @@ static int transfer(struct cli *cli, const char *sandbox_id, const char *dir, st
     return code;
 }
 
+int upload_check(const char *path, struct os_error *err)
+{
+    struct stat st;
+    return lstat(path, &st) == 0 ? 0 : os_error_set(err, OS_NOT_FOUND, "local path does not exist: %s", path);
+}
+
+int upload_path(struct cli *cli, const char *sandbox_id, const char *path, const char *dest,
+                struct os_error *err)
+{
+    struct stat st;
+    if (lstat(path, &st) < 0)
+        return upload_check(path, err);
+    const struct plan plan = make_plan(&cli->arena, path, dest, S_ISDIR(st.st_mode));
+    struct tar_writer *w = tar_writer_new();
+    int rc = collect(cli, w, path, &st, plan.name, err);
+    if (rc == 0)
+        rc = transfer(cli, sandbox_id, plan.dir, w, err);
+    tar_writer_free(w);
+    return rc;
+}
+
 int sandbox_upload_run(struct cli *cli, struct os_error *err)
 {
     const char *name = args_positional(cli->args, 0), *path = args_positional(cli->args, 1);
     const char *dest = args_positional(cli->args, 2);
-    struct stat st;
     if (dest && !*dest)
         dest = NULL;
-    if (lstat(path, &st) < 0)
-        return os_error_set(err, OS_NOT_FOUND, "local path does not exist: %s", path);
-    if (cli_resolve(cli, err) < 0)
+    if (upload_check(path, err) < 0 || cli_resolve(cli, err) < 0)
         return -1;
-    const struct plan plan = make_plan(&cli->arena, path, dest, S_ISDIR(st.st_mode));
-    struct tar_writer *w = tar_writer_new();
-    int rc = collect(cli, w, path, &st, plan.name, err);
-    const Openshell__V1__Sandbox *s = rc == 0 ? cli_get_sandbox(cli, name, err) : NULL;
-    rc = s && sandbox_check_ready(s, err) == 0 ? 0 : -1;
-    if (rc == 0) {
-        say(stderr, "Uploading %s -> sandbox:%s\n", path, dest ? dest : "~");
-        rc = transfer(cli, s->metadata->id, plan.dir, w, err);
-    }
-    tar_writer_free(w);
-    if (rc == 0)
-        say(stderr, OK_MARK "✓" END " Upload complete\n");
-    return rc;
+    const Openshell__V1__Sandbox *s = cli_get_sandbox(cli, name, err);
+    if (!s || sandbox_check_ready(s, err) < 0)
+        return -1;
+    say(stderr, "Uploading %s -> sandbox:%s\n", path, dest ? dest : "~");
+    if (upload_path(cli, s->metadata->id, path, dest, err) < 0)
+        return -1;
+    say(stderr, OK_MARK "✓" END " Upload complete\n");
+    return 0;
 }
