@@ -166,6 +166,21 @@ static int driver_config(const Google__Protobuf__Struct *all, const char *driver
     return 0;
 }
 
+static Openshell__Compute__V1__ResourceRequirements *
+requirements(const Openshell__V1__ResourceRequirements *from, struct os_arena *a)
+{
+    if (!from || !from->gpu)
+        return NULL;
+    Openshell__Compute__V1__ResourceRequirements *r =
+        pb_new(a, openshell__compute__v1__resource_requirements);
+    r->gpu = pb_new(a, openshell__compute__v1__gpu_resource_requirements);
+    if (from->gpu->_count_case == OPENSHELL__V1__GPU_RESOURCE_REQUIREMENTS___COUNT_COUNT) {
+        r->gpu->_count_case = OPENSHELL__COMPUTE__V1__GPU_RESOURCE_REQUIREMENTS___COUNT_COUNT;
+        r->gpu->count = from->gpu->count;
+    }
+    return r;
+}
+
 static driver_sandbox *driver_request(const struct gateway *gw, const sandbox_row *row, struct os_arena *a,
                                       struct os_error *err)
 {
@@ -181,6 +196,7 @@ static driver_sandbox *driver_request(const struct gateway *gw, const sandbox_ro
     d->spec->n_command = row->spec->n_command;
     d->spec->tty = row->spec->tty;
     d->spec->keep = row->spec->keep;
+    d->spec->resource_requirements = requirements(row->spec->resource_requirements, a);
     copy_env(row->spec, d->spec, a);
     d->spec->template_ = pb_new(a, openshell__compute__v1__driver_sandbox_template);
     d->spec->template_->image = t->image;
