@@ -14,7 +14,7 @@ struct parser {
     const struct flag_spec *globals;
     int argc, at;
     char *const *argv;
-    bool dashes, verbatim;
+    bool dashes, verbatim, help;
     struct os_error *err;
 };
 
@@ -242,25 +242,60 @@ static enum args_outcome parse_letters(struct parser *p, const char *word)
 
 /* --- words --- */
 
-static enum args_outcome enter_command(struct parser *p, const char *word)
+#define ELSEWHERE_MAX 4 /* commands of that name in other groups that are worth naming */
+
+/* Commands called `word` below c, with the words that lead there. */
+static void find_elsewhere(const struct command_spec *c, const char *word, const char *words, size_t *n,
+                           struct os_buf *out)
 {
-    struct args *a = p->out;
-    const char *names[NAMES_MAX + 1];
-    size_t k = 0;
-    for (const struct command_spec *c = args_command(a)->sub; c->name; c++) {
-        if (strcmp(c->name, word) == 0 || os_str_eq(c->alias, word)) {
-            a->path[a->depth++] = c;
-            return ARGS_RUN;
-        }
-        if (k < NAMES_MAX)
-            names[k++] = c->name;
+    for (const struct command_spec *s = c->sub; s && s->name; s++) {
+        cleanup_free char *path = os_asprintf("%s %s", words, s->name);
+        if (s->hidden)
+            continue;
+        if (strcmp(s->name, word) == 0 && (*n)++ < ELSEWHERE_MAX)
+            os_buf_addf(out, "%s'%s'", out->len ? ", " : "", path);
+        find_elsewhere(s, word, path, n, out);
+    }
+}
+
+static enum args_outcome unknown_command(struct parser *p, const char *word)
+{
+    const struct command_spec *group = args_command(p->out);
+    cleanup_buf struct os_buf elsewhere = {0}, all = {0};
+    const char *names[2 * NAMES_MAX + 1];
+    size_t k = 0, n = 0;
+    find_elsewhere(p->out->path[0], word, p->out->path[0]->name, &n, &elsewhere);
+    if (elsewhere.len)
+        return usage(p, "unrecognized subcommand '%s'\n\n  tip: there is %s", word, os_buf_str(&elsewhere));
+    for (const struct command_spec *c = group->sub; c->name && k < 2 * NAMES_MAX; c++) {
+        if (c->hidden)
+            continue;
+        os_buf_addf(&all, "%s%s", all.len ? ", " : "", c->name);
+        names[k++] = c->name;
+        if (c->alias)
+            names[k++] = c->alias;
     }
     names[k] = NULL;
     const char *near = args_nearest(word, names);
     if (near)
         return usage(p, "unrecognized subcommand '%s'\n\n  tip: a similar subcommand exists: '%s'", word,
                      near);
-    return usage(p, "unrecognized subcommand '%s'", word);
+    return usage(p, "unrecognized subcommand '%s'\n\n  [subcommands: %s]", word, os_buf_str(&all));
+}
+
+static enum args_outcome enter_command(struct parser *p, const char *word)
+{
+    struct args *a = p->out;
+    for (const struct command_spec *c = args_command(a)->sub; c->name; c++)
+        if (strcmp(c->name, word) == 0 || os_str_eq(c->alias, word)) {
+            a->path[a->depth++] = c;
+            return ARGS_RUN;
+        }
+    if (strcmp(word, "help") == 0) { /* `help sandbox create` is what people type */
+        p->help = true;
+        return ARGS_RUN;
+    }
+    return unknown_command(p, word);
 }
 
 /* The positional that the next word goes to; NULL when there is no room. */
@@ -277,7 +312,10 @@ static enum args_outcome add_word(struct parser *p, const char *word)
 {
     struct args *a = p->out;
     const struct arg_spec *slot = next_slot(a);
-    if (!slot || (slot->mode == ARG_DASHES && !p->dashes))
+    if (slot && slot->mode == ARG_DASHES && !p->dashes)
+        return usage(p, "unexpected argument '%s' found\n\n  tip: a command goes after '--': -- %s", word,
+                     word);
+    if (!slot)
         return usage(p, "unexpected argument '%s' found", word);
     if (check_text(p, word) == ARGS_USAGE)
         return ARGS_USAGE;
@@ -382,7 +420,7 @@ enum args_outcome args_parse(const struct command_spec *root, const struct flag_
         if (o != ARGS_RUN)
             return o;
     }
-    if (args_command(out)->sub)
+    if (args_command(out)->sub || p.help)
         return ARGS_HELP;
     if (check_conflicts(&p) == ARGS_USAGE || check_required(&p) == ARGS_USAGE ||
         check_environment(&p) == ARGS_USAGE)

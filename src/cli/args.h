@@ -99,6 +99,8 @@ const char *args_positional(const struct args *a, size_t i);
 /* help.c: "Usage: openshell ..." line without a newline, and the whole help text. */
 void args_usage(const struct args *a, struct os_buf *out);
 void args_help(const struct args *a, const struct flag_spec *globals, struct os_buf *out);
+/* The help for a terminal of that width: long texts go on below their own beginning. */
+void args_help_wrap(const char *text, size_t width, struct os_buf *out);
 /* "--name <NAME>" as messages show a flag. */
 void args_flag_text(const struct flag_spec *f, struct os_buf *out);
 /* The candidate nearest to word, or NULL when none is near (edit distance, at most a third of the length). */

@@ -27,8 +27,8 @@ static const struct arg_spec gateway_name[] = {{"NAME", "Gateway", false, false,
 
 static const struct flag_spec create_flags[] = {
     TEXT("name", "NAME", "Name of the sandbox, at most 19 characters (default: generated)"),
-    TEXT("from", "SOURCE", "Image reference or community sandbox name"),
-    TEXT("upload", "LOCAL[:SANDBOX_PATH]", "Copy files into the sandbox before attaching", .repeat = true, .conflicts = "COMMAND"),
+    TEXT("from", "SOURCE", "What it runs over: host, dir:PATH, oci:PATH[:NAME], an image reference or a community sandbox name"),
+    TEXT("upload", "LOCAL[:PATH]", "Copy files into the sandbox before attaching", .repeat = true, .conflicts = "COMMAND"),
     SWITCH("no-git-ignore", "Upload files that .gitignore excludes, too", .requires = "upload"),
     SWITCH("keep", "Stay usable after the main process has ended"),
     SWITCH("no-keep", "Delete the sandbox when its main process has been attached to and left", .conflicts = "keep,editor,forward,detach"),
@@ -128,7 +128,7 @@ static const struct flag_spec add_flags[] = {
     TEXT("name", "NAME", "Name to register it under (default: from the endpoint)"),
     TEXT("remote", "SSH_DEST", "Gateway on another machine with client certificates", .conflicts = "local"),
     SWITCH("local", "Gateway on this machine", .conflicts = "remote"), FLAGS_END};
-static const struct arg_spec add_args[] = {{"ENDPOINT", "https://host:port or http://host:port", true, false, ARG_PLAIN}, {0}};
+static const struct arg_spec add_args[] = {{"ENDPOINT", "https://host:port, http://host:port or ssh://user@host:port", true, false, ARG_PLAIN}, {0}};
 static const struct flag_spec output_flags[] = {OUTPUT("table,yaml,json"), FLAGS_END};
 
 static const struct command_spec gateway_commands[] = {
@@ -233,6 +233,10 @@ static const struct flag_spec ssh_proxy_flags[] = {
     TEXT("gateway-name", "NAME", "Registered gateway"),
     TEXT("name", "NAME", "Sandbox name"), FLAGS_END};
 
+static const struct command_spec doctor_commands[] = {
+    {.name = "check", .about = "Check what local sandboxes need of this machine", .run = doctor_check_run},
+    {0}};
+
 /* --- root --- */
 
 #define SANDBOX_HEADING "SANDBOX COMMANDS"
@@ -248,6 +252,8 @@ static const struct command_spec root_commands[] = {
     {.name = "gateway", .alias = "gw", .heading = GATEWAY_HEADING, .about = "Start, register and select gateways", .sub = gateway_commands},
     {.name = "ssh-proxy", .hidden = true, .heading = GATEWAY_HEADING, .about = "Connect standard input and output to the SSH server of a sandbox", .flags = ssh_proxy_flags, .run = ssh_proxy_run},
     {.name = "status", .heading = GATEWAY_HEADING, .about = "Is the gateway there, and am I let in?", .flags = output_flags, .run = status_run},
+    {.name = "whoami", .heading = GATEWAY_HEADING, .about = "Who the gateway takes me for", .flags = output_flags, .run = whoami_run},
+    {.name = "doctor", .alias = "dr", .heading = GATEWAY_HEADING, .about = "Check this machine", .sub = doctor_commands},
     {0}};
 
 const struct command_spec commands_root = {

@@ -15,6 +15,8 @@ int gateway_list_run(struct cli *cli, struct os_error *err);
 int gateway_select_run(struct cli *cli, struct os_error *err);
 int gateway_remove_run(struct cli *cli, struct os_error *err);
 int gateway_info_run(struct cli *cli, struct os_error *err);
+int doctor_check_run(struct cli *cli, struct os_error *err);
+int whoami_run(struct cli *cli, struct os_error *err);
 int status_run(struct cli *cli, struct os_error *err);
 int sandbox_create_run(struct cli *cli, struct os_error *err);
 int sandbox_list_run(struct cli *cli, struct os_error *err);

@@ -103,6 +103,30 @@ static const char *local_image(struct cli *cli, const char *from)
     return NULL;
 }
 
+/* A file or directory of that name: what a build would be made of. Sets *err unless it is to be taken as the
+ * name of an image. */
+static void existing_source(const char *from, const struct stat *st, struct os_error *err)
+{
+    cleanup_free char *dockerfile = os_asprintf("%s/Dockerfile", from);
+    bool file = S_ISREG(st->st_mode), dir = S_ISDIR(st->st_mode);
+    if ((file && strcasestr(from, "dockerfile")) || (dir && access(dockerfile, F_OK) == 0))
+        os_error_set(
+            err, OS_UNIMPLEMENTED,
+            "--from '%s' asks for an image to be built, which this version does not do.\nBuild it with "
+            "another tool, save it, and use: --from oci:<FILE>",
+            from);
+    else if (dir)
+        os_error_set(err, OS_INVALID_ARGUMENT,
+                     "No Dockerfile found in directory: %s\nTo use the directory as the root file system: "
+                     "--from dir:%s",
+                     from, from);
+    else if (file && looks_local(from))
+        os_error_set(err, OS_INVALID_ARGUMENT, "local --from file is not a Dockerfile: %s", from);
+    else if (!file)
+        os_error_set(err, OS_INVALID_ARGUMENT, "local --from path is not a regular file or directory: %s",
+                     from);
+}
+
 /* Image reference for --from; NULL with *err. */
 static const char *image(struct cli *cli, const char *from, struct os_error *err)
 {
@@ -110,17 +134,11 @@ static const char *image(struct cli *cli, const char *from, struct os_error *err
     const char *local = local_image(cli, from);
     if (local)
         return local;
-    bool there = stat(from, &st) == 0;
-    if (there && (S_ISDIR(st.st_mode) || strcasestr(from, "dockerfile"))) {
-        os_error_set(err, OS_UNIMPLEMENTED,
-                     "--from '%s' is a local build source; this version takes image references only", from);
-        return NULL;
-    }
-    if (there && looks_local(from)) {
-        os_error_set(err, OS_INVALID_ARGUMENT, "local --from file is not a Dockerfile: %s", from);
-        return NULL;
-    }
-    if (looks_local(from)) {
+    if (stat(from, &st) == 0) {
+        existing_source(from, &st, err);
+        if (err->code != OS_OK)
+            return NULL;
+    } else if (looks_local(from)) {
         os_error_set(
             err, OS_INVALID_ARGUMENT,
             "local --from path does not exist: %s\nUse an existing Dockerfile, a directory containing "

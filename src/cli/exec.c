@@ -16,6 +16,8 @@
 #include "core/limits.h"
 #include "rpc/pb.h"
 
+#define EXIT_NOT_FOUND 127
+
 typedef Openshell__V1__ExecSandboxRequest exec_request;
 
 static int environment(struct cli *cli, exec_request *req, struct os_error *err)
@@ -58,6 +60,16 @@ static int run(struct cli *cli, exec_request *req, struct os_error *err)
     return stream_run(cli, req, STREAM_NO_INPUT, NULL, err);
 }
 
+/* `exec NAME COMMAND` runs NAME in the last used sandbox: a slip that only the list of sandboxes can show. */
+static void hint_name(struct cli *cli, const char *word)
+{
+    cleanup_error struct os_error none = {0};
+    if (cli_get_sandbox(cli, word, &none))
+        say(stderr,
+            "hint: '%s' is a sandbox; name it with -n: openshell sandbox exec -n %s -- <COMMAND>...\n", word,
+            word);
+}
+
 int sandbox_exec_run(struct cli *cli, struct os_error *err)
 {
     exec_request req = OPENSHELL__V1__EXEC_SANDBOX_REQUEST__INIT;
@@ -77,6 +89,8 @@ int sandbox_exec_run(struct cli *cli, struct os_error *err)
     int code = run(cli, &req, err);
     if (code >= 0)
         cli_remember_sandbox(cli, name);
+    if (code == EXIT_NOT_FOUND && !args_given(cli->args, "name"))
+        hint_name(cli, req.command[0]);
     return code;
 }
 

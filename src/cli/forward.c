@@ -66,8 +66,10 @@ int forward_listen(struct forward_spec *spec, struct os_error *err)
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     if (bind(fd, (struct sockaddr *)&at, n) < 0 || listen(fd, BACKLOG) < 0) {
         if (errno == EADDRINUSE)
-            return os_error_set(err, OS_ALREADY_EXISTS, "Port %u is already in use by another process.",
-                                spec->port);
+            return os_error_set(err, OS_ALREADY_EXISTS,
+                                "Port %u is already in use by another process.\nFind it with: ss -ltnp "
+                                "'sport = :%u'",
+                                spec->port, spec->port);
         return os_error_sys(err, errno, "cannot listen on %s port %u", spec->bind, spec->port);
     }
     n = sizeof(at);

@@ -1,153 +1,27 @@
-/* `gateway add`, `list`, `select`, `remove`, `info` (spec/cli.md 5). */
+/* `gateway list`, `remove`, `info` (spec/cli.md 5.2). */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/commands.h"
-#include "cli/endpoint.h"
+#include "cli/gateway.h"
 #include "cli/output.h"
 #include "cli/sandbox.h"
 #include "core/cleanup.h"
 #include "core/str.h"
 #include "rpc/pb.h"
 
-#define REACHABLE_MS 5000
-
-/* --- add --- */
-
-static int refuse_taken(const char *name, struct os_error *err)
-{
-    if (!config_user_has(name))
-        return 0;
-    return os_error_set(
-        err, OS_ALREADY_EXISTS,
-        "Gateway '%s' already exists.\nRemove it first with: openshell gateway remove %s\nOr choose "
-        "a different name with: --name <name>",
-        name, name);
-}
-
-/* Health over the new registration; only a warning hangs on it. */
-static bool reachable(struct cli *cli, const struct gateway_record *r)
-{
-    struct cli probe = {.args = cli->args, .gateway = r->name, .endpoint = r->endpoint, .record = r};
-    Openshell__V1__HealthRequest req = OPENSHELL__V1__HEALTH_REQUEST__INIT;
-    ProtobufCMessage *response;
-    cleanup_error struct os_error err = {0};
-    bool ok = cli_call(&probe, RPC_OpenShell_Health, &req.base, REACHABLE_MS, &response, &err) == 0;
-    cli_close(&probe);
-    return ok;
-}
-
-static int store(const struct gateway_record *r, struct os_error *err)
-{
-    return config_save(r, err) < 0 || config_set_active(r->name, err) < 0 ? -1 : 0;
-}
-
-static void added(const struct gateway_record *r)
-{
-    say(stderr, OK_MARK "✓" END " Gateway '%s' added and set as active\n  " DIM "Endpoint:" END " %s\n",
-        r->name, r->endpoint);
-    say(stderr, "  " DIM "Type:" END " %s\n", r->is_remote ? "remote" : "local");
-}
-
-static int add_plaintext(struct cli *cli, struct gateway_record *r, bool local, struct os_error *err)
-{
-    bool certificates = config_tls_exists(r->name);
-    r->auth_mode = "plaintext";
-    r->is_remote = !local && (r->remote_host || !endpoint_is_loopback(r->endpoint));
-    if (store(r, err) < 0)
-        return -1;
-    if (certificates)
-        say(stderr,
-            WARN_MARK "⚠" END " mTLS certificates found for gateway '%s'. Did you mean to use https?\n"
-                      "  Try: openshell gateway add %shttps://%s\n",
-            r->name, endpoint_is_loopback(r->endpoint) ? "--local " : "", r->endpoint + strlen("http://"));
-    if (!reachable(cli, r)) {
-        say(stderr, WARN_MARK "⚠" END " Gateway is not reachable at %s\n", r->endpoint);
-        if (!certificates)
-            say(stderr, "  Verify the gateway is running and the endpoint is correct.\n");
-    }
-    added(r);
-    say(stderr, "  " DIM "Auth:" END " plaintext\n");
-    return 0;
-}
-
-static int add_mtls(struct cli *cli, struct gateway_record *r, bool local, struct os_error *err)
-{
-    r->auth_mode = "mtls";
-    r->is_remote = !local;
-    if (local && config_tls_import(r->name, err) < 0)
-        return -1;
-    if (!config_tls_exists(r->name))
-        return os_error_set(
-            err, OS_FAILED_PRECONDITION,
-            "mTLS certificates for gateway '%s' were not found.\nExpected them under the default "
-            "gateway config directory.\nStart the gateway package first so it provisions client TLS "
-            "material, then retry: openshell gateway add %s%s",
-            r->name, r->endpoint, local ? " --local" : "");
-    if (store(r, err) < 0)
-        return -1;
-    if (!reachable(cli, r))
-        say(stderr, WARN_MARK "⚠" END " Gateway is not reachable at %s. Verify the gateway is running.\n",
-            r->endpoint);
-    added(r);
-    say(stderr, OK_MARK "✓" END " TLS certificates present\n");
-    return 0;
-}
-
-/* The endpoint with a scheme; NULL with *err for forms that are not taken. */
-static const char *full_endpoint(struct cli *cli, const char *text, struct os_error *err)
-{
-    if (!strstr(text, "://"))
-        text = os_arena_printf(&cli->arena, "https://%s", text);
-    char host[256];
-    if ((!os_str_starts(text, "https://") && !os_str_starts(text, "http://")) ||
-        !endpoint_host(text, host, sizeof(host))) {
-        os_error_set(err, OS_INVALID_ARGUMENT,
-                     "gateway endpoint '%s' must be https://<host>[:port] or http://<host>[:port]", text);
-        return NULL;
-    }
-    return text;
-}
-
-int gateway_add_run(struct cli *cli, struct os_error *err)
-{
-    const struct args *args = cli->args;
-    struct gateway_record r = {.remote_host = args_get(args, "remote")};
-    bool local = args_given(args, "local");
-    char host[256];
-    r.endpoint = full_endpoint(cli, args_positional(args, 0), err);
-    if (!r.endpoint)
-        return -1;
-    endpoint_host(r.endpoint, host, sizeof(host));
-    r.name = args_get(args, "name");
-    if (!r.name)
-        r.name = endpoint_is_loopback(r.endpoint) ? "openshell" : host;
-    if (config_name_check(r.name, err) < 0 || refuse_taken(r.name, err) < 0)
-        return -1;
-    if (os_str_starts(r.endpoint, "http://"))
-        return add_plaintext(cli, &r, local, err);
-    if (local || r.remote_host)
-        return add_mtls(cli, &r, local, err);
-    return os_error_set(
-        err, OS_UNIMPLEMENTED,
-        "a plain https endpoint means a login through an edge proxy, which this version does not "
-        "support.\nFor client certificates use: openshell gateway add %s --local\nor, on another "
-        "machine: openshell gateway add %s --remote <user@host>",
-        r.endpoint, r.endpoint);
-}
-
 /* --- list --- */
 
-static const char *auth_of(const struct gateway_record *r)
+const char *gateway_auth_of(const struct gateway_record *r)
 {
     if (r->auth_mode)
         return r->auth_mode;
     return os_str_starts(r->endpoint, "http://") ? "plaintext" : "mtls";
 }
 
-static const char *type_of(const struct gateway_record *r)
+const char *gateway_type_of(const struct gateway_record *r)
 {
     if (os_str_eq(r->auth_mode, "cloudflare_jwt"))
         return "cloud";
@@ -163,14 +37,14 @@ static json_t *record_json(const struct gateway_record *r, bool active)
 {
     json_t *j = json_object();
     json_object_set_new(j, "active", json_boolean(active));
-    json_object_set_new(j, "auth", json_text(auth_of(r)));
+    json_object_set_new(j, "auth", json_text(gateway_auth_of(r)));
     json_object_set_new(j, "endpoint", json_text(r->endpoint));
     json_object_set_new(j, "is_remote", json_boolean(r->is_remote));
     json_object_set_new(j, "name", json_text(r->name));
     json_object_set_new(j, "remote_host", optional_text(r->remote_host));
     json_object_set_new(j, "resolved_host", optional_text(r->resolved_host));
     json_object_set_new(j, "source", json_string(r->system ? "system" : "user"));
-    json_object_set_new(j, "type", json_string(type_of(r)));
+    json_object_set_new(j, "type", json_string(gateway_type_of(r)));
     return j;
 }
 
@@ -187,7 +61,8 @@ static void list_table(struct cli *cli, const struct gateway_record *list, size_
 {
     bool remotes = false;
     if (!n) {
-        say(stdout, "No gateways found.\n\nRegister a gateway with: openshell gateway add <endpoint>\n");
+        say(stdout, "No gateways found.\n\nRegister a gateway with: openshell gateway add <endpoint>\n"
+                    "Or start one on this machine with: openshell gateway start\n");
         return;
     }
     for (size_t i = 0; i < n; i++)
@@ -200,16 +75,16 @@ static void list_table(struct cli *cli, const struct gateway_record *list, size_
         const char *style = is_active ? GREEN : NULL;
         table_add(&t, os_arena_printf(&cli->arena, "%s %s", is_active ? "*" : " ", list[i].name), style);
         table_add(&t, list[i].endpoint, style);
-        table_add(&t, type_of(&list[i]), style);
+        table_add(&t, gateway_type_of(&list[i]), style);
         table_add(&t, list[i].system ? "system" : "user", style);
-        table_add(&t, auth_of(&list[i]), style);
+        table_add(&t, gateway_auth_of(&list[i]), style);
         if (remotes)
             table_add(&t, remote_of(&cli->arena, &list[i]), style);
     }
     table_print(&t, stdout);
 }
 
-static int list_gateways(struct cli *cli, const char *format, struct os_error *err)
+int gateway_show_list(struct cli *cli, const char *format, struct os_error *err)
 {
     struct gateway_record *list;
     size_t n;
@@ -231,38 +106,10 @@ static int list_gateways(struct cli *cli, const char *format, struct os_error *e
 
 int gateway_list_run(struct cli *cli, struct os_error *err)
 {
-    return list_gateways(cli, args_get(cli->args, "output"), err);
+    return gateway_show_list(cli, args_get(cli->args, "output"), err);
 }
 
-/* --- select, remove --- */
-
-int gateway_select_run(struct cli *cli, struct os_error *err)
-{
-    const char *name = args_positional(cli->args, 0), *variable = getenv("OPENSHELL_GATEWAY");
-    struct gateway_record r;
-    if (!name) {
-        int rc = list_gateways(cli, "table", err);
-        say(stderr, "\nSelect a gateway with: openshell gateway select <name>\n");
-        return rc;
-    }
-    if (config_load(&cli->arena, name, &r, err) < 0) {
-        if (err->code == OS_NOT_FOUND)
-            os_error_set(err, OS_NOT_FOUND,
-                         "No gateway metadata found for '%s'.\nRegister it first with: openshell gateway add "
-                         "<endpoint> --name %s\nOr list available gateways: openshell gateway select",
-                         name, name);
-        return -1;
-    }
-    if (config_set_active(name, err) < 0)
-        return -1;
-    say(stderr, OK_MARK "✓" END " Active gateway set to '%s'\n", name);
-    if (variable && *variable && strcmp(variable, name) != 0)
-        say(stderr,
-            WARN_MARK "⚠" END " OPENSHELL_GATEWAY=%s is set and will override this selection.\n"
-                      "  Unset it or run: export OPENSHELL_GATEWAY=%s\n",
-            variable, name);
-    return 0;
-}
+/* --- remove --- */
 
 int gateway_remove_run(struct cli *cli, struct os_error *err)
 {
@@ -372,8 +219,10 @@ int gateway_info_run(struct cli *cli, struct os_error *err)
     ProtobufCMessage *response;
     if (cli_resolve(cli, err) < 0) {
         if (err->code == OS_NOT_FOUND && !cli->gateway)
-            os_error_set(err, OS_NOT_FOUND,
-                         "No gateway configured.\nRegister a gateway with: openshell gateway add <endpoint>");
+            os_error_set(
+                err, OS_NOT_FOUND,
+                "No gateway configured.\nRegister a gateway with: openshell gateway add <endpoint>\nOr "
+                "start one on this machine with: openshell gateway start");
         return -1;
     }
     if (cli_call(cli, RPC_OpenShell_GetGatewayInfo, &req.base, CLI_READ_MS, &response, err) < 0)

@@ -45,9 +45,8 @@ void args_usage(const struct args *a, struct os_buf *out)
 
 static void pad(struct os_buf *out, size_t used, size_t width)
 {
-    do
+    for (size_t least = used + 2; used < width || used < least; used++)
         os_buf_addc(out, ' ');
-    while (++used < width);
 }
 
 #define FLAG_COLUMN 38
@@ -142,4 +141,67 @@ void args_help(const struct args *a, const struct flag_spec *globals, struct os_
         os_buf_addf(out, "\n" HEADING "ALIAS" END "\n  %s\n", c->alias);
     if (c->examples)
         os_buf_addf(out, "\n" HEADING "EXAMPLES" END "\n%s", c->examples);
+    if (a->depth == 1)
+        os_buf_adds(out, "\n" HEADING "LEARN MORE" END
+                         "\n  openshell <command> --help and openshell <command> <subcommand> --help\n");
+}
+
+/* --- narrow terminals --- */
+
+#define LEAST_TEXT 24 /* columns beside which text can be read */
+
+/* Where the text beside a flag or a command begins; 0 for lines that have none. */
+static size_t text_column(const char *line, size_t n)
+{
+    size_t i = 0;
+    while (i < n && line[i] == ' ')
+        i++;
+    for (; i + 2 < n; i++)
+        if (line[i] == ' ' && line[i + 1] == ' ') {
+            while (i < n && line[i] == ' ')
+                i++;
+            return i;
+        }
+    return 0;
+}
+
+static void wrap_line(const char *line, size_t n, size_t width, struct os_buf *out)
+{
+    size_t hang = text_column(line, n), at = 0, used = 0;
+    if (!hang || hang + LEAST_TEXT > width)
+        hang = 8;
+    else if (hang) { /* what stands beside the text is never broken */
+        os_buf_add(out, line, hang);
+        at = used = hang;
+    }
+    for (bool first = true; at < n; first = false) {
+        size_t blanks = strspn(line + at, " "), word = strcspn(line + at + blanks, " \n");
+        if (at + blanks + word > n)
+            break;
+        if (!first && used + blanks + word > width) {
+            os_buf_addf(out, "\n%*s", (int)hang, "");
+            used = hang;
+        } else {
+            os_buf_add(out, line + at, blanks);
+            used += blanks;
+        }
+        os_buf_add(out, line + at + blanks, word);
+        used += word;
+        at += blanks + word;
+    }
+    os_buf_addc(out, '\n');
+}
+
+void args_help_wrap(const char *text, size_t width, struct os_buf *out)
+{
+    for (const char *line = text; *line;) {
+        size_t n = strcspn(line, "\n");
+        if (n <= width) {
+            os_buf_add(out, line, n);
+            os_buf_addc(out, '\n');
+        } else {
+            wrap_line(line, n, width, out);
+        }
+        line += n + (line[n] == '\n');
+    }
 }

@@ -2,10 +2,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "cli/terminal.h"
 #include "core/cleanup.h"
 #include "core/log.h"
 #include "sys/file.h"
@@ -32,10 +34,14 @@ int cli_usage_error(const struct cli *cli, const char *fmt, ...)
 
 static void print_help(const struct args *args)
 {
-    cleanup_buf struct os_buf text = {0};
+    cleanup_buf struct os_buf text = {0}, wrapped = {0};
+    uint32_t cols = UINT32_MAX, rows;
     args_help(args, commands_globals, &text);
     bool colour = colour_on(stdout);
-    for (const char *p = os_buf_str(&text); *p; p++)
+    if (isatty(STDOUT_FILENO))
+        terminal_size(&cols, &rows);
+    args_help_wrap(os_buf_str(&text), cols, &wrapped);
+    for (const char *p = os_buf_str(&wrapped); *p; p++)
         if (*p != *BOLD && *p != *END)
             putchar(*p);
         else if (colour)

@@ -11,6 +11,7 @@
 #include "cli/text.h"
 #include "core/cleanup.h"
 #include "core/limits.h"
+#include "core/str.h"
 #include "policy/policy.h"
 
 #define PHASE(x) OPENSHELL__V1__SANDBOX_PHASE__SANDBOX_PHASE_##x
@@ -39,19 +40,29 @@ const char *sandbox_phase_name(Openshell__V1__SandboxPhase phase)
     }
 }
 
-int sandbox_check_ready(const Openshell__V1__Sandbox *s, struct os_error *err)
-{
-    if (s->status->phase == PHASE(READY))
-        return 0;
-    return os_error_set(err, OS_FAILED_PRECONDITION,
-                        "sandbox '%s' is not ready (phase: %s); wait for it to reach Ready state",
-                        s->metadata->name, sandbox_phase_name(s->status->phase));
-}
-
 bool sandbox_main_over(const Openshell__V1__Sandbox *s)
 {
     return s->status && s->status->_exit_code_case == OPENSHELL__V1__SANDBOX_STATUS___EXIT_CODE_EXIT_CODE &&
            (s->status->phase == PHASE(STOPPED) || s->status->phase == PHASE(ERROR));
+}
+
+int sandbox_check_ready(const Openshell__V1__Sandbox *s, struct os_error *err)
+{
+    const char *name = s->metadata->name;
+    cleanup_free char *what = NULL;
+    if (s->status->phase == PHASE(READY))
+        return 0;
+    if (s->status->phase == PHASE(STOPPED))
+        what = os_asprintf("start it again with: openshell sandbox start %s", name);
+    else if (sandbox_main_over(s))
+        what = os_asprintf("its main process ended with exit code %d; see its output with: openshell sandbox "
+                           "connect %s",
+                           (int)s->status->exit_code, name);
+    else if (s->status->phase == PHASE(ERROR))
+        what = os_asprintf("see why with: openshell sandbox get %s", name);
+    return os_error_set(err, OS_FAILED_PRECONDITION, "sandbox '%s' is not ready (phase: %s); %s", name,
+                        sandbox_phase_name(s->status->phase),
+                        what ? what : "wait for it to reach Ready state");
 }
 
 static const char *phase_style(Openshell__V1__SandboxPhase phase)

@@ -53,7 +53,8 @@ static int not_configured(const char *format)
         return 0;
     }
     say(stdout, TITLE "Gateway Status" END "\n\n  " DIM "Status:" END " No gateway configured.\n\n"
-                      "Register a gateway with: openshell gateway add <endpoint>\n");
+                      "Register a gateway with: openshell gateway add <endpoint>\n"
+                      "Or start one on this machine with: openshell gateway start\n");
     return 0;
 }
 

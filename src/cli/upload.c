@@ -1,18 +1,15 @@
 /* `sandbox upload` (spec/cli.md 7.5): a tar archive over the exec stream to the sandbox's own tar. */
-#include <errno.h>
-#include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "cli/program.h"
 #include "cli/sandbox.h"
 #include "cli/stream.h"
 #include "cli/tar.h"
@@ -78,31 +75,9 @@ static char **git_environment(struct os_arena *a)
 static bool git(struct os_arena *a, const char *dir, const char *const *words, struct os_buf *out)
 {
     const char *argv[16] = {"git", "-C", dir};
-    size_t n = 3;
-    for (; *words && n < OS_ARRAY_LEN(argv) - 1; words++)
+    for (size_t n = 3; *words && n < OS_ARRAY_LEN(argv) - 1; words++)
         argv[n++] = *words;
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) < 0)
-        return false;
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-    pid_t pid;
-    int bad = posix_spawnp(&pid, "git", &actions, NULL, (char *const *)argv, git_environment(a));
-    posix_spawn_file_actions_destroy(&actions);
-    close(ends[1]);
-    char data[65536];
-    ssize_t k;
-    while (!bad && ((k = read(ends[0], data, sizeof(data))) > 0 || (k < 0 && errno == EINTR)))
-        if (k > 0)
-            os_buf_add(out, data, (size_t)k);
-    close(ends[0]);
-    int status = -1;
-    while (!bad && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    return !bad && status == 0 && !out->failed;
+    return program_output(argv, git_environment(a), out) == 0;
 }
 
 static char *dir_part(struct os_arena *a, const char *path)

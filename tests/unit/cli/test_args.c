@@ -25,6 +25,8 @@ STUB(gateway_select_run)
 STUB(gateway_remove_run)
 STUB(gateway_info_run)
 STUB(status_run)
+STUB(whoami_run)
+STUB(doctor_check_run)
 STUB(sandbox_create_run)
 STUB(sandbox_list_run)
 STUB(sandbox_get_run)
@@ -93,37 +95,13 @@ static int teardown(void **state)
         assert_string_equal(os_error_text(&err), text);                                                      \
     } while (0)
 
+/* Every published command line (spec/cli.md 21) of the groups that are built. */
 static void test_published_lines(void **state)
 {
     static const char *const lines[] = {
-        "openshell sandbox create",
-        "openshell sandbox create -- claude --resume",
-        "openshell sandbox create --name demo --no-auto-providers",
-        "openshell sandbox create --name N --no-auto-providers --no-tty -- echo ready",
-        "openshell sandbox create --name worker --detach -- ./worker",
-        "openshell sandbox create --output json",
-        "openshell sandbox create --cpu 2 --memory 4Gi -- claude",
-        "openshell sandbox create --env A=b --env C=d -- cmd",
-        "openshell sandbox create --label k=v --label k=v -- claude",
-        "openshell sandbox create --workspace W --name research -- bash",
-        "openshell sandbox exec -n N -- ls -la /workspace",
-        "openshell sandbox exec -n N --tty -- /bin/bash",
-        "openshell sandbox exec --name N --no-tty -- curl x",
-        "openshell sandbox list --selector a=b,c=d -o json",
-        "openshell sandbox list --limit 1",
-        "openshell sandbox get N --policy-only",
-        "openshell sandbox delete a b c",
-        "openshell policy set demo --policy f.yaml --wait",
-        "openshell policy get N --base",
-        "openshell policy list N",
-        "openshell logs demo --level warn --since 5m",
-        "openshell logs N --since 1m -n 10",
-        "openshell logs --tail",
-        "openshell gateway add http://127.0.0.1:8080 --local --name local",
-        "openshell gateway select",
-        "openshell gateway list -o yaml",
-        "openshell status -g staging",
-        "openshell --gateway-endpoint http://x:1 status --output json",
+#define LINE(text) "openshell " text,
+#include "published_lines.h"
+#undef LINE
     };
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
         if (parse(lines[i]) != ARGS_RUN)
@@ -132,7 +110,8 @@ static void test_published_lines(void **state)
 
 static void test_rejected_lines(void **state)
 {
-    assert_usage("openshell sandbox create demo", "unexpected argument 'demo' found");
+    assert_usage("openshell sandbox create demo",
+                 "unexpected argument 'demo' found\n\n  tip: a command goes after '--': -- demo");
     assert_usage("openshell gateway add http://h:1 --remote --name x",
                  "a value is required for '--remote <SSH_DEST>' but none was supplied");
     assert_usage("openshell sandbox delete --all x", "the argument '--all' cannot be used with '<NAME>...'");
@@ -155,13 +134,33 @@ static void test_rejected_lines(void **state)
     assert_usage("openshell sandbox create --name a --name b",
                  "the argument '--name <NAME>' cannot be used multiple times");
     assert_usage("openshell status -q", "unexpected argument '-q' found");
+    /* Published once, and rejected by what published them. */
+    assert_usage("openshell sandbox create --upload . -- python main.py",
+                 "the argument '--upload <LOCAL[:PATH]>' cannot be used with '<COMMAND>...'");
+    assert_usage("openshell sandbox create --approval-mode auto demo",
+                 "unexpected argument 'demo' found\n\n  tip: a command goes after '--': -- demo");
+    assert_usage("openshell sandbox create --no-git-ignore",
+                 "the following required arguments were not provided:\n  --upload <LOCAL[:PATH]>");
+    assert_usage("openshell sandbox create --no-keep --forward 80",
+                 "the argument '--no-keep' cannot be used with '--forward <[BIND:]PORT>'");
+    assert_usage("openshell sandbox create --editor vscode --detach",
+                 "the argument '--editor <EDITOR>' cannot be used with '--detach'");
+    assert_usage("openshell sandbox create --approval-mode maybe",
+                 "invalid value 'maybe' for '--approval-mode <MODE>'\n  [possible values: manual, auto]");
 }
 
 static void test_suggestions(void **state)
 {
     assert_usage("openshell sandbox lsit",
                  "unrecognized subcommand 'lsit'\n\n  tip: a similar subcommand exists: 'list'");
-    assert_usage("openshell sandbox frobnicate", "unrecognized subcommand 'frobnicate'");
+    assert_usage("openshell policy frobnicate",
+                 "unrecognized subcommand 'frobnicate'\n\n  [subcommands: set, get, list, delete]");
+    assert_usage("openshell polcy list",
+                 "unrecognized subcommand 'polcy'\n\n  tip: a similar subcommand exists: 'policy'");
+    assert_usage("openshell exec",
+                 "unrecognized subcommand 'exec'\n\n  tip: there is 'openshell sandbox exec'");
+    assert_usage("openshell sandbox add",
+                 "unrecognized subcommand 'add'\n\n  tip: there is 'openshell gateway add'");
     assert_usage("openshell sandbox create --nmae x",
                  "unexpected argument '--nmae' found\n\n  tip: a similar argument exists: '--name'");
     assert_usage("openshell sandbox create --xyzzyplugh", "unexpected argument '--xyzzyplugh' found");
@@ -193,6 +192,20 @@ static void test_values(void **state)
     assert_null(args_nth(&args, "env", 2));
     assert_int_equal(args.n_positional, 4);
     assert_string_equal(args_positional(&args, 1), "--");
+}
+
+static void test_optional_value(void **state)
+{
+    assert_int_equal(parse("openshell sandbox create --gpu --from img:1 -- claude"), ARGS_RUN);
+    assert_true(args_given(&args, "gpu"));
+    assert_string_equal(args_get(&args, "gpu"), "");
+    assert_string_equal(args_get(&args, "from"), "img:1");
+    assert_int_equal(parse("openshell sandbox create --gpu 2 -- claude"), ARGS_RUN);
+    assert_string_equal(args_get(&args, "gpu"), "2");
+    assert_int_equal(parse("openshell sandbox create --gpu"), ARGS_RUN);
+    assert_string_equal(args_get(&args, "gpu"), "");
+    assert_int_equal(parse("openshell sandbox create --gpu=3"), ARGS_RUN);
+    assert_string_equal(args_get(&args, "gpu"), "3");
 }
 
 static void test_last_wins(void **state)
@@ -239,11 +252,45 @@ static void test_help_and_version(void **state)
     assert_int_equal(parse("openshell -V"), ARGS_VERSION);
     /* Not an option of ours once the command has begun. */
     assert_int_equal(parse("openshell sandbox exec -n x ls --help"), ARGS_RUN);
+    assert_int_equal(parse("openshell help"), ARGS_HELP);
+    assert_int_equal(parse("openshell help sandbox create"), ARGS_HELP);
+    assert_ptr_equal(args_command(&args)->run, sandbox_create_run);
     assert_int_equal(parse("openshell policy set -h"), ARGS_HELP);
     args_help(&args, commands_globals, &text);
     assert_non_null(strstr(os_buf_str(&text), "openshell policy set [OPTIONS] --policy <FILE> [NAME]"));
     assert_non_null(strstr(os_buf_str(&text), "GATEWAY FLAGS"));
     os_buf_free(&text);
+}
+
+static size_t widest(const char *text)
+{
+    size_t most = 0;
+    for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n')
+        if (strcspn(line, "\n") > most)
+            most = strcspn(line, "\n");
+    return most;
+}
+
+static void test_help_wraps(void **state)
+{
+    struct os_buf text = {0}, wrapped = {0};
+    parse("openshell sandbox create -h");
+    args_help(&args, commands_globals, &text);
+    assert_true(widest(os_buf_str(&text)) > 100);
+    args_help_wrap(os_buf_str(&text), 70, &wrapped);
+    assert_true(widest(os_buf_str(&wrapped)) <= 70);
+    assert_non_null(strstr(os_buf_str(&wrapped), "characters (default: generated)"));
+    os_buf_clear(&wrapped);
+    args_help_wrap(os_buf_str(&text), SIZE_MAX, &wrapped);
+    assert_string_equal(os_buf_str(&wrapped), os_buf_str(&text));
+    os_buf_clear(&wrapped);
+    args_help_wrap("  one two  three four five\n\nsix", 30, &wrapped);
+    assert_string_equal(os_buf_str(&wrapped), "  one two  three four five\n\nsix\n");
+    os_buf_clear(&wrapped);
+    args_help_wrap("  -a  alpha beta gamma delta epsilon\n", 31, &wrapped);
+    assert_string_equal(os_buf_str(&wrapped), "  -a  alpha beta gamma delta\n      epsilon\n");
+    os_buf_free(&text);
+    os_buf_free(&wrapped);
 }
 
 int main(void)
@@ -253,6 +300,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_rejected_lines, setup, teardown),
         cmocka_unit_test_setup_teardown(test_suggestions, setup, teardown),
         cmocka_unit_test_setup_teardown(test_values, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_optional_value, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_help_wraps, setup, teardown),
         cmocka_unit_test_setup_teardown(test_last_wins, setup, teardown),
         cmocka_unit_test_setup_teardown(test_environment, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_bytes, setup, teardown),

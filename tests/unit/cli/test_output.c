@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "cli/editor.h"
 #include "cli/log_line.h"
 #include "cli/output.h"
 #include "cli/text.h"
@@ -75,6 +76,51 @@ static void test_width(void **state)
     os_buf_clear(&out);
     text_cut(&out, "日本", 4);
     assert_string_equal(os_buf_str(&out), "日");
+}
+
+static void test_fit(void **state)
+{
+    struct os_arena a = {0};
+    assert_string_equal(text_fit(&a, "short", 5), "short");
+    assert_string_equal(text_fit(&a, "longer", 5), "long…");
+    assert_string_equal(text_fit(&a, "\xe6\xbc\xa2\xe5\xad\x97\xe6\xbc\xa2", 5), "\xe6\xbc\xa2\xe5\xad\x97…");
+    assert_string_equal(text_fit(&a, "a\nb", 9), "a\\nb");
+    assert_string_equal(text_fit(&a, "abc", 1), "…");
+    os_arena_free(&a);
+}
+
+static void test_ssh_config(void **state)
+{
+    static const char one[] = "Host openshell-a.default\n    User sandbox\n";
+    static const char two[] = "Host openshell-b.default\n    User sandbox\n";
+    os_buf_clear(&out);
+    editor_place_block("", one, &out);
+    assert_string_equal(os_buf_str(&out), one);
+    os_buf_clear(&out);
+    editor_place_block(
+        "Host openshell-a.default\n    User old\n\nHost openshell-b.default\n    User sandbox\n", one, &out);
+    assert_string_equal(
+        os_buf_str(&out),
+        "Host openshell-a.default\n    User sandbox\n\nHost openshell-b.default\n    User sandbox\n");
+    os_buf_clear(&out);
+    editor_place_block(one, two, &out);
+    assert_string_equal(
+        os_buf_str(&out),
+        "Host openshell-a.default\n    User sandbox\n\nHost openshell-b.default\n    User sandbox\n");
+
+    static const char include[] = "Include \"/c/ssh_config\"";
+    os_buf_clear(&out);
+    editor_place_include("ForwardAgent no\nHost x\n  User y\n", include, &out);
+    assert_string_equal(os_buf_str(&out), "ForwardAgent no\nInclude \"/c/ssh_config\"\n\nHost x\n  User y\n");
+    os_buf_clear(&out);
+    editor_place_include("Host x\n  User y\nInclude \"/c/ssh_config\"\n", include, &out);
+    assert_string_equal(os_buf_str(&out), "Include \"/c/ssh_config\"\n\nHost x\n  User y\n");
+    os_buf_clear(&out);
+    editor_place_include("Include \"/c/ssh_config\"\nmatch all\n", include, &out);
+    assert_string_equal(os_buf_str(&out), "Include \"/c/ssh_config\"\nmatch all\n");
+    os_buf_clear(&out);
+    editor_place_include("no newline", include, &out);
+    assert_string_equal(os_buf_str(&out), "no newline\nInclude \"/c/ssh_config\"\n");
 }
 
 static void test_table(void **state)
@@ -195,9 +241,10 @@ static void test_log_line(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_clean), cmocka_unit_test(test_say),         cmocka_unit_test(test_width),
-        cmocka_unit_test(test_table), cmocka_unit_test(test_table_grows), cmocka_unit_test(test_error),
-        cmocka_unit_test(test_json),  cmocka_unit_test(test_yaml),        cmocka_unit_test(test_log_line),
+        cmocka_unit_test(test_clean),       cmocka_unit_test(test_say),        cmocka_unit_test(test_width),
+        cmocka_unit_test(test_fit),         cmocka_unit_test(test_ssh_config), cmocka_unit_test(test_table),
+        cmocka_unit_test(test_table_grows), cmocka_unit_test(test_error),      cmocka_unit_test(test_json),
+        cmocka_unit_test(test_yaml),        cmocka_unit_test(test_log_line),
     };
     return cmocka_run_group_tests(tests, NULL, teardown);
 }
