@@ -317,8 +317,15 @@ Openshell__V1__Sandbox *cli_get_sandbox(struct cli *cli, const char *name, struc
     ProtobufCMessage *response;
     req.name = (char *)name;
     req.workspace = (char *)cli->workspace;
-    if (cli_call(cli, RPC_OpenShell_GetSandbox, &req.base, CLI_READ_MS, &response, err) < 0)
+    if (cli_call(cli, RPC_OpenShell_GetSandbox, &req.base, CLI_READ_MS, &response, err) < 0) {
+        cleanup_free char *text = os_strdup(os_error_text(err));
+        if (err->code == OS_NOT_FOUND)
+            os_error_set(
+                err, OS_NOT_FOUND,
+                "%s\nThere is no sandbox '%s' in workspace '%s'. List them with: openshell sandbox list",
+                text, name, cli->workspace);
         return NULL;
+    }
     Openshell__V1__Sandbox *s = ((Openshell__V1__SandboxResponse *)response)->sandbox;
     if (!s || !s->metadata) {
         os_error_set(err, OS_DATA_LOSS, "the gateway answered without a sandbox");

@@ -79,7 +79,8 @@ static const char *question(const struct cli *cli, bool resolved, const struct o
 
 int gateway_resolve_or_start(struct cli *cli, struct os_error *err)
 {
-    static const struct gateway_start opt = {0};
+    const char *port = getenv("OPENSHELL_SERVER_PORT");
+    const struct gateway_start opt = {.port = port && *port ? port : NULL};
     int rc = cli_resolve(cli, err);
     const char *ask = question(cli, rc == 0, err);
     if (!ask)
