@@ -100,7 +100,7 @@ static void test_published_lines(void **state)
 {
     static const char *const lines[] = {
 #define LINE(text) "openshell " text,
-#include "published_lines.h"
+#include "tbl/lines.h"
 #undef LINE
     };
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
