@@ -448,6 +448,42 @@ static void main_ends_without_a_client(void **state)
     assert_int_equal(err.code, OS_FAILED_PRECONDITION);
 }
 
+static void collect(void *ctx, bool is_err, const uint8_t *data, size_t n)
+{
+    os_buf_addf(ctx, "%s%.*s", is_err ? "E:" : "O:", (int)n, (const char *)data);
+}
+
+static void output_after_the_end(void **state)
+{
+    struct os_buf text = {0};
+    assert_int_equal(agent_main_output(agent, 100, collect, &text), 0); /* before there is any */
+    assert_int_equal(text.len, 0);
+    start_main("printf abc; sleep 0.1; printf def >&2; sleep 0.1; printf ghi", false);
+    run_until(&main_over);
+    assert_int_equal(agent_main_output(agent, 100, collect, &text), 0);
+    assert_string_equal(os_buf_str(&text), "O:abcE:defO:ghi");
+    os_buf_clear(&text);
+    assert_int_equal(agent_main_output(agent, 5, collect, &text), 4);
+    assert_string_equal(os_buf_str(&text), "E:efO:ghi");
+    os_buf_clear(&text);
+    agent_main_note(agent, "note");
+    agent_main_output(agent, 6, collect, &text);
+    assert_string_equal(os_buf_str(&text), "O:hiE:note");
+    os_buf_free(&text);
+}
+
+static void attachment_tells_of_lost_output(void **state)
+{
+    struct sink a = {0};
+    start_main("head -c 1100000 /dev/zero; printf end", false);
+    run_until(&main_over);
+    attach(&a, true);
+    run_until(&a.ended);
+    assert_string_equal(os_buf_str(&a.err), "openshell: 51427 earlier bytes of output are no longer kept\n");
+    assert_int_equal(a.out.len, 1048576);
+    drop(&a);
+}
+
 static void termination_reaches_the_main_process(void **state)
 {
     struct sink a = {0};
@@ -485,6 +521,8 @@ int main(void)
         T(detach_keys),
         T(slow_attachment_is_let_go),
         T(main_ends_without_a_client),
+        T(output_after_the_end),
+        T(attachment_tells_of_lost_output),
         T(termination_reaches_the_main_process),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
