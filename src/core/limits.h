@@ -31,7 +31,8 @@
 #define OS_LIMIT_ROUTABLE_NAME 19
 #define OS_LIMIT_PROVIDERS 32 /* per sandbox */
 #define OS_LIMIT_LOG_LEVEL 32
-#define OS_LIMIT_MAP_ENTRIES 128 /* entries */
+#define OS_LIMIT_ENFORCEMENT_REPORT 1024 /* of a supervisor's hello */
+#define OS_LIMIT_MAP_ENTRIES 128         /* entries */
 #define OS_LIMIT_MAP_KEY 256
 #define OS_LIMIT_MAP_VALUE 8192
 #define OS_LIMIT_ENV_TOTAL 262144

@@ -23,6 +23,7 @@
 #include "supervisor/audit/json.h"
 #include "supervisor/egress/egress.h"
 #include "supervisor/enforcement.h"
+#include "supervisor/isolation_report.h"
 #include "supervisor/monitor/client.h"
 #include "supervisor/session/session.h"
 #include "supervisor/ssh/sshd.h"
@@ -175,43 +176,6 @@ static void on_terminate(void *ctx, bool main_running)
 
 /* --- start-up --- */
 
-static void emit_config(const struct worker *w, const char *state, enum audit_severity severity,
-                        const char *text)
-{
-    audit_emit(
-        w->audit,
-        &(struct audit_event){
-            .cls = AUDIT_CONFIG, .activity = "Log", .severity = severity, .state = state, .message = text});
-}
-
-static void audit_isolation(const struct worker *w, const struct monitor_plan *plan,
-                            const struct monitor_isolation *got)
-{
-    if (plan->n_read_only + plan->n_read_write == 0) {
-        emit_config(w, "skipped", AUDIT_SEV_INFO, "Landlock filesystem sandbox skipped: no paths configured");
-        return;
-    }
-    if (got->landlock_error[0]) {
-        cleanup_free char *text =
-            os_asprintf("Landlock filesystem sandbox unavailable: %s", got->landlock_error);
-        audit_emit(w->audit, &(struct audit_event){.cls = AUDIT_FINDING,
-                                                   .activity = "Create",
-                                                   .severity = AUDIT_SEV_HIGH,
-                                                   .finding_uid = "landlock-unavailable",
-                                                   .title = "Landlock Filesystem Sandbox Unavailable",
-                                                   .message = text});
-        return;
-    }
-    const char *compat = plan->hard_requirement ? "HardRequirement" : "BestEffort";
-    cleanup_free char *probed =
-        os_asprintf("Landlock filesystem sandbox available [abi:v%d compat:%s ro:%zu rw:%zu]",
-                    got->landlock_abi, compat, plan->n_read_only, plan->n_read_write);
-    cleanup_free char *built =
-        os_asprintf("Landlock ruleset built [rules_applied:%u skipped:%u]", got->rules, got->skipped);
-    emit_config(w, "probed", AUDIT_SEV_INFO, probed);
-    emit_config(w, "built", AUDIT_SEV_INFO, built);
-}
-
 static int isolate(struct worker *w, const policy_doc *doc, struct os_error *err)
 {
     struct os_strv cleanup_strv rw = {0};
@@ -233,7 +197,9 @@ static int isolate(struct worker *w, const policy_doc *doc, struct os_error *err
     struct monitor_isolation got;
     if (monitor_client_isolate(w->monitor, &plan, &got, err) < 0)
         return -1;
-    audit_isolation(w, &plan, &got);
+    cleanup_free char *detail = NULL;
+    bool complete = isolation_report(w->audit, &plan, &got, &detail);
+    session_set_enforcement(w->session, complete, detail);
     return 0;
 }
 

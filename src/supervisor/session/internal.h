@@ -71,6 +71,8 @@ struct session {
     bool configured, fetching, fetch_again;
     struct backoff fetch_backoff;
     struct config_mark mark;
+    bool enforcement_complete;
+    const char *enforcement; /* in arena; NULL = not told */
 
     struct rpc_call *control; /* ConnectSupervisor, NULL while closed */
     bool accepted, gateway_pushes;

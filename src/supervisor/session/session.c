@@ -103,6 +103,12 @@ void session_send_open_result(struct session *s, const char *channel_id, const c
     send_control(s, &m);
 }
 
+void session_set_enforcement(struct session *s, bool complete, const char *detail)
+{
+    s->enforcement_complete = complete;
+    s->enforcement = os_arena_strdup(&s->arena, detail);
+}
+
 static void send_hello(struct session *s)
 {
     static char *capabilities[] = {"exec-relay", "config-push", "attach-main"};
@@ -113,6 +119,11 @@ static void send_hello(struct session *s)
     hello.version = (char *)s->opt.version;
     hello.capabilities = capabilities;
     hello.n_capabilities = OS_ARRAY_LEN(capabilities);
+    Openshell__V1__EnforcementReport report = OPENSHELL__V1__ENFORCEMENT_REPORT__INIT;
+    report.complete = s->enforcement_complete;
+    report.detail = (char *)s->enforcement;
+    if (s->enforcement)
+        hello.enforcement = &report;
     m.payload_case = OPENSHELL__V1__SUPERVISOR_MESSAGE__PAYLOAD_HELLO;
     m.hello = &hello;
     send_control(s, &m);

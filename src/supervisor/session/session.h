@@ -49,9 +49,11 @@ struct session *session_new(const struct session_options *opt, struct os_error *
  * to 4 s); a definite refusal ends in on_config_failed. Also starts log push and token renewal. */
 void session_fetch_config(struct session *s);
 /* Opens the control session and keeps it open: lost sessions are reopened after 100 ms doubling to 30 s, with
- * jitter. Each accepted session fetches the configuration once more; without "config-push" of the gateway it
- * is polled. */
+ * jitter; to 0.7 s while there is no gateway at all. Each accepted session fetches the configuration once
+ * more; without "config-push" of the gateway it is polled. */
 void session_start(struct session *s);
+/* What hello says of the isolation; before session_start(). detail is copied. */
+void session_set_enforcement(struct session *s, bool complete, const char *detail);
 /* True while the gateway has accepted the control session. */
 bool session_connected(const struct session *s);
 

@@ -276,7 +276,11 @@ static void policy_reports_keep_their_order(void **state)
 
 static void hello(void **state)
 {
-    connect_session();
+    open_session();
+    session_set_enforcement(session, true, "all was refused");
+    session_start(session);
+    RUN_UNTIL(session_connected(session));
+    assert_string_equal(gw.enforcement, "1 all was refused");
     assert_string_equal(gw.sandbox_id, "sandbox-1");
     assert_string_equal(gw.instance_id, "instance-1");
     assert_string_equal(gw.version_text, "9.9");
