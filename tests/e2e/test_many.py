@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
-"""Many sandboxes at once (OPENSHELL_TEST_SANDBOXES, 20): created, used, deleted; no process, mount, namespace, cgroup or file is left."""
+"""Many sandboxes at once (OPENSHELL_TEST_SANDBOXES, 100): created, used, deleted; no process, mount, namespace, cgroup or file is
+left. All agents are one user of the machine: what the kernel counts per user must be enough for all of them."""
 import concurrent.futures
 import os
 import pathlib
+import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "lib"))
-from harness import Gateway, Private, Suite, check, equal, wait_for
+from harness import BIN, Gateway, Private, Suite, check, equal, wait_for
 
 suite = Suite()
 private = Private("many")
-COUNT = int(os.environ.get("OPENSHELL_TEST_SANDBOXES", "20"))
+COUNT = int(os.environ.get("OPENSHELL_TEST_SANDBOXES", "100"))
 NAMES = [f"many-{i}" for i in range(COUNT)]
 
 
@@ -73,6 +75,37 @@ def none_sees_another(g):
     for r in in_parallel(lambda n: g.exec(n, "sh", "-c", "cat /proc/[0-9]*/comm | sort | uniq -c")):
         equal(r.code, 0, r)
         check(r.out.count("sleep") == 1, r)
+
+
+HOLD = ("import ctypes, os, signal, sys\n"
+        "libc = ctypes.CDLL(None, use_errno=True)\n"
+        "what = sys.argv[1]\n"
+        "if what == 'inotify':\n"
+        "  fd = libc.inotify_init()\n"
+        "  ok = fd >= 0 and libc.inotify_add_watch(fd, b'/sandbox', 0x100) >= 0\n"
+        "elif what == 'signals':\n"
+        "  signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGRTMIN})\n"
+        "  ok = all(libc.sigqueue(os.getpid(), 34, None) == 0 for _ in range(100))\n"
+        "print('held' if ok else os.strerror(ctypes.get_errno()), flush=True)\n"
+        "sys.stdin.read()\n")
+
+
+@suite.case
+def what_the_kernel_counts_per_user_is_enough_for_all(g):
+    """Every sandbox holds one inotify instance, then 100 queued signals, all at once. Limits of the machine:
+    fs.inotify.max_user_instances (128 by default) and RLIMIT_SIGPENDING."""
+    for what in ("inotify", "signals"):
+        holders = [subprocess.Popen([BIN / "openshell", "sandbox", "exec", "-n", n, "--", "python3", "-c", HOLD, what], env=g.env,
+                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for n in NAMES]
+        try:
+            said = [p.stdout.readline().decode().strip() for p in holders]
+        finally:
+            for p in holders:
+                p.stdin.close()
+            for p in holders:
+                p.wait(30)
+                p.stdout.close()
+        equal([s for s in said if s != "held"], [], f"{what}: of {COUNT} sandboxes, {said.count('held')} could")
 
 
 @suite.case
