@@ -32,6 +32,7 @@
 #define OS_LIMIT_PROVIDERS 32 /* per sandbox */
 #define OS_LIMIT_LOG_LEVEL 32
 #define OS_LIMIT_ENFORCEMENT_REPORT 1024 /* of a supervisor's hello */
+#define OS_LIMIT_START_ERROR 1024        /* of a supervisor's report */
 #define OS_LIMIT_MAP_ENTRIES 128         /* entries */
 #define OS_LIMIT_MAP_KEY 256
 #define OS_LIMIT_MAP_VALUE 8192
@@ -140,7 +141,7 @@
 #define OS_BYPASS_PER_SECOND 5
 #define OS_AUDIT_TEXT 1024  /* bytes of one text in an audit line that has no smaller limit */
 #define OS_AUDIT_LINE 8192  /* bytes of one audit line */
-#define OS_AUDIT_JSON 65536 /* bytes of one audit object */
+#define OS_AUDIT_JSON 4095 /* bytes of one audit object; with its line end below 4 KiB */
 #define OS_AUDIT_FILES 3    /* daily log files kept */
 
 /* SSH server (spec/supervisor.md 11) */

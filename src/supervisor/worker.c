@@ -134,10 +134,10 @@ static void exit_reported(void *ctx)
     end(w, w->status);
 }
 
-static void report_end(struct worker *w, int status)
+static void report_end(struct worker *w, int status, const char *start_error)
 {
     w->status = status;
-    session_report_exit(w->session, status, exit_reported, w);
+    session_report_exit(w->session, status, start_error, exit_reported, w);
 }
 
 static void stay(void *ctx)
@@ -162,9 +162,9 @@ static void on_main_exit(void *ctx, int status)
                                                .exit_code = status,
                                                .has_exit_code = true});
     if (w->opt->keep)
-        session_report_exit(w->session, status, stay, w);
+        session_report_exit(w->session, status, NULL, stay, w);
     else
-        report_end(w, status);
+        report_end(w, status, NULL);
 }
 
 static void on_terminate(void *ctx, bool main_running)
@@ -228,9 +228,9 @@ static void main_failed(struct worker *w, const struct os_error *err)
 {
     os_log_error(LOG_TARGET, "the main process cannot be started: %s", os_error_text(err));
     if (err->code == OS_NOT_FOUND)
-        report_end(w, EXIT_NOT_FOUND);
+        report_end(w, EXIT_NOT_FOUND, os_error_text(err));
     else if (err->code == OS_PERMISSION_DENIED || err->code == OS_INVALID_ARGUMENT)
-        report_end(w, EXIT_NOT_EXECUTABLE);
+        report_end(w, EXIT_NOT_EXECUTABLE, os_error_text(err));
     else
         fatal(w, err);
 }

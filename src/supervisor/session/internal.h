@@ -86,6 +86,7 @@ struct session {
     struct backoff report_backoff;
     struct backoff exit_backoff;
     int32_t exit_code;
+    const char *start_error; /* in arena; NULL = it ran */
     void (*exit_done)(void *ctx);
     void *exit_ctx;
     void (*stop_done)(void *ctx);

@@ -1,6 +1,8 @@
 /* Reports of the supervisor: policy acknowledgements in order, and the end of the main process. */
 #include <stdlib.h>
+#include <string.h>
 
+#include "core/limits.h"
 #include "core/log.h"
 #include "core/str.h"
 #include "supervisor/session/internal.h"
@@ -113,13 +115,27 @@ void report_exit_send(struct session *s)
     req.sandbox_id = (char *)s->opt.sandbox_id;
     req.instance_id = (char *)s->opt.instance_id;
     req.exit_code = s->exit_code;
+    if (s->start_error)
+        req.start_error = (char *)s->start_error;
     session_hold(s);
     rpc_client_unary(s->client, RPC_OpenShell_ReportMainProcessExit, &req.base, SESSION_UNARY_MS,
                      on_exit_reported, s);
 }
 
-void session_report_exit(struct session *s, int32_t exit_code, void (*done)(void *ctx), void *ctx)
+/* A program's name may be longer than what the gateway takes. */
+static char *start_error_text(struct session *s, const char *text)
 {
+    size_t n = strlen(text);
+    if (n > OS_LIMIT_START_ERROR)
+        for (n = OS_LIMIT_START_ERROR; n && ((unsigned char)text[n] & 0xc0) == 0x80;)
+            n--;
+    return os_arena_strndup(&s->arena, text, n);
+}
+
+void session_report_exit(struct session *s, int32_t exit_code, const char *start_error,
+                         void (*done)(void *ctx), void *ctx)
+{
+    s->start_error = start_error ? start_error_text(s, start_error) : NULL;
     s->exit_code = exit_code;
     s->exit_done = done;
     s->exit_ctx = ctx;

@@ -71,8 +71,10 @@ void session_log(struct session *s, int64_t time_ms, const char *level, const ch
                  const char *message);
 
 /* ReportMainProcessExit until the gateway has it (250 ms doubling to 2 s) or refuses it for good; then
- * done(ctx), at most once. session_stop() gives up waiting: done is not called. */
-void session_report_exit(struct session *s, int32_t exit_code, void (*done)(void *ctx), void *ctx);
+ * done(ctx), at most once. start_error: why it could not be started, copied; NULL = it ran. session_stop()
+ * gives up waiting: done is not called. */
+void session_report_exit(struct session *s, int32_t exit_code, const char *start_error,
+                         void (*done)(void *ctx), void *ctx);
 
 /* Sends what is queued (logs, relay frames), for at most one second, and closes; then done(ctx), after which
  * session_free() is due. */

@@ -602,7 +602,7 @@ static void exit_report_and_stop(void **state)
     gw.exit_failures = 2;
     connect_session();
     session_log(session, 1, "INFO", "last", "words");
-    session_report_exit(session, 42, set_flag, NULL);
+    session_report_exit(session, 42, NULL, set_flag, NULL);
     RUN_UNTIL(flag);
     assert_int_equal(gw.exit_calls, 3);
     assert_int_equal(gw.exit_code, 42);
@@ -635,7 +635,7 @@ static void stop_without_a_gateway(void **state)
     RUN_UNTIL(gw.down);
     open_session();
     session_start(session);
-    session_report_exit(session, 1, set_flag, NULL);
+    session_report_exit(session, 1, NULL, set_flag, NULL);
     run_for(50);
     assert_false(flag);
     session_stop(session, set_flag, NULL);
