@@ -240,6 +240,14 @@ static enum args_outcome parse_letters(struct parser *p, const char *word)
 
 /* --- words --- */
 
+static const char *habit(const struct args *a, const char *word)
+{
+    for (const struct habit_spec *h = args_command(a)->habits; h && h->word; h++)
+        if (strcmp(h->word, word) == 0)
+            return h->use;
+    return NULL;
+}
+
 static enum args_outcome enter_command(struct parser *p, const char *word)
 {
     struct args *a = p->out;
@@ -254,7 +262,9 @@ static enum args_outcome enter_command(struct parser *p, const char *word)
             names[k++] = c->name;
     }
     names[k] = NULL;
-    const char *near = args_nearest(word, names);
+    const char *use = habit(a, word), *near = use ? NULL : args_nearest(word, names);
+    if (use)
+        return usage(p, "unrecognized subcommand '%s'\n\n  tip: use '%s'", word, use);
     if (near)
         return usage(p, "unrecognized subcommand '%s'\n\n  tip: a similar subcommand exists: '%s'", word,
                      near);
@@ -275,8 +285,11 @@ static enum args_outcome add_word(struct parser *p, const char *word)
 {
     struct args *a = p->out;
     const struct arg_spec *slot = next_slot(a);
-    if (!slot || (slot->mode == ARG_DASHES && !p->dashes))
-        return usage(p, "unexpected argument '%s' found", word);
+    if (!slot || (slot->mode == ARG_DASHES && !p->dashes)) {
+        const char *use = word[strspn(word, "0123456789")] ? NULL : habit(a, "#");
+        return usage(p, "unexpected argument '%s' found%s%s%s", word, use ? "\n\n  tip: use '" : "",
+                     use ? use : "", use ? "'" : "");
+    }
     if (check_text(p, word) == ARGS_USAGE)
         return ARGS_USAGE;
     if (slot->mode == ARG_VERBATIM)
