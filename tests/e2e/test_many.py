@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "lib"))
-from harness import BIN, Gateway, Private, Suite, check, equal, wait_for
+from harness import BIN, Authority, Gateway, Origin, Private, Suite, check, equal, lo_address, wait_for
 
 suite = Suite()
 private = Private("many")
@@ -62,10 +62,45 @@ def mounts():
     return [m for m in pathlib.Path("/proc/mounts").read_text().splitlines() if str(private.dir) in m]
 
 
+ADDRESS = f"10.94.{os.getpid() % 250 + 1}.{os.getpid() // 250 % 250 + 1}"
+POLICY = """version: 1
+filesystem_policy: {include_workdir: true, read_only: [/usr, /lib, /proc, /dev/urandom, /app, /etc, /var/log], read_write: [/tmp, /dev/null]}
+landlock: {compatibility: best_effort}
+network_policies:
+  api:
+    name: api
+    endpoints: [{host: first.test, port: 443, protocol: rest, enforcement: enforce, rules: [{allow: {method: GET, path: /yes}}]}]
+    binaries: [{path: /usr/bin/curl}]
+"""
+
+
+@suite.case
+def the_policy_holds_from_the_first_instruction(g):
+    """The main process dials out at once, in every sandbox: what its policy says is already so, and its revision was taken up."""
+    path = private.dir / "policy.yaml"
+    path.write_text(POLICY)
+    script = ("for u in first.test/yes first.test/no other.test/; do curl -s --max-time 20 -o /dev/null -w '%{http_connect}/%{http_code} ' "
+              "https://$u; done >/sandbox/out; echo >>/sandbox/out; sleep 100")
+
+    def one(n):
+        r = g.cli("sandbox", "create", "--name", n, "--policy", path, "--detach", "--", "sh", "-c", script)
+        check(r.code == 0, r)
+        return wait_for(f"what {n} met", lambda: (lambda t: t if t.endswith("\n") else None)(g.exec(n, "cat", "/sandbox/out").out), 60, 0.2)
+    answers = in_parallel(one)
+    equal([a for a in answers if a.split() != ["200/200", "200/403", "403/000"]], [], f"of {COUNT}, wrong answers")
+    for n in NAMES[:3]:
+        check("loaded" in g.must("policy", "list", n).out.lower(), g.must("policy", "list", n))
+    for r in in_parallel(lambda n: g.cli("sandbox", "delete", n)):
+        check(r.code == 0, r)
+
+
 @suite.case
 def created_and_used_at_once(g):
-    for r in in_parallel(lambda n: g.cli("sandbox", "create", "--name", n, "--detach", "--", "sleep", "infinity")):
-        check(r.code == 0, r)
+    def one(n):  # the first exec follows on Ready
+        return (g.cli("sandbox", "create", "--name", n, "--detach", "--", "sleep", "infinity"), g.exec(n, "echo", "first"))
+    for created, first in in_parallel(one):
+        check(created.code == 0, created)
+        equal((first.code, first.out), (0, "first\n"), first)
     for n, r in zip(NAMES, in_parallel(lambda n: g.exec(n, "sh", "-c", "hostname > /tmp/h; cat /tmp/h"))):
         equal((r.code, r.out.strip()), (0, n), r)
 
@@ -127,7 +162,11 @@ def deleted_without_a_trace(g):
 
 
 def main():
-    gateway = Gateway(private)
+    authority = Authority(private.dir)
+    (private.dir / "hosts").write_text(f"{ADDRESS} first.test\n")
+    lo_address(private, ADDRESS)
+    Origin(ADDRESS, 443, *authority.issue("first.test"))
+    gateway = Gateway(private, {"OPENSHELL_LOCAL_EXTRA_CA": str(authority.pem), "OPENSHELL_LOCAL_EXTRA_HOSTS": str(private.dir / "hosts")})
     gateway.start()
     suite.run(gateway)
 

@@ -8,7 +8,7 @@ import shutil
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "lib"))
-from harness import Authority, Gateway, Origin, Private, Skip, Suite, check, contains, equal, lo_address
+from harness import Authority, Gateway, Origin, Private, Skip, Suite, check, contains, equal, lo_address, wait_for
 from harness import run as host
 
 suite = Suite()
@@ -168,6 +168,36 @@ def openssl(g):
     contains(good(g, "openssl", "speed", "-seconds", "1", "sha256"), "sha256")
     good(g, "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x", "-keyout", "/sandbox/k",
          "-out", "/sandbox/c.pem")
+
+
+def set_binaries(g, path):
+    policy = private.dir / "binaries.yaml"
+    policy.write_text(POLICY.replace('"/**"', path))
+    g.must("policy", "set", "box", "--policy", policy, "--wait")
+
+
+@case
+def binaries_behind_links_and_scripts(g):
+    """A listed link counts as what it leads to; a script is its interpreter, and the refusal names that one."""
+    good(g, "sh", "-c", "mkdir -p bin venv && ln -sf /usr/bin/curl bin/one && ln -sf one bin/two && "
+         "printf '#!/usr/bin/python3\\nimport urllib.request as u\\nprint(u.urlopen(\"https://api.test/s\", timeout=10).status)\\n' >bin/script && "
+         "chmod 755 bin/script && ln -sf /usr/bin/python3 venv/python")
+    fetch = ("-sS", "--max-time", "10", "-o", "/dev/null", "-w", "%{http_code}", "https://api.test/b")
+    try:
+        set_binaries(g, "/sandbox/bin/two")
+        for program in ("/usr/bin/curl", "/sandbox/bin/one", "/sandbox/bin/two"):
+            equal(run(g, program, *fetch).out, "200", program)
+        check(run(g, "/sandbox/bin/script").code != 0, "the script was allowed")
+        contains(g.must("logs", "box", "-n", "50").out if "python3" in g.must("logs", "box", "-n", "50").out else
+                 wait_for("the event", lambda: (lambda t: t if "binary '/usr/bin/python3" in t else None)(g.must("logs", "box", "-n", "50").out)),
+                 "binary '/usr/bin/python3")
+        set_binaries(g, "/sandbox/bin/script")
+        check(run(g, "/sandbox/bin/script").code != 0, "a script is no executable")
+        set_binaries(g, "/sandbox/venv/python")
+        equal(run(g, "/sandbox/bin/script").out, "200\n", "the interpreter, by a link to it")
+        check(run(g, "/usr/bin/curl", *fetch).out != "200", "curl is not listed any more")
+    finally:
+        set_binaries(g, '"/**"')
 
 
 @case

@@ -225,6 +225,24 @@ def without_the_gateway_the_agent_and_its_egress_go_on(g):
     g.must("sandbox", "delete", "lone")
 
 
+@suite.case
+def running_execs_end_with_the_gateway(g):
+    """Every exec under way returns an error when the link goes, none hangs; none claims success or an exit code of its command."""
+    g.must("sandbox", "create", "--name", "busy", "--detach", "--", "sleep", "infinity")
+    execs = [subprocess.Popen([BIN / "openshell", "sandbox", "exec", "-n", "busy", "--", "sh", "-c", "echo up; sleep 100"], env=g.env,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(30)]
+    for p in execs:
+        equal(p.stdout.readline(), b"up\n")
+    g.kill()
+    for p in execs:
+        out, err = p.communicate(timeout=40)
+        equal((p.returncode, out), (1, b""), err)
+        contains(err.decode(), "Error:")
+    g.start()
+    wait_for("exec", lambda: g.exec("busy", "true").code == 0, 20, 0.05)
+    g.must("sandbox", "delete", "busy")
+
+
 def supervisors(g, name):
     """pid of the first process of a sandbox and of all others in it, as the machine sees them."""
     record = g.state / "local" / json.loads(g.must("sandbox", "get", name, "-o", "json").out)["id"] / "process"

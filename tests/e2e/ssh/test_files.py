@@ -29,6 +29,9 @@ class World:
         self.dir = self.private.dir
         self.gateway = Gateway(self.private).start()
         self.gateway.must("sandbox", "create", "--name", NAME, "--detach", "--", "sleep", "infinity")
+        self.idle = self.private.spawn(BIN / "openshell", "sandbox", "exec", "-n", NAME, "--tty", "--", "cat", env=self.gateway.env,
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.idle_since = time.monotonic()
 
     def upload(self, *argv, **kw):
         return self.gateway.cli("sandbox", "upload", NAME, *argv, **kw)
@@ -135,6 +138,16 @@ def a_large_tree_comes_back_as_it_was(w):
     shutil.rmtree(tree)
     shutil.rmtree(w.dir / "large-back")
     w.shell("rm -rf /sandbox/large")
+
+
+@suite.case
+def an_idle_session_goes_on(w):
+    """Interactive, opened first, silent while the cases before this one ran: no timer of its set-up is left."""
+    time.sleep(max(0.0, 20 - (time.monotonic() - w.idle_since)))
+    w.idle.stdin.write(b"still here\n")
+    w.idle.stdin.flush()
+    contains(w.idle.stdout.readline().decode(), "still here")
+    w.idle.kill()
 
 
 @suite.case
