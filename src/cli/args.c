@@ -242,6 +242,14 @@ static enum args_outcome parse_letters(struct parser *p, const char *word)
 
 /* --- words --- */
 
+static const char *habit(const struct args *a, const char *word)
+{
+    for (const struct habit_spec *h = args_command(a)->habits; h && h->word; h++)
+        if (strcmp(h->word, word) == 0)
+            return h->use;
+    return NULL;
+}
+
 #define ELSEWHERE_MAX 4 /* commands of that name in other groups that are worth naming */
 
 /* Commands called `word` below c, with the words that lead there. */
@@ -264,6 +272,9 @@ static enum args_outcome unknown_command(struct parser *p, const char *word)
     cleanup_buf struct os_buf elsewhere = {0}, all = {0};
     const char *names[2 * NAMES_MAX + 1];
     size_t k = 0, n = 0;
+    const char *use = habit(p->out, word);
+    if (use)
+        return usage(p, "unrecognized subcommand '%s'\n\n  tip: use '%s'", word, use);
     find_elsewhere(p->out->path[0], word, p->out->path[0]->name, &n, &elsewhere);
     if (elsewhere.len)
         return usage(p, "unrecognized subcommand '%s'\n\n  tip: there is %s", word, os_buf_str(&elsewhere));
@@ -315,8 +326,11 @@ static enum args_outcome add_word(struct parser *p, const char *word)
     if (slot && slot->mode == ARG_DASHES && !p->dashes)
         return usage(p, "unexpected argument '%s' found\n\n  tip: a command goes after '--': -- %s", word,
                      word);
-    if (!slot)
-        return usage(p, "unexpected argument '%s' found", word);
+    if (!slot) {
+        const char *use = word[strspn(word, "0123456789")] ? NULL : habit(a, "#");
+        return usage(p, "unexpected argument '%s' found%s%s%s", word, use ? "\n\n  tip: use '" : "",
+                     use ? use : "", use ? "'" : "");
+    }
     if (check_text(p, word) == ARGS_USAGE)
         return ARGS_USAGE;
     if (slot->mode == ARG_VERBATIM)

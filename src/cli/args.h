@@ -43,16 +43,23 @@ struct arg_spec {
     enum arg_mode mode;
 };
 
+/* What people type who know other tools, and what it is called here. */
+struct habit_spec {
+    const char *word; /* NULL ends a list; "#" = a number where nothing more was expected */
+    const char *use;
+};
+
 struct command_spec {
     const char *name; /* NULL ends a list */
     const char *alias;
     const char *about;
-    bool hidden;                    /* works, but no help lists it */
-    const char *heading;            /* under which the parent's help lists it; NULL = "COMMANDS" */
-    const struct command_spec *sub; /* group; NULL for a leaf */
-    const struct flag_spec *flags;  /* NULL = none but the global ones */
-    const struct arg_spec *args;    /* NULL = none */
-    const char *examples;           /* lines for the help; NULL = none */
+    bool hidden;                     /* works, but no help lists it */
+    const char *heading;             /* under which the parent's help lists it; NULL = "COMMANDS" */
+    const struct command_spec *sub;  /* group; NULL for a leaf */
+    const struct flag_spec *flags;   /* NULL = none but the global ones */
+    const struct arg_spec *args;     /* NULL = none */
+    const char *examples;            /* lines for the help; NULL = none */
+    const struct habit_spec *habits; /* NULL = none */
     /* Exit code, or -1 with *err set (shown, exit 1). */
     int (*run)(struct cli *cli, struct os_error *err);
 };

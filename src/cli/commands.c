@@ -242,12 +242,30 @@ static const struct command_spec doctor_commands[] = {
 #define SANDBOX_HEADING "SANDBOX COMMANDS"
 #define GATEWAY_HEADING "GATEWAY COMMANDS"
 
+static const struct habit_spec root_habits[] = {
+    {"ps", "openshell sandbox list"}, {"ls", "openshell sandbox list"}, {"list", "openshell sandbox list"},
+    {"run", "openshell sandbox create"}, {"create", "openshell sandbox create"}, {"exec", "openshell sandbox exec"},
+    {"rm", "openshell sandbox delete"}, {"delete", "openshell sandbox delete"}, {"get", "openshell sandbox get"},
+    {"describe", "openshell sandbox get"}, {"inspect", "openshell sandbox get"}, {"attach", "openshell sandbox connect"},
+    {"connect", "openshell sandbox connect"}, {"stop", "openshell sandbox stop"}, {"start", "openshell sandbox start"},
+    {"cp", "openshell sandbox upload' or 'openshell sandbox download"}, {"apply", "openshell policy set"},
+    {"port-forward", "openshell forward start"}, {0}};
+static const struct habit_spec sandbox_habits[] = {
+    {"ps", "openshell sandbox list"}, {"ls", "openshell sandbox list"}, {"run", "openshell sandbox create"},
+    {"new", "openshell sandbox create"}, {"rm", "openshell sandbox delete"}, {"remove", "openshell sandbox delete"},
+    {"describe", "openshell sandbox get"}, {"inspect", "openshell sandbox get"}, {"show", "openshell sandbox get"},
+    {"attach", "openshell sandbox connect"}, {"ssh", "openshell sandbox connect"}, {"logs", "openshell logs"},
+    {"cp", "openshell sandbox upload' or 'openshell sandbox download"}, {"forward", "openshell forward start"}, {0}};
+static const struct habit_spec policy_habits[] = {
+    {"apply", "openshell policy set"}, {"update", "openshell policy set"}, {"show", "openshell policy get"}, {0}};
+static const struct habit_spec logs_habits[] = {{"#", "openshell logs -n <LINES>"}, {0}};
+
 static const struct command_spec root_commands[] = {
-    {.name = "sandbox", .alias = "sb", .heading = SANDBOX_HEADING, .about = "Create and use sandboxes", .sub = sandbox_commands},
+    {.name = "sandbox", .alias = "sb", .heading = SANDBOX_HEADING, .about = "Create and use sandboxes", .sub = sandbox_commands, .habits = sandbox_habits},
     {.name = "forward", .alias = "fwd", .heading = SANDBOX_HEADING, .about = "Forward local ports into sandboxes", .sub = forward_commands},
-    {.name = "logs", .alias = "lg", .heading = SANDBOX_HEADING, .about = "Show log lines of a sandbox", .flags = logs_flags, .args = sandbox_name, .run = logs_run,
+    {.name = "logs", .alias = "lg", .heading = SANDBOX_HEADING, .about = "Show log lines of a sandbox", .flags = logs_flags, .args = sandbox_name, .run = logs_run, .habits = logs_habits,
      .examples = "  openshell logs demo --since 5m\n  openshell logs demo --source sandbox --level debug --tail\n"},
-    {.name = "policy", .alias = "pol", .heading = SANDBOX_HEADING, .about = "Read and replace policies", .sub = policy_commands},
+    {.name = "policy", .alias = "pol", .heading = SANDBOX_HEADING, .about = "Read and replace policies", .sub = policy_commands, .habits = policy_habits},
     {.name = "settings", .heading = SANDBOX_HEADING, .about = "Read and change settings", .sub = settings_commands},
     {.name = "gateway", .alias = "gw", .heading = GATEWAY_HEADING, .about = "Start, register and select gateways", .sub = gateway_commands},
     {.name = "ssh-proxy", .hidden = true, .heading = GATEWAY_HEADING, .about = "Connect standard input and output to the SSH server of a sandbox", .flags = ssh_proxy_flags, .run = ssh_proxy_run},
@@ -258,7 +276,7 @@ static const struct command_spec root_commands[] = {
 
 const struct command_spec commands_root = {
     .name = "openshell", .about = "OpenShell runs autonomous agents in sandboxes ruled by policy.",
-    .sub = root_commands, .flags = commands_globals,
+    .sub = root_commands, .flags = commands_globals, .habits = root_habits,
     .examples = "  openshell gateway start\n  openshell sandbox create -- bash\n"
                 "  openshell policy set --policy policy.yaml --wait\n  openshell logs --tail\n"};
 /* clang-format on */

@@ -232,6 +232,31 @@ static void print_pairs(const char *title, struct pair *pairs, size_t n)
         say(stdout, "    %s: %s\n", pairs[i].key, pairs[i].value);
 }
 
+/* What the supervisor's self-test found; of a sandbox that runs. */
+static const Openshell__V1__SandboxCondition *enforcement(const Openshell__V1__Sandbox *s)
+{
+    if (s->status->phase == PHASE(READY))
+        for (size_t i = 0; i < s->status->n_conditions; i++)
+            if (strcmp(s->status->conditions[i]->type, "Enforced") == 0)
+                return s->status->conditions[i];
+    return NULL;
+}
+
+static json_t *conditions_json(const Openshell__V1__Sandbox *s)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < s->status->n_conditions; i++) {
+        const Openshell__V1__SandboxCondition *c = s->status->conditions[i];
+        json_t *j = json_object();
+        json_object_set_new(j, "type", json_text(c->type));
+        json_object_set_new(j, "status", json_text(c->status));
+        json_object_set_new(j, "reason", json_text(c->reason));
+        json_object_set_new(j, "message", json_text(c->message));
+        json_array_append_new(list, j);
+    }
+    return list;
+}
+
 static void print_sandbox(struct cli *cli, const Openshell__V1__Sandbox *s)
 {
     const Openshell__Datamodel__V1__ObjectMeta *m = s->metadata;
@@ -247,6 +272,10 @@ static void print_sandbox(struct cli *cli, const Openshell__V1__Sandbox *s)
     const char *reason = s->status->phase == PHASE(ERROR) ? sandbox_reason(s, &cli->arena) : NULL;
     if (reason)
         say(stdout, "  " DIM "Reason:" END " %s\n", reason);
+    const Openshell__V1__SandboxCondition *enforced = enforcement(s);
+    if (enforced)
+        say(stdout, "  " DIM "Enforcement:" END " %s; %s\n",
+            strcmp(enforced->status, "True") == 0 ? "complete" : "partial", enforced->message);
     if (s->status->_exit_code_case == OPENSHELL__V1__SANDBOX_STATUS___EXIT_CODE_EXIT_CODE)
         say(stdout, "  " DIM "Exit code:" END " %d\n", (int)s->status->exit_code);
     say(stdout, "  " DIM "Resource version:" END " %llu\n", (unsigned long long)m->resource_version);
@@ -291,6 +320,7 @@ int sandbox_get_run(struct cli *cli, struct os_error *err)
     uint32_t revision = global ? c->global_policy_version : c->version;
     if (strcmp(format, "table") != 0) {
         json_t *j = sandbox_json(s);
+        json_object_set_new(j, "conditions", conditions_json(s));
         json_object_set_new(j, "policy_source", json_string(source));
         json_object_set_new(j, "revision", revision ? json_integer(revision) : json_null());
         json_object_set_new(j, "policy", c->policy ? policy_to_json(c->policy) : json_null());

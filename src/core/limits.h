@@ -31,7 +31,9 @@
 #define OS_LIMIT_ROUTABLE_NAME 19
 #define OS_LIMIT_PROVIDERS 32 /* per sandbox */
 #define OS_LIMIT_LOG_LEVEL 32
-#define OS_LIMIT_MAP_ENTRIES 128 /* entries */
+#define OS_LIMIT_ENFORCEMENT_REPORT 1024 /* of a supervisor's hello */
+#define OS_LIMIT_START_ERROR 1024        /* of a supervisor's report */
+#define OS_LIMIT_MAP_ENTRIES 128         /* entries */
 #define OS_LIMIT_MAP_KEY 256
 #define OS_LIMIT_MAP_VALUE 8192
 #define OS_LIMIT_ENV_TOTAL 262144
@@ -138,10 +140,10 @@
 #define OS_DNS_IDLE_MS 10000                              /* between two queries of a TCP connection */
 #define OS_BYPASS_BURST 10 /* direct connection events at once (spec/supervisor.md 18) */
 #define OS_BYPASS_PER_SECOND 5
-#define OS_AUDIT_TEXT 1024  /* bytes of one text in an audit line that has no smaller limit */
-#define OS_AUDIT_LINE 8192  /* bytes of one audit line */
-#define OS_AUDIT_JSON 65536 /* bytes of one audit object */
-#define OS_AUDIT_FILES 3    /* daily log files kept */
+#define OS_AUDIT_TEXT 1024 /* bytes of one text in an audit line that has no smaller limit */
+#define OS_AUDIT_LINE 8192 /* bytes of one audit line */
+#define OS_AUDIT_JSON 4095 /* bytes of one audit object; with its line end below 4 KiB */
+#define OS_AUDIT_FILES 3   /* daily log files kept */
 
 /* SSH server (spec/supervisor.md 11) */
 #define OS_SSH_LOGIN_MS 30000 /* key exchange and authentication */

@@ -184,7 +184,9 @@ static int lock_state(struct program *p, struct os_error *err)
         return fail(err, "I/O");
     }
     const struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    if (fcntl(p->lock_fd, F_OFD_SETLK, &whole) == 0)
+    /* A lock of the process, not of the descriptor: a launcher that was just being forked when we were killed
+     * would hold that one on, and the next gateway would be refused. Nothing else opens the file. */
+    if (fcntl(p->lock_fd, F_SETLK, &whole) == 0)
         return 0;
     os_error_set(
         err, OS_FAILED_PRECONDITION,

@@ -15,6 +15,7 @@
 #include "rpc/pb.h"
 
 #define CHANGE_TRIES 3
+#define ENFORCED "Enforced"
 
 typedef Openshell__V1__SandboxCondition condition;
 #define PHASE(x) OPENSHELL__V1__SANDBOX_PHASE__SANDBOX_PHASE_##x
@@ -108,20 +109,25 @@ int sandbox_change(struct gateway *gw, const char *id, const char *operation, sa
     return rc < 0 ? -1 : 0;
 }
 
-void sandbox_set_ready(sandbox_row *row, struct os_arena *a, const char *status, const char *reason,
-                       const char *message)
+static condition *find_condition(const Openshell__V1__SandboxStatus *st, const char *type)
+{
+    for (size_t i = 0; i < st->n_conditions; i++)
+        if (strcmp(st->conditions[i]->type, type) == 0)
+            return st->conditions[i];
+    return NULL;
+}
+
+static void set_condition(sandbox_row *row, struct os_arena *a, const char *type, const char *status,
+                          const char *reason, const char *message)
 {
     Openshell__V1__SandboxStatus *st = row->status;
-    condition *c = NULL;
-    for (size_t i = 0; i < st->n_conditions && !c; i++)
-        if (strcmp(st->conditions[i]->type, "Ready") == 0)
-            c = st->conditions[i];
+    condition *c = find_condition(st, type);
     if (!c) {
         condition **grown = os_arena_alloc(a, (st->n_conditions + 1) * sizeof(*grown));
         if (st->n_conditions)
             memcpy(grown, st->conditions, st->n_conditions * sizeof(*grown));
         c = pb_new(a, openshell__v1__sandbox_condition);
-        c->type = (char *)"Ready";
+        c->type = os_arena_strdup(a, type);
         grown[st->n_conditions++] = c;
         st->conditions = grown;
     }
@@ -129,6 +135,12 @@ void sandbox_set_ready(sandbox_row *row, struct os_arena *a, const char *status,
     c->reason = os_arena_strdup(a, reason);
     c->message = os_arena_strdup(a, message);
     c->last_transition_time = (char *)"";
+}
+
+void sandbox_set_ready(sandbox_row *row, struct os_arena *a, const char *status, const char *reason,
+                       const char *message)
+{
+    set_condition(row, a, "Ready", status, reason, message);
 }
 
 void sandbox_end_sessions(struct gateway *gw, const char *id)
@@ -167,18 +179,22 @@ static enum sandbox_change on_connected(void *ctx, sandbox_row *row, struct os_a
         return SANDBOX_KEEP;
     }
     row->status->phase = PHASE(READY);
+    const struct sandbox_supervisor *supervisor = ctx;
     /* A kept sandbox that comes back still knows how its first command ended. */
-    if (strcmp(row->status->main_process_instance_id, ctx) != 0)
+    if (strcmp(row->status->main_process_instance_id, supervisor->instance_id) != 0)
         row->status->_exit_code_case = OPENSHELL__V1__SANDBOX_STATUS___EXIT_CODE__NOT_SET;
-    row->status->main_process_instance_id = os_arena_strdup(a, ctx);
+    row->status->main_process_instance_id = os_arena_strdup(a, supervisor->instance_id);
     sandbox_set_ready(row, a, "True", "DependenciesReady", "Supervisor session connected");
+    if (supervisor->enforcement)
+        set_condition(row, a, ENFORCED, supervisor->complete ? "True" : "False",
+                      supervisor->complete ? "SelfTestPassed" : "PartiallyEnforced", supervisor->enforcement);
     return SANDBOX_WRITE;
 }
 
-int sandbox_session_connected(struct gateway *gw, const char *id, const char *instance_id,
+int sandbox_session_connected(struct gateway *gw, const char *id, const struct sandbox_supervisor *supervisor,
                               struct os_error *err)
 {
-    return sandbox_change(gw, id, "update sandbox phase", on_connected, (void *)instance_id, err);
+    return sandbox_change(gw, id, "update sandbox phase", on_connected, (void *)supervisor, err);
 }
 
 static enum sandbox_change on_lost(void *ctx, sandbox_row *row, struct os_arena *a)
@@ -258,7 +274,8 @@ static void copy_driver_fields(sandbox_row *row, const Openshell__Compute__V1__D
     row->status->agent_pod = os_arena_strdup(a, st->instance_id);
     row->status->agent_fd = os_arena_strdup(a, st->agent_fd);
     row->status->sandbox_fd = os_arena_strdup(a, st->sandbox_fd);
-    condition **list = os_arena_alloc(a, (st->n_conditions + 1) * sizeof(*list));
+    condition *enforced = find_condition(row->status, ENFORCED); /* the supervisor's word, not the driver's */
+    condition **list = os_arena_alloc(a, (st->n_conditions + 2) * sizeof(*list));
     for (size_t i = 0; i < st->n_conditions; i++) {
         const Openshell__Compute__V1__DriverCondition *from = st->conditions[i];
         condition *c = list[i] = pb_new(a, openshell__v1__sandbox_condition);
@@ -270,6 +287,8 @@ static void copy_driver_fields(sandbox_row *row, const Openshell__Compute__V1__D
     }
     row->status->conditions = list;
     row->status->n_conditions = st->n_conditions;
+    if (enforced)
+        list[row->status->n_conditions++] = enforced;
 }
 
 static int composed_phase(int old, int backend, bool stopped, bool session)

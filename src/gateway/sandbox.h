@@ -36,7 +36,13 @@ int sandbox_remove(struct gateway *gw, const sandbox_row *row, struct os_error *
 
 /* --- events that move the phase --- */
 
-int sandbox_session_connected(struct gateway *gw, const char *id, const char *instance_id,
+/* What a supervisor says of itself when it connects. */
+struct sandbox_supervisor {
+    const char *instance_id;
+    const char *enforcement; /* what its self-test found; NULL = it made none */
+    bool complete;           /* everything the policy asks for is in force */
+};
+int sandbox_session_connected(struct gateway *gw, const char *id, const struct sandbox_supervisor *supervisor,
                               struct os_error *err);
 void sandbox_session_lost(struct gateway *gw, const char *id);
 /* Merges a driver snapshot (spec/drivers.md 1.4). */

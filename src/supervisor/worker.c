@@ -23,6 +23,7 @@
 #include "supervisor/audit/json.h"
 #include "supervisor/egress/egress.h"
 #include "supervisor/enforcement.h"
+#include "supervisor/isolation_report.h"
 #include "supervisor/monitor/client.h"
 #include "supervisor/session/session.h"
 #include "supervisor/ssh/sshd.h"
@@ -133,10 +134,10 @@ static void exit_reported(void *ctx)
     end(w, w->status);
 }
 
-static void report_end(struct worker *w, int status)
+static void report_end(struct worker *w, int status, const char *start_error)
 {
     w->status = status;
-    session_report_exit(w->session, status, exit_reported, w);
+    session_report_exit(w->session, status, start_error, exit_reported, w);
 }
 
 static void stay(void *ctx)
@@ -161,9 +162,9 @@ static void on_main_exit(void *ctx, int status)
                                                .exit_code = status,
                                                .has_exit_code = true});
     if (w->opt->keep)
-        session_report_exit(w->session, status, stay, w);
+        session_report_exit(w->session, status, NULL, stay, w);
     else
-        report_end(w, status);
+        report_end(w, status, NULL);
 }
 
 static void on_terminate(void *ctx, bool main_running)
@@ -174,43 +175,6 @@ static void on_terminate(void *ctx, bool main_running)
 }
 
 /* --- start-up --- */
-
-static void emit_config(const struct worker *w, const char *state, enum audit_severity severity,
-                        const char *text)
-{
-    audit_emit(
-        w->audit,
-        &(struct audit_event){
-            .cls = AUDIT_CONFIG, .activity = "Log", .severity = severity, .state = state, .message = text});
-}
-
-static void audit_isolation(const struct worker *w, const struct monitor_plan *plan,
-                            const struct monitor_isolation *got)
-{
-    if (plan->n_read_only + plan->n_read_write == 0) {
-        emit_config(w, "skipped", AUDIT_SEV_INFO, "Landlock filesystem sandbox skipped: no paths configured");
-        return;
-    }
-    if (got->landlock_error[0]) {
-        cleanup_free char *text =
-            os_asprintf("Landlock filesystem sandbox unavailable: %s", got->landlock_error);
-        audit_emit(w->audit, &(struct audit_event){.cls = AUDIT_FINDING,
-                                                   .activity = "Create",
-                                                   .severity = AUDIT_SEV_HIGH,
-                                                   .finding_uid = "landlock-unavailable",
-                                                   .title = "Landlock Filesystem Sandbox Unavailable",
-                                                   .message = text});
-        return;
-    }
-    const char *compat = plan->hard_requirement ? "HardRequirement" : "BestEffort";
-    cleanup_free char *probed =
-        os_asprintf("Landlock filesystem sandbox available [abi:v%d compat:%s ro:%zu rw:%zu]",
-                    got->landlock_abi, compat, plan->n_read_only, plan->n_read_write);
-    cleanup_free char *built =
-        os_asprintf("Landlock ruleset built [rules_applied:%u skipped:%u]", got->rules, got->skipped);
-    emit_config(w, "probed", AUDIT_SEV_INFO, probed);
-    emit_config(w, "built", AUDIT_SEV_INFO, built);
-}
 
 static int isolate(struct worker *w, const policy_doc *doc, struct os_error *err)
 {
@@ -233,7 +197,9 @@ static int isolate(struct worker *w, const policy_doc *doc, struct os_error *err
     struct monitor_isolation got;
     if (monitor_client_isolate(w->monitor, &plan, &got, err) < 0)
         return -1;
-    audit_isolation(w, &plan, &got);
+    cleanup_free char *detail = NULL;
+    bool complete = isolation_report(w->audit, &plan, &got, &detail);
+    session_set_enforcement(w->session, complete, detail);
     return 0;
 }
 
@@ -264,9 +230,9 @@ static void main_failed(struct worker *w, const struct os_error *err)
     os_log_error(LOG_TARGET, "the main process cannot be started: %s", os_error_text(err));
     agent_main_note(w->agent, note);
     if (err->code == OS_NOT_FOUND)
-        report_end(w, EXIT_NOT_FOUND);
+        report_end(w, EXIT_NOT_FOUND, os_error_text(err));
     else if (err->code == OS_PERMISSION_DENIED || err->code == OS_INVALID_ARGUMENT)
-        report_end(w, EXIT_NOT_EXECUTABLE);
+        report_end(w, EXIT_NOT_EXECUTABLE, os_error_text(err));
     else
         fatal(w, err);
 }

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -294,6 +295,131 @@ def a_full_disk_is_no_damaged_database(g):
         check("damaged" not in r.err, r)
     finally:
         run("umount", small)
+
+
+@case
+def a_locked_store_is_said_to_be_locked(g):
+    """Another program holds the database: writes are refused with one line and leave nothing, reads go on."""
+    before = g.sandbox_dirs()
+    other = sqlite3.connect(g.state / "gateway" / "openshell.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        r = g.cli("sandbox", "create", "--name", "locked", "--detach", "--", "true")
+        equal(r.code, 1, r)
+        equal(r.err, "Error:   × code: 'The service is currently unavailable', message: \"persist sandbox failed: database: "
+              "database is locked\"\n")
+        g.must("sandbox", "list")
+        equal(g.exec("box", "echo", "on").out, "on\n", "exec")
+    finally:
+        other.close()
+    equal((g.sandbox_dirs(), "locked" in g.must("sandbox", "list", "--names").out), (before, False), "what is left")
+    g.must("sandbox", "create", "--name", "locked", "--detach", "--", "sleep", "infinity")
+    g.must("sandbox", "delete", "locked")
+
+
+@case
+def at_the_limit_of_descriptors_it_refuses_and_goes_on(g):
+    few = Private("hostile-fds")
+    h = Gateway(few)
+    h.prefix = [*h.prefix, "prlimit", "--nofile=64:64"]
+    h.start()
+    h.prefix = h.prefix[:-2]  # the gateway only
+    made = []
+    while True:
+        r = h.cli("sandbox", "create", "--name", f"fd{len(made)}", "--detach", "--", "sleep", "infinity")
+        if r.code:
+            break
+        made.append(f"fd{len(made)}")
+        check(len(made) < 60, "there seems to be no limit")
+    check(len(made) > 3, f"only {made}: {r}")
+    equal((r.code, len(r.err.strip().splitlines())), (1, 1), r)
+    contains(r.err, "Too many open files")
+    equal(sorted(h.must("sandbox", "list", "--names").out.split()), sorted(made), "sandboxes")
+    equal(len(h.sandbox_dirs()), len(made), "directories")
+    for name in made[:3]:
+        h.must("sandbox", "delete", name)
+    h.must("sandbox", "create", "--name", "again", "--detach", "--", "sleep", "infinity")
+    equal(h.exec("again", "echo", "fine").out, "fine\n")
+    h.close()
+    few.close()
+
+
+@case
+def what_cannot_be_run_is_named(g):
+    """Deliberate faults of the main process: the message names what is wrong, within seconds; the sandbox can be deleted."""
+    root = private.dir / "fault-root"
+    root.mkdir()
+    (root / "closed").write_bytes((BIN / "openshell-sandbox").read_bytes())
+    (root / "closed").chmod(0o700)
+    shut = private.dir / "fault-shut"
+    shut.mkdir()
+    (shut / "program").write_bytes((BIN / "openshell-sandbox").read_bytes())
+    (shut / "program").chmod(0o755)
+    shut.chmod(0o700)
+    for options, command, part, code in (
+            ((), "no-such-program", "cannot run 'no-such-program': no such program in the sandbox", 127),
+            ((), "/etc/hostname", "cannot run '/etc/hostname': the file is not executable for the agent", 126),
+            ((), "/srv", "cannot run '/srv'", 126),
+            (("--from", f"dir:{root}"), "sh", "cannot run 'sh': no such program in the sandbox", 127),
+            (("--from", f"dir:{root}"), "/closed", "cannot run '/closed': the file is not executable for the agent", 126),
+            (("--from", f"dir:{shut}"), "/program", "cannot run '/program'", 126)):
+        r = g.cli("sandbox", "create", "--name", "fault", *options, "--detach", "--", command, timeout=20)
+        if r.code == 0:  # it was Ready for a moment
+            wait_for("Error", lambda: "Phase: Error" in g.must("sandbox", "get", "fault").out)
+        else:
+            contains(" ".join(r.err.replace("│", " ").split()), part)
+            contains(r.err, f"(exit code {code})")
+        contains(g.must("sandbox", "get", "fault").out, part)
+        contains(g.must("sandbox", "get", "fault").out, f"Exit code: {code}")
+        g.must("sandbox", "delete", "fault")
+    r = g.cli("sandbox", "create", "--name", "fault", "--from", f"dir:{private.dir}/nothing", "--detach", "--", "true")
+    equal(r.code, 1, r)
+    contains(r.err, "No such file or directory")
+
+
+@case
+def typical_mistakes_are_answered(g):
+    """What people type who know docker, kubectl or an older version: expected text and exit code."""
+    for line, code, part in (
+            ("sandbox creat", 2, "a similar subcommand exists: 'create'"),
+            ("sandbox list --outptu json", 2, "a similar argument exists: '--output'"),
+            ("sandbox list -o xml", 2, "[possible values: table, yaml, json]"),
+            ("ps", 2, "tip: use 'openshell sandbox list'"), ("run alpine", 2, "tip: use 'openshell sandbox create'"),
+            ("exec box ls", 2, "tip: use 'openshell sandbox exec'"), ("rm box", 2, "tip: use 'openshell sandbox delete'"),
+            ("get pods", 2, "tip: use 'openshell sandbox get'"), ("apply -f x", 2, "tip: use 'openshell policy set'"),
+            ("sandbox ls", 2, "tip: use 'openshell sandbox list'"), ("sandbox rm box", 2, "tip: use 'openshell sandbox delete'"),
+            ("sandbox ps", 2, "tip: use 'openshell sandbox list'"), ("sandbox run x", 2, "tip: use 'openshell sandbox create'"),
+            ("sandbox describe box", 2, "tip: use 'openshell sandbox get'"), ("sandbox logs box", 2, "tip: use 'openshell logs'"),
+            ("sandbox cp a b", 2, "tip: use 'openshell sandbox upload'"), ("policy apply x", 2, "tip: use 'openshell policy set'"),
+            ("logs box --tail 20", 2, "tip: use 'openshell logs -n <LINES>'"), ("logs box -n x", 2, "invalid value 'x' for '--lines"),
+            ("logs box --since yesterday", 1, "unknown duration unit: yesterday (use s, m, or h)"),
+            ("sandbox exec -n box", 2, "required arguments were not provided"),
+            ("sandbox exec -it box -- sh", 2, "unexpected argument '-i' found"),
+            ("sandbox exec -n box --timeout x -- true", 2, "invalid value 'x' for '--timeout"),
+            ("sandbox create --env FOO --detach -- true", 1, "--env expects KEY=VALUE, got 'FOO'"),
+            ("sandbox create --memory 4GG --detach -- true", 1, "4GG"), ("sandbox create --nam x", 2, "'--name'"),
+            ("sandbox create --from nowhere:tag --detach -- true", 1, "nowhere:tag"), ("sandbox delete", 2, "<NAME>..."),
+            ("policy set box", 2, "--policy <FILE>"), ("policy set box --policy /nowhere.yaml", 1, "/nowhere.yaml"),
+            ("settings set box", 2, "--key <KEY>"), ("settings set box --key nonsense --value 1", 1, "nonsense"),
+            ("forward start abc box", 1, "invalid forward spec 'abc'"), ("forward start 99999 box", 1, "between 1 and 65535"),
+            ("sandbox upload box /nowhere", 1, "/nowhere"), ("-g nowhere sandbox list", 1, "nowhere"), ("gateway select nowhere", 1, "nowhere")):
+        r = g.cli(*line.split())
+        equal(r.code, code, r)
+        equal(r.out, "", line)
+        contains(r.err, part)
+
+
+@case
+def reading_from_a_sandbox_that_is_not_there_fails(g):
+    policy = private.dir / "any.yaml"
+    policy.write_text("version: 1\n")
+    for line in ("sandbox get nope", "sandbox get nope -o json", "sandbox get nope --policy-only", "sandbox exec -n nope -- true", "sandbox connect nope",
+                 "sandbox ssh-config nope", f"sandbox download nope x {private.dir}", f"sandbox upload nope {policy}", "logs nope",
+                 "logs nope --tail", "policy get nope", "policy list nope", "settings get nope", "sandbox stop nope", "sandbox start nope",
+                 "forward start 18999 nope", f"policy set nope --policy {policy}"):
+        r = g.cli(*line.split(), timeout=20)
+        equal((r.code, r.out), (1, ""), r)
+        contains(r.err.lower(), "not found")
 
 
 @case

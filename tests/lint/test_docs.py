@@ -87,6 +87,22 @@ def check_functions(path, text):
                 yield f"{function}() is not defined in {name(to)}"
 
 
+CASES = re.compile(r"\[(test_\w+\.(?:py|c))\]\(([^)\s]+)\): ([\w, ]+)")
+
+
+def check_cases(path, text):
+    """`[test_x.py](path): case, case` in a table names cases that are there."""
+    for file, target, names in CASES.findall(without_code(text)):
+        to = (path.parent / target).resolve()
+        if not to.is_file():
+            continue  # the link check says so
+        source = to.read_text()
+        for case in re.findall(r"\b[a-z]\w*\b", names.replace(" and its like", "")):
+            made = "one_decision_{name}" in source and f'("{case.removeprefix("one_decision_")}",' in source
+            if not made and not re.search(rf"^(?:def |static void ){case}\(", source, re.M):
+                yield f"{file}: there is no case '{case}'"
+
+
 def validate(document):
     run = subprocess.run([VALIDATOR], input=document, capture_output=True, text=True, timeout=30, check=False)
     return run.returncode, " ".join((run.stdout + run.stderr).split())
@@ -139,6 +155,8 @@ def main():
         if path.is_relative_to(ROOT / "docs") or path.parent == ROOT:
             good &= report(f"paths in {name(path)}", check_paths(path, text))
             good &= report(f"functions in {name(path)}", check_functions(path, text))
+            if CASES.search(text):
+                good &= report(f"cases in {name(path)}", check_cases(path, text))
     good &= report("cited decisions", check_decisions())
     policies = ROOT / "docs/guide/policies.md"
     if not VALIDATOR.exists():

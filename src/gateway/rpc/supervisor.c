@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "core/cleanup.h"
+#include "core/limits.h"
 #include "core/log.h"
 #include "gateway/identity/principal.h"
 #include "gateway/main_output.h"
@@ -35,7 +36,11 @@ static enum sandbox_change set_exit(void *ctx, sandbox_row *row, struct os_arena
         return SANDBOX_WRITE; /* a service: what ended was only its first command */
     /* A job: its success is no error. */
     st->phase = req->exit_code == 0 ? PHASE(STOPPED) : PHASE(ERROR);
-    sandbox_set_ready(row, a, "False", "MainProcessExited", "Canonical main process exited");
+    sandbox_set_ready(
+        row, a, "False", "MainProcessExited",
+        *req->start_error
+            ? os_arena_printf(a, "Canonical main process could not be started: %s", req->start_error)
+            : "Canonical main process exited");
     return SANDBOX_WRITE;
 }
 
@@ -49,6 +54,9 @@ int rpc_report_exit(void *ctx, struct rpc_call *call, const ProtobufCMessage *re
         return os_error_set(err, OS_INVALID_ARGUMENT, "sandbox_id is required");
     if (!*req->instance_id)
         return os_error_set(err, OS_INVALID_ARGUMENT, "instance_id is required");
+    if (strlen(req->start_error) > OS_LIMIT_START_ERROR)
+        return os_error_set(err, OS_INVALID_ARGUMENT, "start_error exceeds maximum length (%zu > %d)",
+                            strlen(req->start_error), OS_LIMIT_START_ERROR);
     if (principal_require_supervisor(call, req->sandbox_id, err) < 0)
         return -1;
     struct exit_report report = {gw, req};

@@ -190,7 +190,10 @@ static void connected_work(void *arg)
     if (!sandbox_load(gw, ss->sandbox_id, &a, &ss->work_err))
         return;
     cleanup_error struct os_error err = {0};
-    if (sandbox_session_connected(gw, ss->sandbox_id, ss->instance_id, &err) < 0)
+    const struct sandbox_supervisor supervisor = {.instance_id = ss->instance_id,
+                                                  .enforcement = *ss->enforcement ? ss->enforcement : NULL,
+                                                  .complete = ss->enforcement_complete};
+    if (sandbox_session_connected(gw, ss->sandbox_id, &supervisor, &err) < 0)
         os_log_warn("session", "%s: %s", ss->sandbox_id, os_error_text(&err));
 }
 
@@ -264,6 +267,15 @@ static void on_hello(struct session *ss, const Openshell__V1__SupervisorHello *h
     for (size_t i = 0; i < hello->n_capabilities; i++) {
         ss->can_exec |= strcmp(hello->capabilities[i], "exec-relay") == 0;
         ss->can_push |= strcmp(hello->capabilities[i], "config-push") == 0;
+    }
+    if (hello->enforcement) {
+        if (strlen(hello->enforcement->detail) >= sizeof(ss->enforcement)) {
+            rpc_call_finish(ss->call, OS_INVALID_ARGUMENT,
+                            "the enforcement report exceeds the maximum length");
+            return;
+        }
+        ss->enforcement_complete = hello->enforcement->complete;
+        strcpy(ss->enforcement, hello->enforcement->detail);
     }
     session_register(ss);
     ss->busy = true;

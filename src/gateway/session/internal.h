@@ -4,6 +4,7 @@
 
 #include "core/arena.h"
 #include "core/id.h"
+#include "core/limits.h"
 #include "gateway/session/sessions.h"
 
 struct session {
@@ -15,8 +16,11 @@ struct session {
     bool registered; /* in the table; false once superseded or ended */
     bool accepted;   /* session_accepted was queued */
     bool can_exec, can_push;
-    bool busy;  /* a worker updates the row */
-    bool ended; /* on_done ran */
+    bool enforcement_complete;
+    char enforcement[OS_LIMIT_ENFORCEMENT_REPORT +
+                     1]; /* what the supervisor's self-test found; "" = not told */
+    bool busy;           /* a worker updates the row */
+    bool ended;          /* on_done ran */
     struct os_error work_err;
 };
 

@@ -330,6 +330,39 @@ static void set_config(json_t *o, const struct audit_event *ev)
     set_object(o, "unmapped", unmapped);
 }
 
+/* Every text below the value gets at most max bytes, and "..." when something was cut. */
+static void shorten(json_t *value, size_t max)
+{
+    const char *key;
+    json_t *part;
+    size_t i;
+    json_object_foreach(value, key, part) shorten(part, max);
+    json_array_foreach(value, i, part) shorten(part, max);
+    if (!json_is_string(value) || json_string_length(value) <= max)
+        return;
+    cleanup_free char *text = os_strdup(json_string_value(value));
+    size_t n = max;
+    while (n && ((unsigned char)text[n] & 0xc0) == 0x80)
+        n--;
+    text[n] = '\0';
+    cleanup_free char *cut = os_asprintf("%s...", text);
+    json_string_set(value, cut);
+}
+
+/* An agent chooses paths and names, and a reader counts on short lines: what is long is cut, more and more.
+ */
+static char *bounded_dump(json_t *o)
+{
+    static const size_t LIMITS[] = {1024, 384, 128, 32};
+    char *line = json_dumps(o, JSON_COMPACT);
+    for (size_t i = 0; i < OS_ARRAY_LEN(LIMITS) && line && strlen(line) >= OS_AUDIT_JSON; i++) {
+        free(line);
+        shorten(o, LIMITS[i]);
+        line = json_dumps(o, JSON_COMPACT);
+    }
+    return line;
+}
+
 void audit_json(const struct audit_event *ev, const struct audit_origin *origin, int64_t time_ms,
                 struct os_buf *out)
 {
@@ -361,7 +394,7 @@ void audit_json(const struct audit_event *ev, const struct audit_origin *origin,
     case AUDIT_EVENT:
         break;
     }
-    cleanup_free char *line = json_dumps(o, JSON_COMPACT);
+    cleanup_free char *line = bounded_dump(o);
     json_decref(o);
     os_buf_adds(out, line ? line : "");
 }

@@ -13,7 +13,8 @@ struct audit_origin {
     const char *version, *sandbox_id, *sandbox_name, *hostname, *image;
 };
 
-/* Appends one object without line end. Texts that are not UTF-8 get '?' for the bytes in question. */
+/* Appends one object without line end, shorter than OS_AUDIT_JSON: texts that are too long for that are cut.
+ * Texts that are not UTF-8 get '?' for the bytes in question. */
 void audit_json(const struct audit_event *ev, const struct audit_origin *origin, int64_t time_ms,
                 struct os_buf *out);
 

@@ -55,7 +55,7 @@ void audit_json_file_sink(void *ctx, int64_t time_ms, const struct audit_event *
 {
     (void)shorthand;
     struct audit_json_file *f = ctx;
-    cleanup_buf struct os_buf line = {.max = OS_AUDIT_JSON};
+    cleanup_buf struct os_buf line = {.max = OS_AUDIT_JSON + 1}; /* and its line end */
     if (!atomic_load(&f->enabled))
         return;
     audit_json(ev, &f->origin, time_ms, &line);

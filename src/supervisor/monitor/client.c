@@ -199,6 +199,7 @@ int monitor_client_isolate(struct monitor_client *c, const struct monitor_plan *
     const char *why = protocol_get_text(&body, &arena);
     out->rules = protocol_get_u32(&body);
     out->skipped = protocol_get_u32(&body);
+    out->tried = protocol_get_u32(&body);
     if (body.failed || !why)
         return malformed(&msg, err);
     out->landlock_error[0] = '\0';

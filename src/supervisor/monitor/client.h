@@ -38,6 +38,7 @@ struct monitor_isolation {
     int landlock_abi;         /* 0 = unavailable */
     char landlock_error[128]; /* why unavailable, "" otherwise */
     uint32_t rules, skipped;
+    uint32_t tried; /* set of 1 << enum selftest: attempts that were refused, as they must be */
 };
 int monitor_client_isolate(struct monitor_client *c, const struct monitor_plan *plan,
                            struct monitor_isolation *out, struct os_error *err);

@@ -31,7 +31,8 @@ struct monitor {
     bool isolated;
     bool landlock_required;
     struct isolation_ruleset landlock;
-    char *workdir; /* NULL = none */
+    uint32_t tried; /* by the self-test, which nothing passed: 1 << enum selftest */
+    char *workdir;  /* NULL = none */
 
     struct monitor_process children[OS_CHILDREN];
     uint32_t last_id;
@@ -54,8 +55,17 @@ struct monitor_streams {
 int monitor_spawn(struct monitor *m, const struct protocol_request *r, struct monitor_streams *out,
                   pid_t *pid, struct os_error *err);
 
-/* Makes the directories the policy promises (spec/supervisor.md 7.2, 7.4) and the Landlock ruleset. */
+/* A close-on-exec pipe, both ends above 2: a child's standard descriptors can be laid over without loss. */
+int monitor_pipe(int *reader, int *writer);
+
+/* Makes the directories the policy promises (spec/supervisor.md 7.2, 7.4) and the Landlock ruleset, and tries
+ * whether the isolation holds. */
 int monitor_prepare(struct monitor *m, const struct protocol_request *r, struct os_error *err);
+
+/* Forks an isolated child that tries what it must not be able to do. An error when anything went through or a
+ * step failed; *tried is what there was to try. */
+int monitor_selftest(struct monitor *m, const struct isolation_paths *paths, uint32_t *tried,
+                     struct os_error *err);
 
 /* Answers with pid, executable, ancestors and command line paths; fds get one descriptor per executable
  * (owner first). */

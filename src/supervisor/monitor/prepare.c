@@ -104,6 +104,8 @@ int monitor_prepare(struct monitor *m, const struct protocol_request *r, struct 
     if (isolation_landlock_prepare(&paths, &m->landlock, err) < 0)
         return -1;
     m->landlock_required = paths.hard_requirement && paths.n_read_only + paths.n_read_write > 0;
+    if (monitor_selftest(m, &paths, &m->tried, err) < 0)
+        return -1;
     m->workdir = r->isolate.workdir[0] ? os_strdup(r->isolate.workdir) : NULL;
     m->isolated = true;
     return 0;

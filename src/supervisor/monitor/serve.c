@@ -71,6 +71,7 @@ static int serve_isolate(struct monitor *m, const struct protocol_request *r, st
     protocol_put_text(body, m->landlock.why);
     protocol_put_u32(body, m->landlock.rules);
     protocol_put_u32(body, m->landlock.skipped);
+    protocol_put_u32(body, m->tried);
     return 0;
 }
 

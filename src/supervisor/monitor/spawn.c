@@ -39,7 +39,7 @@ static int high_fd(int fd)
     return high;
 }
 
-static int make_pipe(int *reader, int *writer)
+int monitor_pipe(int *reader, int *writer)
 {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0)
@@ -181,12 +181,12 @@ int monitor_spawn(struct monitor *m, const struct protocol_request *r, struct mo
     struct os_strv cleanup_strv candidates = {0};
     find_candidates(r, &candidates);
 
-    bool ok = make_pipe(&report, &keep) == 0;
+    bool ok = monitor_pipe(&report, &keep) == 0;
     if (r->spawn.tty)
         ok = ok && make_terminal(m, r, &our_in, &in) == 0;
     else
-        ok = ok && make_pipe(&in, &our_in) == 0 && make_pipe(&our_out, &outw) == 0 &&
-             make_pipe(&our_err, &errw) == 0;
+        ok = ok && monitor_pipe(&in, &our_in) == 0 && monitor_pipe(&our_out, &outw) == 0 &&
+             monitor_pipe(&our_err, &errw) == 0;
     if (!ok)
         return os_error_sys(err, errno, "cannot make the %s of '%s'", r->spawn.tty ? "terminal" : "pipes",
                             r->spawn.argv.v[0]);

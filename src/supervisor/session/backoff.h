@@ -10,7 +10,8 @@ struct backoff {
     uint32_t next_ms; /* 0 = first_ms */
 };
 
-/* Milliseconds to wait before the next attempt: the current step, plus or minus a fifth by `random`. */
+/* max_ms may change in between.
+ * Milliseconds to wait before the next attempt: the current step, plus or minus a fifth by `random`. */
 uint32_t backoff_next(struct backoff *b, uint32_t random);
 /* After a success. */
 void backoff_reset(struct backoff *b);

@@ -71,6 +71,8 @@ struct session {
     bool configured, fetching, fetch_again;
     struct backoff fetch_backoff;
     struct config_mark mark;
+    bool enforcement_complete;
+    const char *enforcement; /* in arena; NULL = not told */
 
     struct rpc_call *control; /* ConnectSupervisor, NULL while closed */
     bool accepted, gateway_pushes;
@@ -84,6 +86,7 @@ struct session {
     struct backoff report_backoff;
     struct backoff exit_backoff;
     int32_t exit_code;
+    const char *start_error; /* in arena; NULL = it ran */
     void (*exit_done)(void *ctx);
     void *exit_ctx;
     void (*stop_done)(void *ctx);

@@ -140,14 +140,28 @@ void report_exit_send(struct session *s)
     req.output_dropped = agent_main_output(s->opt.agent, OS_MAIN_REPORTED, collect, &output);
     req.output = output.list;
     req.n_output = output.n;
+    if (s->start_error)
+        req.start_error = (char *)s->start_error;
     session_hold(s);
     rpc_client_unary(s->client, RPC_OpenShell_ReportMainProcessExit, &req.base, SESSION_UNARY_MS,
                      on_exit_reported, s);
     os_arena_free(&output.arena);
 }
 
-void session_report_exit(struct session *s, int32_t exit_code, void (*done)(void *ctx), void *ctx)
+/* A program's name may be longer than what the gateway takes. */
+static char *start_error_text(struct session *s, const char *text)
 {
+    size_t n = strlen(text);
+    if (n > OS_LIMIT_START_ERROR)
+        for (n = OS_LIMIT_START_ERROR; n && ((unsigned char)text[n] & 0xc0) == 0x80;)
+            n--;
+    return os_arena_strndup(&s->arena, text, n);
+}
+
+void session_report_exit(struct session *s, int32_t exit_code, const char *start_error,
+                         void (*done)(void *ctx), void *ctx)
+{
+    s->start_error = start_error ? start_error_text(s, start_error) : NULL;
     s->exit_code = exit_code;
     s->exit_done = done;
     s->exit_ctx = ctx;

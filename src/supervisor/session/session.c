@@ -15,6 +15,9 @@
 #define BEAT_MIN_MS 5000
 #define ACCEPT_MS 15000 /* for session_accepted to come */
 #define STOP_MS 1000
+#define AWAY_MAX_MS                                                                                          \
+    700 /* between attempts while nothing listens: a session is back within a second of its gateway */
+#define REFUSED_MAX_MS 30000 /* while a gateway answers, but not with a session */
 #define STOP_LOOK_MS 5
 
 /* --- life of the struct --- */
@@ -103,6 +106,12 @@ void session_send_open_result(struct session *s, const char *channel_id, const c
     send_control(s, &m);
 }
 
+void session_set_enforcement(struct session *s, bool complete, const char *detail)
+{
+    s->enforcement_complete = complete;
+    s->enforcement = os_arena_strdup(&s->arena, detail);
+}
+
 static void send_hello(struct session *s)
 {
     static char *capabilities[] = {"exec-relay", "config-push", "attach-main"};
@@ -113,6 +122,11 @@ static void send_hello(struct session *s)
     hello.version = (char *)s->opt.version;
     hello.capabilities = capabilities;
     hello.n_capabilities = OS_ARRAY_LEN(capabilities);
+    Openshell__V1__EnforcementReport report = OPENSHELL__V1__ENFORCEMENT_REPORT__INIT;
+    report.complete = s->enforcement_complete;
+    report.detail = (char *)s->enforcement;
+    if (s->enforcement)
+        hello.enforcement = &report;
     m.payload_case = OPENSHELL__V1__SUPERVISOR_MESSAGE__PAYLOAD_HELLO;
     m.hello = &hello;
     send_control(s, &m);
@@ -196,9 +210,12 @@ static void on_done(struct rpc_call *call, void *ctx, const struct os_error *sta
     if (!session_drop(s) || s->stopping)
         return;
     uv_timer_stop(&s->timers[TIMER_BEAT]);
+    bool away = status->code == OS_UNAVAILABLE, again = away && s->connect_backoff.next_ms >= AWAY_MAX_MS;
+    s->connect_backoff.max_ms = away ? AWAY_MAX_MS : REFUSED_MAX_MS;
     uint32_t wait = backoff_next(&s->connect_backoff, session_random());
-    os_log_info("session", "supervisor session ended (%s); next attempt in %u ms",
-                status->code == OS_OK ? "gateway closed stream" : os_error_text(status), wait);
+    os_log(again ? OS_LOG_DEBUG : OS_LOG_INFO, "session",
+           "supervisor session ended (%s); next attempt in %u ms",
+           status->code == OS_OK ? "gateway closed stream" : os_error_text(status), wait);
     session_timer(s, TIMER_CONNECT, wait);
     if (was_accepted)
         config_session_changed(s);
@@ -346,7 +363,7 @@ struct session *session_new(const struct session_options *opt, struct os_error *
         session_hold(s);
     }
     s->fetch_backoff = (struct backoff){.first_ms = 100, .max_ms = 4000};
-    s->connect_backoff = (struct backoff){.first_ms = 100, .max_ms = 30000};
+    s->connect_backoff = (struct backoff){.first_ms = 100, .max_ms = REFUSED_MAX_MS};
     s->report_backoff = (struct backoff){.first_ms = 1000, .max_ms = 32000};
     s->exit_backoff = (struct backoff){.first_ms = 250, .max_ms = 2000};
     s->reports_tail = &s->reports;

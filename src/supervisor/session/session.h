@@ -49,9 +49,11 @@ struct session *session_new(const struct session_options *opt, struct os_error *
  * to 4 s); a definite refusal ends in on_config_failed. Also starts log push and token renewal. */
 void session_fetch_config(struct session *s);
 /* Opens the control session and keeps it open: lost sessions are reopened after 100 ms doubling to 30 s, with
- * jitter. Each accepted session fetches the configuration once more; without "config-push" of the gateway it
- * is polled. */
+ * jitter; to 0.7 s while there is no gateway at all. Each accepted session fetches the configuration once
+ * more; without "config-push" of the gateway it is polled. */
 void session_start(struct session *s);
+/* What hello says of the isolation; before session_start(). detail is copied. */
+void session_set_enforcement(struct session *s, bool complete, const char *detail);
 /* True while the gateway has accepted the control session. */
 bool session_connected(const struct session *s);
 
@@ -69,8 +71,10 @@ void session_log(struct session *s, int64_t time_ms, const char *level, const ch
                  const char *message);
 
 /* ReportMainProcessExit until the gateway has it (250 ms doubling to 2 s) or refuses it for good; then
- * done(ctx), at most once. session_stop() gives up waiting: done is not called. */
-void session_report_exit(struct session *s, int32_t exit_code, void (*done)(void *ctx), void *ctx);
+ * done(ctx), at most once. start_error: why it could not be started, copied; NULL = it ran. session_stop()
+ * gives up waiting: done is not called. */
+void session_report_exit(struct session *s, int32_t exit_code, const char *start_error,
+                         void (*done)(void *ctx), void *ctx);
 
 /* Sends what is queued (logs, relay frames), for at most one second, and closes; then done(ctx), after which
  * session_free() is due. */

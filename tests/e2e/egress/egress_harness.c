@@ -20,6 +20,7 @@
 
 #include "core/cleanup.h"
 #include "core/str.h"
+#include "supervisor/audit/json.h"
 #include "supervisor/egress/egress.h"
 #include "supervisor/monitor/monitor.h"
 #include "sys/file.h"
@@ -43,6 +44,10 @@ static void die(const char *what, const struct os_error *err)
 
 static void print_event(void *ctx, int64_t time_ms, const struct audit_event *ev, const char *shorthand)
 {
+    static const struct audit_origin origin = {.version = "test", .sandbox_id = "test"};
+    cleanup_buf struct os_buf json = {0};
+    audit_json(ev, &origin, time_ms, &json);
+    say("JSON", os_buf_str(&json));
     say("AUDIT", shorthand);
 }
 

@@ -570,21 +570,21 @@ def events_since(w, since, host):
     """(action, policy, engine, reason) of the decisions on host, without how it came in."""
     with w.inside.lock:
         lines = [l[6:] for l in w.inside.lines[since:] if l.startswith("AUDIT ") and host in l]
-    found = set()
+    found = []
     for line in lines:
         m = re.search(r"\] (ALLOWED|DENIED|OBSERVED) .* \[policy:(\S+) engine:([\w-]+)\](?: \[(?:reason|msg):(.*)\])?$", line)
         if m:
-            found.add((m[1], m[2], m[3], m[4] if m[1] == "DENIED" else ""))
+            found.append((m[1], m[2], m[3], m[4] if m[1] == "DENIED" else ""))
     return found
 
 
 def agree(found, want):
     """Decisions are the same when the refusals are, and what was allowed before a refusal does not matter: an absolute-form
     request has its rules judged before its connection."""
-    refusals = {f for f in found if f[0] == "DENIED"}
+    refusals = [f for f in found if f[0] == "DENIED"]
     wanted = {x for x in want if x[0] == "DENIED"}
     if not wanted:
-        return found == want
+        return set(found) == want and not refusals
     (want_one,) = wanted
     return len(refusals) == 1 and all(f[1:3] == want_one[1:3] and (f[3] or "").startswith(want_one[3] or "") for f in refusals)
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -595,13 +596,74 @@ def every_refusal_left_an_event(w):
     for data in (b"CONNECT nowhere.test:443 HTTP/1.1\r\n\r\n", b"CONNECT x HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n",
                  b"CONNECT meta.test:80 HTTP/1.1\r\n\r\n", b"GET https://x/ HTTP/1.1\r\n\r\n",
                  b"DELETE http://plain.test/ HTTP/1.1\r\n\r\n", b"GET http://plain.test/../ HTTP/1.1\r\n\r\n",
-                 b"GET http://policy.local/ HTTP/1.1\r\n\r\n", b"\n\r\n\r\n"):
-        check(w.egress.ask(data).startswith((b"HTTP/1.1 4", b"HTTP/1.1 5")), repr(data))
+                 b"GET http://policy.local/ HTTP/1.1\r\n\r\n", b"\n\r\n\r\n",
+                 b"CONNECT db.lan:444 HTTP/1.1\r\n\r\n", b"CONNECT x.db.lan:443 HTTP/1.1\r\n\r\n",
+                 b"CONNECT wrong.lan:443 HTTP/1.1\r\n\r\n", b"GET ftp://plain.test/ HTTP/1.1\r\n\r\n",
+                 b"GET http://plain.test/ HTTP/2.0\r\n\r\n",
+                 b"GET http://plain.test/ HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+                 b"GET http://plain.test/ HTTP/1.1\r\nA: b\r\n c\r\n\r\n", b"GET http://plain.test/ HTTP/1.1\nHost: plain.test\r\n\r\n",
+                 b"GET http://plain.test/vanish HTTP/1.1\r\n\r\n", b"GET http://plain.test/ambiguous HTTP/1.1\r\n\r\n",
+                 b"GET http://plain.test/%zz HTTP/1.1\r\n\r\n", b"CONNECT plain.test:80 HTTP/1.1\r\nX: " + b"x" * 20000):
+        check(w.egress.ask(data).startswith((b"HTTP/1.1 4", b"HTTP/1.1 5")), repr(data[:200]))
+        asked += 1
+    for host, request in (("api.test", b"DELETE / HTTP/1.1\r\nHost: api.test\r\n\r\n"), ("api.test", b"GET / HTTP/1.1\r\n\r\n"),
+                          ("api.test", b"GET /%2e%2e/x HTTP/1.1\r\nHost: api.test\r\n\r\n"),
+                          ("api.test", b"GET /ok HTTP/1.1\r\nHost: other.test\r\n\r\n"), ("api.test", b"nonsense\r\n\r\n"),
+                          ("api.test", b"GET /vanish HTTP/1.1\r\nHost: api.test\r\n\r\n"),
+                          ("api.test", b"GET /ambiguous HTTP/1.1\r\nHost: api.test\r\n\r\n"),
+                          ("api.test", b"GET /a HTTP/1.1\r\nHost: api.test\r\n\r\nDELETE / HTTP/1.1\r\nHost: api.test\r\n\r\n"),
+                          ("badcert.test", b"GET / HTTP/1.1\r\nHost: badcert.test\r\n\r\n"),
+                          ("l4.test", b"GET / HTTP/1.1\r\nHost: other.test\r\n\r\n")):
+        with w.egress.tls(f"{host}:443") as s:
+            s.sendall(request)
+            answers = read_all(s)
+        refusals = len(re.findall(rb"HTTP/1\.1 [45]\d\d ", answers))
+        equal(refusals, 1, f"{host}: refusals of {request!r} in {answers[:300]!r}")
         asked += 1
     time.sleep(0.1)
     with w.egress.lock:
         events = [l for l in w.egress.lines[since:] if " DENIED " in l or "NET:FAIL" in l]
     equal(len(events), asked, f"events {events}")
+
+
+@suite.case
+def hostile_values_make_one_short_line(w):
+    """Control characters, ANSI sequences and megabytes in host, path, method and user agent: every event stays one line below
+    4 KiB in both published forms, without a control byte."""
+    since = w.egress.mark()
+    evil = b"\x1b[31m\x1b]0;t\x07\x7f\xc2\x85\xff\x01"
+    big = b"a" * (10 << 20)
+    heads = [b"CONNECT %s.test:443 HTTP/1.1\r\n\r\n" % evil, b"CONNECT %s:443 HTTP/1.1\r\n\r\n" % big[:7000],
+             b"CONNECT " + big, b"%s http://plain.test/ HTTP/1.1\r\n\r\n" % evil, b"%s http://plain.test/ HTTP/1.1\r\n\r\n" % big[:7000],
+             b"GET http://plain.test/%s HTTP/1.1\r\n\r\n" % evil, b"DELETE http://plain.test/%s HTTP/1.1\r\n\r\n" % big[:7900],
+             b"DELETE http://plain.test/%s HTTP/1.1\r\n\r\n" % (b"%1b%0a" * 1200), b"GET http://%s/ HTTP/1.1\r\n\r\n" % big[:7000],
+             b"GET http://plain.test/ HTTP/1.1\r\nUser-Agent: %s\r\n\r\n" % evil,
+             b"GET http://plain.test/ HTTP/1.1\r\nUser-Agent: " + big, b"GET http://plain.test/" + big,
+             b"GET http://plain.test/ HTTP/1.1\r\nHost: %s\r\n\r\n" % evil]
+    for head in heads:
+        with w.egress.dial() as s:
+            with contextlib.suppress(OSError):  # refused while it was still being sent
+                s.sendall(head)
+            read_all(s)
+    for head in (b"DELETE /%s HTTP/1.1\r\nHost: api.test\r\n\r\n" % big[:15000], b"DELETE /%s HTTP/1.1\r\nHost: api.test\r\n\r\n" % evil,
+                 b"GET / HTTP/1.1\r\nHost: api.test\r\nUser-Agent: " + big):
+        with w.egress.tls("api.test:443") as s, contextlib.suppress(OSError, ssl.SSLError):
+            s.sendall(head)
+            read_all(s)
+    with w.egress.as_process("/tmp/" + "p\x1b[31m" * 500):  # the agent names its programs
+        w.egress.refused("api.test:443")
+    time.sleep(0.2)
+    with w.egress.lock:
+        lines = w.egress.lines[since:]
+    for form in ("AUDIT ", "JSON "):
+        events = [l[len(form):] for l in lines if l.startswith(form)]
+        check(len(events) >= len(heads), f"{form}: {len(events)} events")
+        for line in events:
+            check(len(line.encode()) < 4096, f"{form}: {len(line.encode())} bytes: {line[:300]}")
+            check(not re.search(r"[\x00-\x1f\x7f-\x9f]", line), repr(line[:300]))
+    equal([l for l in lines if not l.startswith(("AUDIT ", "JSON "))], [], "other lines")
+    for line in (l[5:] for l in lines if l.startswith("JSON ")):
+        json.loads(line)
 
 
 @suite.case

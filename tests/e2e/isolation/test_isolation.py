@@ -136,6 +136,26 @@ def no_core_file():
     equal(inside("sh", "-c", "ulimit -c; ulimit -Hc").out.split(), ["0", "0"], "soft and hard limit")
 
 
+# --- the self-test ---
+
+def tried(*options, plan=True):
+    ran = inside("true", options=options, plan=plan)
+    equal(ran.code, 0, ran.err)
+    return int(re.search(r"tried=([0-9a-f]+) ", ran.events)[1], 16)
+
+
+@case
+def a_self_test_precedes_every_start():
+    """Bits as in selftest.h: write, read, network, socket, system call, privilege."""
+    equal(tried(), 0x3f, "tried under a usual policy")
+    equal(tried("--ro", "/"), 0x3d, "when all may be read")
+    equal(tried("--rw", "/dev"), 0x3e, "when devices may be written")
+    equal(tried(plan=False), 0x3c, "when files are not restricted")
+    ran = python("open('/dev/full', 'w')", options=["--rw", "/dev/full"])
+    equal(ran.code, 0, "without Landlock's word the device can be written")
+    equal(inside("sh", "-c", "ps -eo stat= | grep -c Z").out.strip(), "0", "zombies")
+
+
 # --- system calls ---
 
 DENIED = {

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Files into and out of a sandbox, and port forwards of the command line."""
+"""Files into and out of a sandbox, and port forwards of the command line. OPENSHELL_TEST_TREE_MB is the size of the large tree
+(1024)."""
 import hashlib
 import io
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import stat
@@ -18,6 +20,7 @@ from harness import BIN, Gateway, Private, Suite, check, contains, equal, free_p
 
 suite = Suite()
 NAME = "files1"
+TREE_MB = int(os.environ.get("OPENSHELL_TEST_TREE_MB", "1024"))
 
 
 class World:
@@ -26,6 +29,9 @@ class World:
         self.dir = self.private.dir
         self.gateway = Gateway(self.private).start()
         self.gateway.must("sandbox", "create", "--name", NAME, "--detach", "--", "sleep", "infinity")
+        self.idle = self.private.spawn(BIN / "openshell", "sandbox", "exec", "-n", NAME, "--tty", "--", "cat", env=self.gateway.env,
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.idle_since = time.monotonic()
 
     def upload(self, *argv, **kw):
         return self.gateway.cli("sandbox", "upload", NAME, *argv, **kw)
@@ -93,6 +99,55 @@ def a_tree_comes_back_as_it_was(w):
     equal((r.code, r.out), (0, ""), r)
     equal(r.err, f"Downloading sandbox:tree -> {w.dir / 'back'}\n✓ Download complete\n")
     equal(describe(w.dir / "back"), describe(tree))
+
+
+def make_large_tree(root):
+    """A third in large files, the rest in many of some kilobytes up to a megabyte; links and modes among them."""
+    block = os.urandom(1 << 20)
+    big = TREE_MB // 3
+    with open(root / "big", "wb") as f:
+        for i in range(big):
+            f.write(i.to_bytes(8, "big") + block[8:])
+    left, i = (TREE_MB - big) << 20, 0
+    while left > 0:
+        d = root / f"d{i % 37}" / f"e{i % 11}"
+        d.mkdir(parents=True, exist_ok=True)
+        data = block[i % 4096:i % 4096 + min(left, (4 << 10, 60 << 10, 700 << 10, 1 << 20)[i % 4])]
+        (d / f"f{i}").write_bytes(data)
+        (d / f"f{i}").chmod((0o644, 0o755, 0o600, 0o444)[i % 4])
+        if i % 10 == 0:
+            (d / f"l{i}").symlink_to(("f%d" % i, "../../big", "/etc/hostname", "nowhere")[i // 10 % 4])
+        left -= len(data)
+        i += 1
+
+
+@suite.case
+def a_large_tree_comes_back_as_it_was(w):
+    tree = w.dir / "large"
+    tree.mkdir()
+    make_large_tree(tree)
+    started = time.monotonic()
+    r = w.upload(tree, timeout=280)
+    equal((r.code, r.out), (0, ""), r)
+    there = time.monotonic()
+    r = w.download("large", w.dir / "large-back", timeout=280)
+    equal((r.code, r.out), (0, ""), r)
+    print(f"# {TREE_MB} MB: up {there - started:.1f} s, down {time.monotonic() - there:.1f} s", flush=True)
+    want, got = describe(tree), describe(w.dir / "large-back")
+    check(got == want, f"{len(got)} of {len(want)} entries, differing: {[k for k in want if got.get(k) != want[k]][:5]}")
+    shutil.rmtree(tree)
+    shutil.rmtree(w.dir / "large-back")
+    w.shell("rm -rf /sandbox/large")
+
+
+@suite.case
+def an_idle_session_goes_on(w):
+    """Interactive, opened first, silent while the cases before this one ran: no timer of its set-up is left."""
+    time.sleep(max(0.0, 20 - (time.monotonic() - w.idle_since)))
+    w.idle.stdin.write(b"still here\n")
+    w.idle.stdin.flush()
+    contains(w.idle.stdout.readline().decode(), "still here")
+    w.idle.kill()
 
 
 @suite.case

@@ -402,6 +402,54 @@ def many_sessions_over_one_connection(w):
         w.ssh("-O", "exit", HOST, options=options)
 
 
+@suite.case
+def startup_files_of_the_agent_change_no_exec_and_no_copy(w):
+    """The agent may write them; exec starts its command itself. Commands over SSH go through a login shell, as published."""
+    g = w.gateway
+    script = "for f in .profile .bash_profile .bashrc .bash_login .shrc .ssh/rc; do mkdir -p /sandbox/.ssh; echo 'echo planted; exit 3' >/sandbox/$f; done"
+    equal(g.exec(NAME, "sh", "-c", script).code, 0)
+    try:
+        for r in (g.exec(NAME, "sh", "-c", "echo own"), g.exec(NAME, "bash", "-c", "echo own"), g.exec(NAME, "echo", "own"), g.cli("sandbox", "exec", "-n", NAME, "--tty", "--", "echo", "own")):
+            equal((r.code, r.out.replace("\r", "")), (0, "own\n"), r)
+        contains(w.ssh(HOST, "echo own").out, "planted")
+        up = w.file("startup.bin", b"data")
+        equal(w.ssh(str(up), f"{HOST}:startup.bin", tool="scp").code, 0)
+        equal(g.must("sandbox", "download", NAME, "startup.bin", w.private.dir / "startup.back").code, 0)
+    finally:
+        g.exec(NAME, "sh", "-c", "rm -rf .profile .bash_profile .bashrc .bash_login .shrc .ssh")
+
+
+@suite.case
+def a_read_only_workspace_is_read_only_on_every_way(w):
+    """Main process, exec, terminal, SSH, SFTP and upload: no baseline makes writable again what the author's policy reads only."""
+    g = w.gateway
+    policy = w.private.dir / "ro.yaml"
+    policy.write_text("version: 1\nfilesystem_policy: {include_workdir: false, read_only: [/usr, /lib, /bin, /lib64, /proc, /etc, /dev/urandom, /sandbox], "
+                      "read_write: [/tmp, /dev/null]}\nlandlock: {compatibility: hard_requirement}\n"
+                      "network_policies: {n: {endpoints: [{host: a.test, port: 443}], binaries: [{path: /usr/bin/curl}]}}\n")
+    attempt = "echo x >/sandbox/new; rm -f /sandbox/new; mkdir /sandbox/d; echo x >/tmp/fine && echo wrote"
+    g.must("sandbox", "create", "--name", "ro", "--policy", policy, "--detach", "--", "sh", "-c", "{ " + attempt + "; } >/tmp/main 2>&1; sleep infinity")
+    contains(g.must("sandbox", "get", "ro").out, "Enforcement: complete")
+    config = w.private.dir / "ro_config"
+    config.write_text(g.must("sandbox", "ssh-config", "ro").out)
+
+    def ssh(tool, *argv, **kw):
+        return run(tool, "-F", config, *argv, env=w.env, **kw)
+    ways = {"main": wait_for("the main process", lambda: (lambda t: t if "wrote" in t else None)(g.exec("ro", "cat", "/tmp/main").out)),
+            "exec": g.exec("ro", "sh", "-c", attempt).text, "tty": g.cli("sandbox", "exec", "-n", "ro", "--tty", "--", "sh", "-c", attempt).text,
+            "ssh": ssh("ssh", "openshell-ro.default", attempt).text, "ssh tty": ssh("ssh", "-tt", "openshell-ro.default", attempt).text}
+    for way, text in ways.items():
+        equal(text.count("Permission denied"), 2, f"{way}: {text}")
+        contains(text, "wrote")
+    up = w.file("ro.bin", b"x")
+    for command in (f"put {up} /sandbox/new", "mkdir /sandbox/d", "symlink /tmp /sandbox/l"):
+        check(ssh("sftp", "-b", "-", "openshell-ro.default", stdin=command.encode() + b"\n").code != 0, command)
+    check(ssh("scp", up, "openshell-ro.default:/sandbox/new").code != 0, "scp")
+    check(g.cli("sandbox", "upload", "ro", up).code != 0, "upload")
+    equal(g.exec("ro", "ls", "-A", "/sandbox").out, "", "the workspace")
+    g.must("sandbox", "delete", "ro")
+
+
 def main():
     for tool in ("ssh", "scp", "sftp"):
         if run("sh", "-c", f"command -v {tool}").code:

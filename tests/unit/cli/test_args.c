@@ -163,6 +163,14 @@ static void test_suggestions(void **state)
                  "unrecognized subcommand 'add'\n\n  tip: there is 'openshell gateway add'");
     assert_usage("openshell sandbox create --nmae x",
                  "unexpected argument '--nmae' found\n\n  tip: a similar argument exists: '--name'");
+    assert_usage("openshell sandbox ls",
+                 "unrecognized subcommand 'ls'\n\n  tip: use 'openshell sandbox list'");
+    assert_usage("openshell cp a b",
+                 "unrecognized subcommand 'cp'\n\n  tip: use 'openshell sandbox upload' or "
+                 "'openshell sandbox download'");
+    assert_usage("openshell logs web --tail 20",
+                 "unexpected argument '20' found\n\n  tip: use 'openshell logs -n <LINES>'");
+    assert_usage("openshell logs web more", "unexpected argument 'more' found");
     assert_usage("openshell sandbox create --xyzzyplugh", "unexpected argument '--xyzzyplugh' found");
 }
 

@@ -11,6 +11,7 @@
 
 #include "core/cleanup.h"
 #include "core/clock.h"
+#include "core/limits.h"
 #include "core/str.h"
 #include "supervisor/audit/json.h"
 #include "sys/file.h"
@@ -273,6 +274,30 @@ static void states_and_hostile_texts(void **state)
     json_decref(o);
 }
 
+static void long_texts_are_cut_until_the_line_is_short(void **state)
+{
+    static char path[20000], escaped[4000];
+    memset(path, 'p', sizeof(path) - 1);
+    memset(escaped, '\x1b', sizeof(escaped) - 1); /* six bytes each, as JSON writes it */
+    memcpy(path + 1023, "\xc3\xbc", 2);
+    struct audit_event ev = network;
+    ev.message = path;
+    cleanup_buf struct os_buf line = {0};
+    audit_json(&ev, &origin, 0, &line);
+    assert_true(line.len < OS_AUDIT_JSON);
+    const char *message = strstr(os_buf_str(&line), "\"message\":\"") + strlen("\"message\":\"");
+    assert_int_equal(strspn(message, "p"), 1023);
+    assert_memory_equal(message + 1023, "...\"", 4);
+    ev.message = ev.process = ev.cmdline = ev.ancestors = ev.detail = escaped;
+    ev.host = ev.url = ev.rule = path;
+    os_buf_clear(&line);
+    audit_json(&ev, &origin, 0, &line);
+    assert_true(line.len < OS_AUDIT_JSON);
+    json_t *o = json_loads(os_buf_str(&line), 0, NULL);
+    assert_non_null(o);
+    json_decref(o);
+}
+
 static void the_file_is_there_and_written_when_enabled(void **state)
 {
     char dir[] = "/tmp/openshell-audit-json-XXXXXX", stamp[OS_CLOCK_TEXT_LEN];
@@ -305,6 +330,7 @@ int main(void)
         cmocka_unit_test(an_http_request),
         cmocka_unit_test(a_finding_has_its_evidence),
         cmocka_unit_test(states_and_hostile_texts),
+        cmocka_unit_test(long_texts_are_cut_until_the_line_is_short),
         cmocka_unit_test(the_file_is_there_and_written_when_enabled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -211,8 +211,8 @@ static void worker(const struct options *o, int fd)
         monitor_client_quit(h.client, 98);
         pause();
     }
-    dprintf(EVENTS, "isolated abi=%d rules=%u skipped=%u why=%s\n", got.landlock_abi, got.rules, got.skipped,
-            got.landlock_error);
+    dprintf(EVENTS, "isolated abi=%d rules=%u skipped=%u tried=%x why=%s\n", got.landlock_abi, got.rules,
+            got.skipped, got.tried, got.landlock_error);
     start(serve_proxy, &h);
     start(serve_trap, &h);
     start(serve_udp, &h);

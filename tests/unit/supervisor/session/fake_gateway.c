@@ -101,6 +101,9 @@ static void take_hello(struct fake_gateway *g, const Openshell__V1__SupervisorHe
     snprintf(g->sandbox_id, sizeof(g->sandbox_id), "%s", h->sandbox_id);
     snprintf(g->instance_id, sizeof(g->instance_id), "%s", h->instance_id);
     snprintf(g->version_text, sizeof(g->version_text), "%s", h->version);
+    if (h->enforcement)
+        snprintf(g->enforcement, sizeof(g->enforcement), "%d %s", h->enforcement->complete,
+                 h->enforcement->detail);
     os_buf_clear(&g->capabilities);
     for (size_t i = 0; i < h->n_capabilities; i++)
         os_buf_addf(&g->capabilities, "%s,", h->capabilities[i]);

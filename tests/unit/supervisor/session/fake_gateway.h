@@ -46,7 +46,7 @@ struct fake_gateway {
     bool no_push;   /* do not announce config-push */
     bool no_accept; /* leave hello unanswered */
     unsigned hellos, heartbeats;
-    char sandbox_id[64], instance_id[64], version_text[32], bearer[64];
+    char sandbox_id[64], instance_id[64], enforcement[64], version_text[32], bearer[64];
     struct os_buf capabilities; /* "a,b," */
     struct os_buf logs;         /* "LEVEL target: message\n" */
     unsigned log_lines;

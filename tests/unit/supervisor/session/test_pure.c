@@ -198,6 +198,10 @@ static void backoff_doubles_to_its_cap(void **state)
     assert_int_equal(backoff_next(&b, 0), 80);
     backoff_reset(&b);
     assert_int_equal(backoff_next(&b, 40), 120);
+    b.max_ms = 300; /* changed under way */
+    backoff_next(&b, 0);
+    backoff_next(&b, 0);
+    assert_int_equal(backoff_next(&b, 60), 300);
     struct backoff huge = {.first_ms = 3000000000u, .max_ms = 4000000000u};
     backoff_next(&huge, 0);
     assert_int_equal(huge.next_ms, 4000000000u);

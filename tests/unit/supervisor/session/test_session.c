@@ -276,7 +276,11 @@ static void policy_reports_keep_their_order(void **state)
 
 static void hello(void **state)
 {
-    connect_session();
+    open_session();
+    session_set_enforcement(session, true, "all was refused");
+    session_start(session);
+    RUN_UNTIL(session_connected(session));
+    assert_string_equal(gw.enforcement, "1 all was refused");
     assert_string_equal(gw.sandbox_id, "sandbox-1");
     assert_string_equal(gw.instance_id, "instance-1");
     assert_string_equal(gw.version_text, "9.9");
@@ -598,7 +602,7 @@ static void exit_report_and_stop(void **state)
     gw.exit_failures = 2;
     connect_session();
     session_log(session, 1, "INFO", "last", "words");
-    session_report_exit(session, 42, set_flag, NULL);
+    session_report_exit(session, 42, NULL, set_flag, NULL);
     RUN_UNTIL(flag);
     assert_int_equal(gw.exit_calls, 3);
     assert_int_equal(gw.exit_code, 42);
@@ -631,7 +635,7 @@ static void stop_without_a_gateway(void **state)
     RUN_UNTIL(gw.down);
     open_session();
     session_start(session);
-    session_report_exit(session, 1, set_flag, NULL);
+    session_report_exit(session, 1, NULL, set_flag, NULL);
     run_for(50);
     assert_false(flag);
     session_stop(session, set_flag, NULL);
