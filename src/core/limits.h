@@ -42,6 +42,9 @@
 #define OS_LIMIT_POLICY_DEPTH 32     /* nesting of a policy document */
 #define OS_LIMIT_POLICY_NODES 65536  /* scalars, lists and maps of a policy document */
 #define OS_LIMIT_POLICY_PATHS 256
+#define OS_L7_BODY_DEFAULT                                                                                   \
+    65536 /* bytes of a GraphQL or JSON-RPC body that is inspected, unless the endpoint says */
+#define OS_L7_BODY_MAX 16777216 /* and what an endpoint may say */
 #define OS_LIMIT_MIDDLEWARES 10
 #define OS_LIMIT_MIDDLEWARE_PATTERNS 32 /* of one middleware */
 #define OS_LIMIT_L7_BODY 65536          /* default of an inspected GraphQL or JSON-RPC body */

@@ -44,7 +44,8 @@ enum rest_verdict rest_judge(struct egress_request *r, const char *scheme, bool 
                              struct os_buf *reason)
 {
     const struct egress_conn *c = r->conn;
-    const struct policy_http http = {r->method, r->path, r->query, r->n_query};
+    const struct policy_http http = {
+        .method = r->method, .path = r->path, .query = r->query, .n_query = r->n_query};
     struct policy_l7 v;
     policy_decide_http(c->engine, &c->l4, &http, &v);
     if (rest_is_h2c_upgrade(&c->head)) {

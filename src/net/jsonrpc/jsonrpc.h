@@ -1,0 +1,30 @@
+/* JSON-RPC 2.0 and MCP requests as a policy sees them: the calls of one HTTP body (spec/policy.md 5.8,
+ * spec/proxy.md 6.7). Bytes in, a value out; no I/O. Any thread. */
+#ifndef NET_JSONRPC_JSONRPC_H
+#define NET_JSONRPC_JSONRPC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "core/arena.h"
+
+struct jsonrpc_call {
+    const char *method;
+    const char *tool; /* MCP tools/call with a string name; else NULL */
+};
+
+struct jsonrpc_request {
+    const struct jsonrpc_call *calls; /* a batch has several */
+    size_t n;
+    bool has_response;   /* the body also or only holds response frames */
+    bool receive_stream; /* GET that opens an SSE stream; no body, no calls */
+    const char *error;   /* published text, without "JSON-RPC request rejected: "; NULL = understood */
+};
+
+enum jsonrpc_dialect { JSONRPC_GENERIC, JSONRPC_MCP };
+
+/* Everything in *out lives in the arena. strict_tool_names counts for MCP only. */
+void jsonrpc_parse(struct os_arena *arena, enum jsonrpc_dialect dialect, bool strict_tool_names,
+                   const char *body, size_t n, struct jsonrpc_request *out);
+
+#endif
