@@ -139,12 +139,15 @@ static int line_byte(struct http1_body *b, unsigned char c, struct os_error *err
     return 0;
 }
 
-static int64_t feed_chunked(struct http1_body *b, const char *p, size_t n, struct os_error *err)
+static int64_t feed_chunked(struct http1_body *b, const char *p, size_t n, struct os_buf *payload,
+                            struct os_error *err)
 {
     size_t at = 0;
     while (at < n && !b->done) {
         if (b->state == DATA) {
             size_t take = n - at < b->left ? n - at : (size_t)b->left;
+            if (payload)
+                os_buf_add(payload, p + at, take);
             at += take;
             b->left -= take;
             if (!b->left)
@@ -162,11 +165,19 @@ static int64_t feed_chunked(struct http1_body *b, const char *p, size_t n, struc
 
 int64_t http1_body_feed(struct http1_body *b, const char *p, size_t n, struct os_error *err)
 {
+    return http1_body_decode(b, p, n, NULL, err);
+}
+
+int64_t http1_body_decode(struct http1_body *b, const char *p, size_t n, struct os_buf *payload,
+                          struct os_error *err)
+{
     if (b->done)
         return 0;
     if (b->framing == HTTP1_CHUNKED)
-        return feed_chunked(b, p, n, err);
+        return feed_chunked(b, p, n, payload, err);
     size_t take = n < b->left ? n : (size_t)b->left;
+    if (payload)
+        os_buf_add(payload, p, take);
     b->left -= take;
     b->done = b->left == 0;
     return (int64_t)take;

@@ -9,7 +9,8 @@
  *   tunnel.c       CONNECT: answers 200, finds out what is inside
  *   relay.c        opaque: bytes both ways
  *   tls.c, ca.c    terminates TLS with a certificate of the sandbox CA
- *   l7/http.c      requests inside a tunnel, one after the other;  l7/rest.c  judges one
+ *   l7/http.c      requests inside a tunnel, one after the other
+ *   l7/inspect.c   what the rules need to know of a body;  l7/body.c  reads it;  l7/judge.c  may it pass
  *   l7/head.c      request heads in and out;  l7/exchange.c  one request and its response
  *   forward.c      absolute-form requests
  *   trap.c         direct connections and datagrams: those to allowed names go through the same stages
@@ -147,27 +148,54 @@ int tls_connect_upstream(struct egress_conn *c, struct os_error *err);
 struct egress_request {
     struct egress_conn *conn;
     struct os_arena *arena; /* of this request */
+    const struct http1_head *head;
     const char *method;
     const char *path; /* canonical, without query; shown in events and bodies */
     struct policy_target target;
     const struct policy_query_pair *query;
     size_t n_query;
+    enum policy_http_kind kind;
+    /* What inspection found in the request; NULL where the endpoint does not ask. */
+    const struct graphql_request *graphql;
+    const struct jsonrpc_request *jsonrpc;
+    struct os_buf body; /* read before the judgement, without its framing */
+    bool body_read;
     struct os_buf out; /* the head that goes upstream */
 };
+
+void request_free(struct egress_request *r);
 
 /* Requests inside a tunnel until it ends; scheme is that of the tunnel, "https" or "http". upstream_error is
  * what the first request is answered with when there is no upstream, else NULL. */
 void http_serve(struct egress_conn *c, const char *scheme, const char *upstream_error);
 
-enum rest_verdict { REST_FORWARD, REST_DENY };
 /* Canonicalises the target with the loosest setting of the connection and splits the query; -1 with the text
  * of spec/proxy.md 3.4. */
-int rest_parse(struct egress_request *r, struct os_error *err);
-/* Judges by the rules and logs the decision; on REST_DENY out_policy and reason say why. */
-enum rest_verdict rest_judge(struct egress_request *r, const char *scheme, bool forward, const char **policy,
-                             struct os_buf *reason);
+int request_parse(struct egress_request *r, struct os_error *err);
 /* HTTP/2 cleartext upgrade asked for. */
-bool rest_is_h2c_upgrade(const struct http1_head *h);
+bool request_is_h2c_upgrade(const struct http1_head *h);
+
+/* What has to be read of a request before it can be judged (spec/proxy.md 6.6, 6.7). */
+struct inspect_plan {
+    enum policy_protocol protocol; /* POLICY_GRAPHQL, POLICY_JSON_RPC, POLICY_MCP; else nothing */
+    bool body;                     /* the body is needed */
+    bool strict_tool_names;
+    size_t limit; /* bytes of it */
+};
+/* The plan for a request whose target is parsed; -1 when its body is in a form that cannot be read. */
+int inspect_plan(const struct egress_request *r, struct inspect_plan *plan, struct os_error *err);
+/* Fills in graphql or jsonrpc from what was read. */
+void inspect_request(struct egress_request *r, const struct inspect_plan *plan);
+/* Both, with the body read from the client in between: 0, or -1 with *err. */
+int request_inspect(struct egress_request *r, struct os_error *err);
+/* Reads the whole body of an HTTP/1 request, at most limit bytes, into r->body. The text of an excess begins
+ * with what. Not before: the client is told to go on where it asks. */
+int body_collect(struct egress_request *r, const char *what, size_t limit, struct os_error *err);
+
+enum request_verdict { REQUEST_FORWARD, REQUEST_DENY };
+/* Judges by the rules and logs the decision; on REQUEST_DENY out_policy and reason say why. */
+enum request_verdict request_judge(struct egress_request *r, const char *scheme, bool forward,
+                                   const char **policy, struct os_buf *reason);
 
 /* Writes the request head for the upstream: canonical target, fields in order without hop fields. forward
  * also replaces Host by host_field and drops what a proxy answers for (spec/proxy.md 5). */

@@ -11,8 +11,9 @@ struct exchange {
     struct egress_stream *client, *upstream;
     struct http1_head *head; /* of the response; reuses the room of the request's */
     struct http1_body request, response;
-    size_t request_ready;  /* bytes in the client's buffer that belong to the body and may be sent */
-    size_t response_ready; /* bytes in the upstream's buffer that may be sent */
+    struct http1_text collected; /* what is left to send of a body that was read before the judgement */
+    size_t request_ready;        /* bytes in the client's buffer that belong to the body and may be sent */
+    size_t response_ready;       /* bytes in the upstream's buffer that may be sent */
     bool is_head, client_is_10;
     bool client_closes; /* the client wants the connection closed */
     bool final;         /* the final response head was seen */
@@ -38,9 +39,25 @@ static int take_body(struct exchange *x, struct os_error *err)
     return 0;
 }
 
+static enum step move_collected(struct exchange *x)
+{
+    ssize_t n = stream_write(x->upstream, x->collected.p, x->collected.n);
+    if (n == STREAM_AGAIN)
+        return STEP_IDLE;
+    if (n < 0) {
+        x->request_lost = x->close = true;
+        return STEP_MOVED;
+    }
+    x->collected.p += n;
+    x->collected.n -= (size_t)n;
+    return STEP_MOVED;
+}
+
 /* client -> upstream */
 static enum step move_request(struct exchange *x, struct os_error *err)
 {
+    if (x->collected.n && !x->request_lost)
+        return move_collected(x);
     if (x->request_lost || (x->request.done && !x->request_ready))
         return STEP_IDLE;
     enum step step = STEP_IDLE;
@@ -207,7 +224,7 @@ static bool wait_any(struct exchange *x, bool *upstream_readable, struct os_erro
     bool body_missing = !x->request_lost && !x->request.done && !x->request_ready;
     if (body_missing)
         p[0].events |= x->client->read_wants;
-    if (x->request_ready && !x->request_lost)
+    if ((x->request_ready || x->collected.n) && !x->request_lost)
         p[1].events |= x->upstream->write_wants;
     if (x->response_ready)
         p[0].events |= x->client->write_wants;
@@ -218,7 +235,7 @@ static bool wait_any(struct exchange *x, bool *upstream_readable, struct os_erro
     int limit = -1;
     if (x->to_eof)
         limit = x->eof_idle_ms;
-    else if (body_missing || x->response_ready || x->request_ready)
+    else if (body_missing || x->response_ready || x->request_ready || x->collected.n)
         limit = OS_PROXY_BODY_IDLE_MS;
     int n = poll(p, 2, limit);
     *upstream_readable = p[1].revents != 0;
@@ -272,7 +289,7 @@ static enum exchange_end run(struct exchange *x, struct os_error *err)
                        ? EXCHANGE_CLOSE
                        : EXCHANGE_BROKEN;
     }
-    bool complete = x->request.done && !x->request_ready && !x->request_lost;
+    bool complete = x->request.done && !x->request_ready && !x->collected.n && !x->request_lost;
     return complete && !x->close && !stream_buffered(x->upstream) && !stream_decrypted(x->upstream)
                ? EXCHANGE_KEEP
                : EXCHANGE_CLOSE;
@@ -286,10 +303,12 @@ enum exchange_end exchange_run(struct egress_request *r, struct os_error *err)
                          .upstream = &c->upstream,
                          .head = &c->head,
                          .is_head = !strcmp(r->method, "HEAD"),
-                         .client_is_10 = c->head.minor == 0,
+                         .client_is_10 = r->head->minor == 0,
                          .client_closes =
-                             c->head.minor == 0 || http1_has_token(&c->head, "connection", "close")};
-    http1_body_start(&x.request, c->head.framing, c->head.length);
+                             r->head->minor == 0 || http1_has_token(r->head, "connection", "close")};
+    if (r->body_read)
+        x.collected = (struct http1_text){r->body.data, r->body.len};
+    http1_body_start(&x.request, r->body_read ? HTTP1_NO_BODY : r->head->framing, r->head->length);
     /* What is here of the body goes with the head, and a body that is broken from the start is not sent. */
     if (!x.request.done && !stream_buffered(x.client))
         stream_fill(x.client);
