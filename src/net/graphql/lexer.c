@@ -35,14 +35,22 @@ static bool starts(const struct graphql_lexer *lx, const char *s)
     return (size_t)(lx->end - lx->p) >= n && !memcmp(lx->p, s, n);
 }
 
+/* U+0085, U+2028, U+2029: line ends for some. */
+static bool is_separator(const struct graphql_lexer *lx)
+{
+    if (!((unsigned char)*lx->p & 0x80))
+        return false;
+    return starts(lx, "\xc2\x85") || starts(lx, "\xe2\x80\xa8") || starts(lx, "\xe2\x80\xa9");
+}
+
 /* From '#' to the line end. */
 static bool skip_comment(struct graphql_lexer *lx)
 {
     for (; lx->p < lx->end && *lx->p != '\n'; lx->p++) {
         if (*lx->p == '\r' && peek(lx, 1) == '\n')
             return true;
-        bool separator = starts(lx, "\xe2\x80\xa8") || starts(lx, "\xe2\x80\xa9") || starts(lx, "\xc2\x85");
-        if (separator || ((unsigned char)*lx->p < 0x20 && *lx->p != '\t'))
+        bool control = (unsigned char)*lx->p < 0x20 && *lx->p != '\t';
+        if (control || is_separator(lx))
             return false;
     }
     return true;

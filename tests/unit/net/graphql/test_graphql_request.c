@@ -1,4 +1,5 @@
 /* GraphQL requests: bodies, batches, GET parameters, WebSocket messages. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +10,7 @@
 
 #include "core/buf.h"
 #include "core/cleanup.h"
+#include "core/limits.h"
 #include "net/graphql/graphql.h"
 
 static struct os_arena arena;
@@ -248,6 +250,40 @@ static void reads_messages(void **state)
     }
 }
 
+static void *read_body(void *text)
+{
+    struct graphql_request r;
+    graphql_parse_body(&arena, text, strlen(text), &r);
+    return (void *)r.error;
+}
+
+/* The deepest texts that are accepted, on the stack that a connection's thread has. */
+static void fits_a_proxy_stack(void **state)
+{
+    cleanup_buf struct os_buf b = {0};
+    os_buf_adds(&b, "{\"query\":\"{");
+    for (int i = 1; i < OS_GRAPHQL_DEPTH; i++)
+        os_buf_adds(&b, "...{");
+    os_buf_adds(&b, "a");
+    for (int i = 0; i < OS_GRAPHQL_DEPTH; i++)
+        os_buf_adds(&b, "}");
+    os_buf_adds(&b, "\",\"variables\":");
+    for (int i = 1; i < OS_JSON_DEPTH; i++)
+        os_buf_adds(&b, "[");
+    for (int i = 1; i < OS_JSON_DEPTH; i++)
+        os_buf_adds(&b, "]");
+    os_buf_adds(&b, "}");
+    pthread_attr_t attr;
+    pthread_t thread;
+    void *error = "not run";
+    assert_int_equal(pthread_attr_init(&attr), 0);
+    assert_int_equal(pthread_attr_setstacksize(&attr, OS_PROXY_STACK), 0);
+    assert_int_equal(pthread_create(&thread, &attr, read_body, b.data), 0);
+    assert_int_equal(pthread_join(thread, &error), 0);
+    pthread_attr_destroy(&attr);
+    assert_null(error);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +293,7 @@ int main(void)
         cmocka_unit_test(reads_parameters),
         cmocka_unit_test(refuses_parameters),
         cmocka_unit_test(reads_messages),
+        cmocka_unit_test(fits_a_proxy_stack),
     };
     return cmocka_run_group_tests(tests, NULL, arena_teardown);
 }
