@@ -177,6 +177,13 @@ static void relay(struct egress_request *r)
     case EXCHANGE_STALE:
         still_current(r);
         break;
+    case EXCHANGE_SWITCHED:
+        event_http(r, "http", c->l4.policy, &ev, "FORWARD allowed %s %s:%u%s", r->method, c->host, c->port,
+                   r->path);
+        conn_follow_policy(c);
+        if (!conn_stale(c))
+            upgrade_serve(r, "http", true);
+        break;
     }
 }
 
@@ -198,6 +205,7 @@ static void serve(struct egress_request *r)
         refuse_target(r, &err);
         return;
     }
+    upgrade_recognise(r);
     if (policy_l4_inspects(&c->l4) && request_inspect(r, &err) < 0) {
         refuse_body(r, &err);
         return;

@@ -30,6 +30,7 @@
 #include "supervisor/egress/ca.h"
 #include "supervisor/egress/destination.h"
 #include "supervisor/egress/egress.h"
+#include "supervisor/egress/l7/capacity.h"
 #include "supervisor/egress/names.h"
 #include "supervisor/egress/stream.h"
 
@@ -50,6 +51,7 @@ struct egress {
     struct egress_ca *ca;      /* NULL: TLS termination is unavailable */
     struct destination_gateway gateway;
     struct event_limit bypass, denied_names;
+    struct capacity messages; /* WebSocket texts being put together */
     struct egress_names *names;
     bool dns_ipv6; /* the agent's network has IPv6 */
     pthread_t accepter;
@@ -72,6 +74,7 @@ struct egress_conn {
     struct egress_conn *next, **link;
     int client_fd, upstream_fd; /* shut down from outside to end the connection; -1 = none */
     bool cut_on_reload;
+    int reload_fd; /* eventfd that is told of a reload instead of the cut; -1 = none */
 
     struct sockaddr_storage agent, local;
     struct os_arena arena; /* lives as long as the connection */
@@ -98,6 +101,8 @@ bool conn_set_upstream(struct egress_conn *c, int fd);
 void conn_follow_policy(struct egress_conn *c);
 /* A newer policy is published than the one this connection was admitted under. */
 bool conn_stale(const struct egress_conn *c);
+/* Whether a policy change is announced on c->reload_fd instead: for connections that say goodbye first. */
+void conn_announce_reload(struct egress_conn *c, bool yes);
 void *egress_accept_loop(void *egress);
 void egress_cut(void *egress);
 
@@ -137,6 +142,8 @@ int dial_upstream(struct egress_conn *c, const struct net_addrs *addrs, struct o
 
 /* Bytes both ways until both directions ended. */
 void relay_opaque(struct egress_conn *c);
+/* The same where either side may be under TLS. */
+void relay_streams(struct egress_conn *c);
 
 /* TLS handshake with the agent, with a certificate for c->host. */
 int tls_accept_agent(struct egress_conn *c, struct os_error *err);
@@ -158,7 +165,12 @@ struct egress_request {
     /* What inspection found in the request; NULL where the endpoint does not ask. */
     const struct graphql_request *graphql;
     const struct jsonrpc_request *jsonrpc;
-    struct os_buf body; /* read before the judgement, without its framing */
+    /* WebSocket upgrades (l7/upgrade.c) */
+    struct http1_head *response; /* the 101; its bytes are at the start of the upstream's buffer */
+    size_t response_len;
+    bool reads_messages;    /* messages are judged, not only the upgrade */
+    const char *safe_offer; /* of extensions; NULL = none */
+    struct os_buf body;     /* read before the judgement, without its framing */
     bool body_read;
     struct os_buf out; /* the head that goes upstream */
 };
@@ -192,6 +204,13 @@ int request_inspect(struct egress_request *r, struct os_error *err);
  * with what. Not before: the client is told to go on where it asks. */
 int body_collect(struct egress_request *r, const char *what, size_t limit, struct os_error *err);
 
+/* Sets the request's kind and what that needs, when it is a valid upgrade to a WebSocket. */
+void upgrade_recognise(struct egress_request *r);
+void upgrade_write_fields(const struct egress_request *r, struct os_buf *out);
+/* After EXCHANGE_SWITCHED: answers the client and serves the WebSocket to its end. */
+void upgrade_serve(struct egress_request *r, const char *scheme, bool forward);
+void websocket_serve(struct egress_request *r, const char *scheme, bool deflate);
+
 enum request_verdict { REQUEST_FORWARD, REQUEST_DENY };
 /* Judges by the rules and logs the decision; on REQUEST_DENY out_policy and reason say why. */
 enum request_verdict request_judge(struct egress_request *r, const char *scheme, bool forward,
@@ -208,6 +227,7 @@ enum exchange_end {
     EXCHANGE_BAD_BODY, /* the request body is not framed; nothing was answered */
     EXCHANGE_NO_REPLY, /* the upstream gave no usable response; nothing was answered */
     EXCHANGE_STALE,    /* the policy changed */
+    EXCHANGE_SWITCHED, /* 101: r->response holds it, nothing was answered */
 };
 /* Sends r->out and the request body, relays the response(s). *err says what broke. */
 enum exchange_end exchange_run(struct egress_request *r, struct os_error *err);
@@ -242,6 +262,8 @@ void event_conn(struct egress_conn *c, const struct conn_event *ev, const char *
 /* An HTTP event; policy NULL = "-". */
 void event_http(const struct egress_request *r, const char *scheme, const char *policy,
                 const struct conn_event *ev, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+/* Credentials in traffic that is not looked into, on this surface: event and finding. */
+void event_uninspectable(struct egress_conn *c, const char *surface);
 /* A high finding of this connection. */
 void event_finding(struct egress_conn *c, const char *uid, const char *title, const char *message);
 /* Low event about something that failed for a technical reason. */

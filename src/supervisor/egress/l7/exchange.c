@@ -9,7 +9,10 @@
 struct exchange {
     struct egress_conn *c;
     struct egress_stream *client, *upstream;
-    struct http1_head *head; /* of the response; reuses the room of the request's */
+    struct http1_head
+        *head;       /* of the response; reuses the room of the request's, unless that is an upgrade */
+    size_t head_len; /* of a response that switches protocols */
+    bool is_upgrade; /* and may it */
     struct http1_body request, response;
     struct http1_text collected; /* what is left to send of a body that was read before the judgement */
     size_t request_ready;        /* bytes in the client's buffer that belong to the body and may be sent */
@@ -25,7 +28,7 @@ struct exchange {
     int eof_idle_ms; /* limit of silence in a body that ends with the connection */
 };
 
-enum step { STEP_IDLE, STEP_MOVED, STEP_BAD_BODY, STEP_BROKEN, STEP_STALE };
+enum step { STEP_IDLE, STEP_MOVED, STEP_BAD_BODY, STEP_BROKEN, STEP_STALE, STEP_SWITCHED };
 
 /* Marks what is buffered of the request body as ready; -1 when the framing is broken. */
 static int take_body(struct exchange *x, struct os_error *err)
@@ -115,6 +118,10 @@ static enum step take_head(struct exchange *x, size_t n, struct os_error *err)
     if (http1_parse_response(stream_bytes(x->upstream), n, x->head, err) < 0)
         return STEP_BROKEN;
     int status = x->head->status;
+    if (status == 101 && x->is_upgrade) {
+        x->head_len = n;
+        return STEP_SWITCHED;
+    }
     if (status == 101) {
         os_error_set(err, OS_UNAVAILABLE, "upstream switched protocols without being asked");
         return STEP_BROKEN;
@@ -150,7 +157,7 @@ static enum step take_response(struct exchange *x, struct os_error *err)
         if (!n)
             return STEP_IDLE;
         enum step step = take_head(x, n, err);
-        if (step == STEP_BROKEN || !x->final)
+        if (step == STEP_BROKEN || step == STEP_SWITCHED || !x->final)
             return step;
     }
     if (!x->final)
@@ -194,7 +201,7 @@ static enum step move_response(struct exchange *x, bool readable, struct os_erro
     }
     if (!x->response_ready) {
         enum step taken = take_response(x, err);
-        if (taken == STEP_BROKEN)
+        if (taken == STEP_BROKEN || taken == STEP_SWITCHED)
             return taken;
         if (taken == STEP_MOVED)
             step = taken;
@@ -278,6 +285,8 @@ static enum exchange_end run(struct exchange *x, struct os_error *err)
         if (a == STEP_BAD_BODY)
             return x->answered ? EXCHANGE_BROKEN : EXCHANGE_BAD_BODY;
         enum step b = a == STEP_BROKEN ? a : move_response(x, readable, err);
+        if (b == STEP_SWITCHED)
+            return EXCHANGE_SWITCHED;
         if (b == STEP_BROKEN)
             return a == STEP_BROKEN ? EXCHANGE_BROKEN : broken(x);
         readable = stream_decrypted(x->upstream);
@@ -301,7 +310,8 @@ enum exchange_end exchange_run(struct egress_request *r, struct os_error *err)
     struct exchange x = {.c = c,
                          .client = &c->client,
                          .upstream = &c->upstream,
-                         .head = &c->head,
+                         .head = r->kind == POLICY_HTTP_UPGRADE ? r->response : &c->head,
+                         .is_upgrade = r->kind == POLICY_HTTP_UPGRADE,
                          .is_head = !strcmp(r->method, "HEAD"),
                          .client_is_10 = r->head->minor == 0,
                          .client_closes =
@@ -320,5 +330,7 @@ enum exchange_end exchange_run(struct egress_request *r, struct os_error *err)
         os_error_set(err, OS_UNAVAILABLE, "upstream closed the connection before the request was sent");
         return EXCHANGE_NO_REPLY;
     }
-    return run(&x, err);
+    enum exchange_end end = run(&x, err);
+    r->response_len = x.head_len;
+    return end;
 }

@@ -81,7 +81,8 @@ void request_write_head(struct egress_request *r, bool forward, const char *host
     for (size_t i = 0; i < h->n_fields; i++) {
         const struct http1_field *f = &h->fields[i];
         if (http1_is_hop_field(h, f) || (forward && is_proxy_field(f)) ||
-            (r->body_read && is_framing_field(f)))
+            (r->body_read && is_framing_field(f)) ||
+            (r->reads_messages && http1_text_is_nocase(f->name, "sec-websocket-extensions")))
             continue;
         os_buf_add(out, f->name.p, f->name.n);
         os_buf_adds(out, ": ");
@@ -92,6 +93,8 @@ void request_write_head(struct egress_request *r, bool forward, const char *host
         os_buf_adds(out, "Via: 1.1 openshell-sandbox\r\n");
     if (forward)
         os_buf_addf(out, "Host: %s\r\n", host_field);
+    if (r->kind == POLICY_HTTP_UPGRADE)
+        upgrade_write_fields(r, out);
     if (r->body_read)
         os_buf_addf(out, "Content-Length: %zu\r\n", r->body.len);
     os_buf_adds(out, "\r\n");

@@ -115,6 +115,9 @@ static bool relay(const struct tunnel_http *t, struct egress_request *r)
         return false;
     case EXCHANGE_STALE:
         return false;
+    case EXCHANGE_SWITCHED:
+        upgrade_serve(r, t->scheme, false);
+        return false;
     }
     return false;
 }
@@ -153,6 +156,7 @@ static bool serve_parsed(const struct tunnel_http *t, struct egress_request *r)
         refuse_authority(t, r);
         return false;
     }
+    upgrade_recognise(r);
     if (t->inspect && request_inspect(r, &err) < 0) {
         if (err.code != OS_UNAVAILABLE)
             refuse_malformed(t, r, &err);
