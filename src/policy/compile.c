@@ -13,92 +13,6 @@ struct compiler {
     const struct policy_compile_options *opt;
 };
 
-/* --- L7 rules --- */
-
-static void compile_pattern(struct compiler *c, const char *text, char delimiter, struct l7_pattern *out)
-{
-    char *copy = os_arena_strdup(c->arena, policy_text(text));
-    out->bad = glob_compile_arena(c->arena, copy, delimiter, &out->glob) != NULL;
-}
-
-static void compile_query(struct compiler *c, const struct policy_map_entry *entry, struct l7_query *out)
-{
-    const policy_matcher *m = (const void *)entry->value;
-    size_t n = m && m->n_any ? m->n_any : 1;
-    struct l7_pattern *patterns = os_arena_alloc(c->arena, n * sizeof(*patterns));
-    for (size_t i = 0; i < n; i++)
-        compile_pattern(c, m && m->n_any ? m->any[i] : m ? m->glob : "", '.', &patterns[i]);
-    *out = (struct l7_query){
-        .key = os_arena_strdup(c->arena, policy_text(entry->key)), .patterns = patterns, .n = n};
-}
-
-/* An omitted path means every path, as everywhere else; a deny rule without a method denies every method. */
-static void compile_clause(struct compiler *c, const policy_clause *from, bool deny, struct l7_clause *out)
-{
-    const char *method = policy_text(from->method);
-    const char *path = policy_text(from->path);
-    bool any = !strcmp(method, "*") || (deny && !*method);
-    out->method = any ? NULL : os_arena_strdup(c->arena, method);
-    out->every_path = !*path || !strcmp(path, "**");
-    if (!out->every_path)
-        compile_pattern(c, path, '/', &out->path);
-    struct l7_query *query = os_arena_alloc(c->arena, from->n_query * sizeof(*query));
-    for (size_t i = 0; i < from->n_query; i++)
-        compile_query(c, (const void *)from->query[i], &query[i]);
-    out->query = query;
-    out->n_query = from->n_query;
-}
-
-/* Access presets (spec/policy.md 5.5) as rules on every path. */
-static void expand_preset(struct compiler *c, const char *access, struct engine_endpoint *ep)
-{
-    static const char *const read_only[] = {"GET", "HEAD", "OPTIONS"};
-    static const char *const read_write[] = {"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH"};
-    static const char *const full[] = {NULL};
-    const char *const *methods = full;
-    size_t n = OS_ARRAY_LEN(full);
-    if (!strcmp(access, "read-only")) {
-        methods = read_only;
-        n = OS_ARRAY_LEN(read_only);
-    } else if (!strcmp(access, "read-write")) {
-        methods = read_write;
-        n = OS_ARRAY_LEN(read_write);
-    } else if (strcmp(access, "full") != 0) {
-        return;
-    }
-    struct l7_clause *allow = os_arena_alloc(c->arena, n * sizeof(*allow));
-    for (size_t i = 0; i < n; i++)
-        allow[i] = (struct l7_clause){.method = methods[i], .every_path = true};
-    ep->allow = allow;
-    ep->n_allow = n;
-}
-
-/* Deny rules of protocols without a built inspector still count for what REST sees; their allow rules do not,
- * since nobody checked what those would allow. */
-static void compile_l7(struct compiler *c, const policy_endpoint_doc *from, struct engine_endpoint *ep)
-{
-    enum policy_protocol p = ep->pub.protocol;
-    bool by_path = p != POLICY_JSON_RPC && p != POLICY_MCP && p != POLICY_TCP && p != POLICY_GRAPHQL;
-    bool rest = p == POLICY_REST || p == POLICY_L4;
-    if (rest && from->n_rules) {
-        struct l7_clause *allow = os_arena_alloc(c->arena, from->n_rules * sizeof(*allow));
-        for (size_t i = 0; i < from->n_rules; i++) {
-            if (from->rules[i]->allow)
-                compile_clause(c, from->rules[i]->allow, false, &allow[ep->n_allow++]);
-        }
-        ep->allow = allow;
-    } else if (rest) {
-        expand_preset(c, policy_text(from->access), ep);
-    }
-    if (by_path && from->n_deny_rules) {
-        struct l7_clause *deny = os_arena_alloc(c->arena, from->n_deny_rules * sizeof(*deny));
-        for (size_t i = 0; i < from->n_deny_rules; i++)
-            compile_clause(c, policy_deny_clause(from->deny_rules[i]), true, &deny[i]);
-        ep->deny = deny;
-        ep->n_deny = from->n_deny_rules;
-    }
-}
-
 /* --- endpoints --- */
 
 /* Lower case, without brackets and root dot: the form in which requests ask. */
@@ -159,8 +73,8 @@ static void compile_endpoint(struct compiler *c, const policy_endpoint_doc *from
                    *policy_text(from->tls);
     ep->every_path = !*path || !strcmp(path, "**");
     if (!ep->every_path)
-        compile_pattern(c, path, '/', &ep->path);
-    compile_l7(c, from, ep);
+        compile_pattern(c->arena, path, '/', &ep->path);
+    compile_l7(c->arena, from, ep);
 }
 
 /* --- binaries --- */

@@ -1,19 +1,30 @@
-/* L7 decisions on one HTTP request (spec/policy.md 5.1, 5.3, 5.4). No lock, no allocation. A REST rule
- * decides here whether a POST passes. */
+/* L7 decisions on one request (spec/policy.md 5.1, 5.3, 5.4): deny over allow, across all matching endpoints
+ * of all matching rules. No lock, no allocation. A REST rule decides here whether a POST passes; what rules
+ * say of GraphQL operations and JSON-RPC calls is in the files beside this one. */
 #include <string.h>
 
 #include "core/str.h"
 #include "policy/engine_priv.h"
 #include "policy/glob.h"
 
-enum verdict { NO = 0, YES = 1, BROKEN = -1 }; /* BROKEN: a pattern that cannot be evaluated */
-
-static enum verdict pattern_matches(const struct l7_pattern *p, const char *value)
+enum l7_verdict l7_pattern_matches(const struct l7_pattern *p, const char *value)
 {
     if (p->bad)
-        return BROKEN;
-    return glob_run(&p->glob, value) ? YES : NO;
+        return L7_BROKEN;
+    return glob_run(&p->glob, value) ? L7_YES : L7_NO;
 }
+
+enum l7_verdict l7_any_pattern(const struct l7_pattern *p, size_t n, const char *value)
+{
+    for (size_t i = 0; i < n; i++) {
+        enum l7_verdict v = l7_pattern_matches(&p[i], value);
+        if (v != L7_NO)
+            return v;
+    }
+    return L7_NO;
+}
+
+/* --- method, path and query --- */
 
 static bool method_matches(const char *rule, const char *method)
 {
@@ -22,59 +33,164 @@ static bool method_matches(const char *rule, const char *method)
     return os_str_eq_nocase(rule, "GET") && os_str_eq_nocase(method, "HEAD");
 }
 
-static enum verdict value_matches(const struct l7_query *q, const char *value)
-{
-    for (size_t i = 0; i < q->n; i++) {
-        enum verdict v = pattern_matches(&q->patterns[i], value);
-        if (v != NO)
-            return v;
-    }
-    return NO;
-}
-
 /* Allow: the key is there and every value matches. Deny: at least one value matches. */
-static enum verdict query_matches(const struct l7_query *q, const struct policy_http *req, bool deny)
+static enum l7_verdict query_matches(const struct l7_query *q, const struct policy_http *req, bool deny)
 {
     bool seen = false;
     for (size_t i = 0; i < req->n_query; i++) {
         if (strcmp(req->query[i].key, q->key) != 0)
             continue;
         seen = true;
-        enum verdict v = value_matches(q, req->query[i].value);
-        if (v == BROKEN || v == (deny ? YES : NO))
+        enum l7_verdict v = l7_any_pattern(q->patterns, q->n, req->query[i].value);
+        if (v == L7_BROKEN || v == (deny ? L7_YES : L7_NO))
             return v;
     }
-    return seen && !deny ? YES : NO;
+    return seen && !deny ? L7_YES : L7_NO;
 }
 
-static enum verdict clause_matches(const struct l7_clause *c, const struct policy_http *req, bool deny)
+static enum l7_verdict clause_matches(const struct l7_clause *c, const struct policy_http *req, bool deny)
 {
     if (!method_matches(c->method, req->method))
-        return NO;
-    enum verdict v = c->every_path ? YES : pattern_matches(&c->path, req->path);
-    for (size_t i = 0; v == YES && i < c->n_query; i++)
+        return L7_NO;
+    enum l7_verdict v = c->every_path ? L7_YES : l7_pattern_matches(&c->path, req->path);
+    for (size_t i = 0; v == L7_YES && i < c->n_query; i++)
         v = query_matches(&c->query[i], req, deny);
     return v;
 }
 
-static enum verdict any_clause(const struct l7_clause *list, size_t n, const struct policy_http *req,
-                               bool deny)
+static enum l7_verdict any_clause(const struct l7_rules *rules, const struct policy_http *req, bool deny)
 {
-    for (size_t i = 0; i < n; i++) {
-        enum verdict v = clause_matches(&list[i], req, deny);
-        if (v != NO)
+    for (size_t i = 0; i < rules->n_clauses; i++) {
+        enum l7_verdict v = clause_matches(&rules->clauses[i], req, deny);
+        if (v != L7_NO)
             return v;
     }
-    return NO;
+    return L7_NO;
 }
 
-static enum verdict covers(const struct engine_endpoint *ep, const char *path)
+/* --- one endpoint --- */
+
+struct opinion {
+    enum l7_verdict allow, deny;
+};
+
+/* What a GraphQL endpoint does not allow it denies, so that no broader endpoint lets it through. */
+static struct opinion on_operations(const struct engine_endpoint *ep, const struct graphql_request *g)
 {
-    return ep->every_path ? YES : pattern_matches(&ep->path, path);
+    struct opinion o = {.deny = l7_operations_denied(ep, g), .allow = l7_operations_allowed(ep, g)};
+    if (o.deny == L7_NO && o.allow == L7_NO)
+        o.deny = L7_YES;
+    return o;
 }
 
-/* The configuration that parses the request: the most specific path. */
-static const struct policy_endpoint *choose(const struct policy_l4 *l4, const char *path)
+/* "*" on a websocket endpoint speaks of the upgrade and of messages; it opens nothing to other requests. */
+static bool is_websocket_method(const char *method)
+{
+    return os_str_eq_nocase(method, "GET") || os_str_eq(method, "WEBSOCKET_TEXT");
+}
+
+static struct opinion on_clauses(const struct engine_endpoint *ep, const struct policy_http *req)
+{
+    struct opinion o = {.deny = any_clause(&ep->deny, req, true)};
+    if (ep->pub.protocol != POLICY_WEBSOCKET || is_websocket_method(req->method))
+        o.allow = any_clause(&ep->allow, req, false);
+    return o;
+}
+
+static struct opinion opinion_of(const struct engine_endpoint *ep, const struct policy_http *req,
+                                 const struct jsonrpc_call *call)
+{
+    switch (ep->pub.protocol) {
+    case POLICY_TCP:
+        break;
+    case POLICY_GRAPHQL:
+        if (req->graphql)
+            return on_operations(ep, req->graphql);
+        break;
+    case POLICY_JSON_RPC:
+    case POLICY_MCP:
+        if (req->jsonrpc)
+            return (struct opinion){.deny = l7_call_denied(ep, call), .allow = l7_call_allowed(ep, call)};
+        break;
+    case POLICY_WEBSOCKET:
+        if (req->graphql)
+            return on_operations(ep, req->graphql);
+        /* fallthrough */
+    case POLICY_L4:
+    case POLICY_REST:
+    case POLICY_SQL:
+        return on_clauses(ep, req);
+    }
+    return (struct opinion){0};
+}
+
+/* --- all endpoints --- */
+
+static enum policy_l7_why authorise(const struct policy_l4 *l4, const struct policy_http *req,
+                                    const struct jsonrpc_call *call)
+{
+    bool allowed = false;
+    bool denied = false;
+    for (size_t i = 0; i < l4->n_matched; i++) {
+        const struct engine_endpoint *ep = l4->matched[i];
+        enum l7_verdict in = ep->every_path ? L7_YES : l7_pattern_matches(&ep->path, req->path);
+        if (in == L7_NO)
+            continue;
+        struct opinion o = in == L7_YES ? opinion_of(ep, req, call) : (struct opinion){.deny = L7_BROKEN};
+        if (o.deny == L7_BROKEN || o.allow == L7_BROKEN)
+            return POLICY_L7_ERROR;
+        denied |= o.deny == L7_YES;
+        allowed |= o.allow == L7_YES;
+    }
+    if (denied)
+        return req->graphql ? POLICY_L7_GRAPHQL_DENIED : POLICY_L7_DENY_RULE;
+    if (allowed)
+        return POLICY_L7_ALLOWED;
+    return req->graphql ? POLICY_L7_GRAPHQL_NOT_ALLOWED : POLICY_L7_NOT_ALLOWED;
+}
+
+/* Every call of a batch has to pass, and so do the response frames in it. */
+static enum policy_l7_why authorise_calls(const struct policy_l4 *l4, const struct policy_http *req)
+{
+    const struct jsonrpc_request *j = req->jsonrpc;
+    enum policy_l7_why why = j->n ? POLICY_L7_ALLOWED : POLICY_L7_NOT_ALLOWED;
+    if (j->has_response || j->receive_stream)
+        why = authorise(l4, req, NULL);
+    for (size_t i = 0; i < j->n && (why == POLICY_L7_ALLOWED); i++)
+        why = authorise(l4, req, &j->calls[i]);
+    return why;
+}
+
+static bool unregistered(const struct policy_endpoint *config, const struct graphql_request *g)
+{
+    const struct engine_endpoint *ep = (const struct engine_endpoint *)(const void *)config;
+    for (size_t i = 0; i < g->n; i++)
+        if (!l7_operation_known(ep, &g->operations[i]))
+            return true;
+    return false;
+}
+
+/* What rules are not asked about: requests that do not follow the protocol of the endpoint. */
+static enum policy_l7_why refuse_form(const struct policy_endpoint *config, const struct policy_http *req)
+{
+    bool wants_graphql =
+        config->protocol == POLICY_GRAPHQL || (config->websocket_graphql && req->kind == POLICY_HTTP_MESSAGE);
+    bool wants_jsonrpc = config->protocol == POLICY_JSON_RPC || config->protocol == POLICY_MCP;
+    if (config->protocol == POLICY_WEBSOCKET && req->kind == POLICY_HTTP_REQUEST)
+        return POLICY_L7_NEEDS_UPGRADE;
+    if ((wants_graphql && !req->graphql) || (wants_jsonrpc && !req->jsonrpc))
+        return POLICY_L7_ERROR;
+    if (wants_graphql && req->graphql->error)
+        return POLICY_L7_GRAPHQL_ERROR;
+    if (wants_jsonrpc && req->jsonrpc->error)
+        return POLICY_L7_JSONRPC_ERROR;
+    if (config->protocol == POLICY_JSON_RPC && req->jsonrpc->has_response)
+        return POLICY_L7_JSONRPC_RESPONSE;
+    return POLICY_L7_ALLOWED;
+}
+
+/* The most specific path. */
+const struct policy_endpoint *policy_l7_config(const struct policy_l4 *l4, const char *path)
 {
     const struct policy_endpoint *best = NULL;
     for (size_t i = 0; i < l4->n_configs; i++) {
@@ -85,30 +201,6 @@ static const struct policy_endpoint *choose(const struct policy_l4 *l4, const ch
             best = ep;
     }
     return best;
-}
-
-/* Deny over allow, across all matching endpoints of all matching rules. */
-static enum policy_l7_why authorise(const struct policy_l4 *l4, const struct policy_http *req)
-{
-    bool allowed = false;
-    bool denied = false;
-    for (size_t i = 0; i < l4->n_matched; i++) {
-        const struct engine_endpoint *ep = l4->matched[i];
-        if (!ep->n_allow && !ep->n_deny)
-            continue;
-        enum verdict in = covers(ep, req->path);
-        if (in == NO)
-            continue;
-        enum verdict deny = in == YES ? any_clause(ep->deny, ep->n_deny, req, true) : BROKEN;
-        enum verdict allow = deny == NO && !allowed ? any_clause(ep->allow, ep->n_allow, req, false) : NO;
-        if (deny == BROKEN || allow == BROKEN)
-            return POLICY_L7_ERROR;
-        denied |= deny == YES;
-        allowed |= allow == YES;
-    }
-    if (denied)
-        return POLICY_L7_DENY_RULE;
-    return allowed ? POLICY_L7_ALLOWED : POLICY_L7_NOT_ALLOWED;
 }
 
 void policy_decide_http(const struct policy_engine *e, const struct policy_l4 *l4,
@@ -122,28 +214,17 @@ void policy_decide_http(const struct policy_engine *e, const struct policy_l4 *l
         out->why = POLICY_L7_ALLOWED;
         return;
     }
-    out->config = choose(l4, req->path);
+    out->config = policy_l7_config(l4, req->path);
     if (!out->config)
         return;
-    out->why = out->config->protocol == POLICY_REST ? authorise(l4, req) : POLICY_L7_UNSUPPORTED;
+    out->why = refuse_form(out->config, req);
+    if (out->why != POLICY_L7_ALLOWED)
+        return;
+    out->why = req->jsonrpc ? authorise_calls(l4, req) : authorise(l4, req, NULL);
+    if (out->why == POLICY_L7_GRAPHQL_DENIED && unregistered(out->config, req->graphql))
+        out->why = POLICY_L7_GRAPHQL_UNKNOWN;
     out->allow = out->why == POLICY_L7_ALLOWED;
-    bool by_rule = out->why == POLICY_L7_DENY_RULE || out->why == POLICY_L7_NOT_ALLOWED;
-    out->audit = by_rule && !out->config->enforce;
-}
-
-static const char *protocol_name(enum policy_protocol p)
-{
-    static const char *const names[] = {
-        [POLICY_L4] = "l4",
-        [POLICY_TCP] = "tcp",
-        [POLICY_REST] = "rest",
-        [POLICY_WEBSOCKET] = "websocket",
-        [POLICY_GRAPHQL] = "graphql",
-        [POLICY_SQL] = "sql",
-        [POLICY_JSON_RPC] = "json-rpc",
-        [POLICY_MCP] = "mcp",
-    };
-    return names[p];
+    out->audit = !out->allow && out->why != POLICY_L7_ERROR && !out->config->enforce;
 }
 
 void policy_l7_reason(const struct policy_l7 *r, const struct policy_http *req, struct os_buf *out)
@@ -161,9 +242,26 @@ void policy_l7_reason(const struct policy_l7 *r, const struct policy_http *req, 
     case POLICY_L7_NOT_ALLOWED:
         os_buf_addf(out, "%s %s not permitted by policy", req->method, req->path);
         break;
-    case POLICY_L7_UNSUPPORTED:
-        os_buf_addf(out, "%s inspection is not supported by this sandbox; request refused",
-                    protocol_name(r->config->protocol));
+    case POLICY_L7_NEEDS_UPGRADE:
+        os_buf_adds(out, "websocket endpoint requires a valid WebSocket upgrade request");
+        break;
+    case POLICY_L7_GRAPHQL_ERROR:
+        os_buf_addf(out, "GraphQL request rejected: %s", req->graphql->error);
+        break;
+    case POLICY_L7_GRAPHQL_UNKNOWN:
+        os_buf_adds(out, "GraphQL persisted query is not registered");
+        break;
+    case POLICY_L7_GRAPHQL_DENIED:
+        os_buf_adds(out, "GraphQL operation blocked by endpoint policy");
+        break;
+    case POLICY_L7_GRAPHQL_NOT_ALLOWED:
+        os_buf_adds(out, "GraphQL operation not permitted by policy");
+        break;
+    case POLICY_L7_JSONRPC_ERROR:
+        os_buf_addf(out, "JSON-RPC request rejected: %s", req->jsonrpc->error);
+        break;
+    case POLICY_L7_JSONRPC_RESPONSE:
+        os_buf_adds(out, "JSON-RPC response frames are not permitted from client to server");
         break;
     case POLICY_L7_ERROR:
         os_buf_adds(out, "request denied by policy");

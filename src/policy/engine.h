@@ -11,6 +11,8 @@
 
 #include "core/buf.h"
 #include "core/error.h"
+#include "net/graphql/graphql.h"
+#include "net/jsonrpc/jsonrpc.h"
 #include "policy/policy.h"
 
 struct policy_engine;
@@ -89,6 +91,11 @@ struct policy_endpoint {
     bool enforce; /* false = audit */
     bool allow_encoded_slash;
     bool allowed_ips_invalid; /* unparsable or overlapping an always-blocked range: deny */
+    bool websocket_graphql;   /* client messages are GraphQL operations (spec/policy.md 5.6) */
+    bool strict_tool_names;   /* MCP */
+    uint32_t body_limit;      /* bytes of an inspected body: graphql, json-rpc, mcp */
+    bool websocket_credential_rewrite, body_credential_rewrite;
+    bool allow_uninspected_credentials, provider_credentialed;
     const struct policy_cidr *allowed_ips;
     size_t n_allowed_ips;
     unsigned path_weight; /* characters in path other than '*' */
@@ -118,26 +125,43 @@ bool policy_names_host(const struct policy_engine *e, const char *host);
 void policy_l4_reason(const struct policy_engine *e, const char *host, uint16_t port,
                       const struct policy_process *who, struct os_buf *out);
 
-/* --- L7 (REST) --- */
+/* --- L7 --- */
 
 struct policy_query_pair {
     const char *key, *value; /* decoded */
 };
 
+enum policy_http_kind {
+    POLICY_HTTP_REQUEST,
+    POLICY_HTTP_UPGRADE, /* a valid WebSocket upgrade request */
+    POLICY_HTTP_MESSAGE, /* a client text message: method "WEBSOCKET_TEXT", path and query of the upgrade */
+};
+
+/* One request. graphql and jsonrpc are what the body says where policy_l7_config() asks for that protocol,
+ * else NULL. */
 struct policy_http {
     const char *method;
     const char *path; /* canonical, without query */
     const struct policy_query_pair *query;
     size_t n_query;
+    enum policy_http_kind kind;
+    const struct graphql_request *graphql;
+    const struct jsonrpc_request *jsonrpc;
 };
 
 enum policy_l7_why {
     POLICY_L7_ALLOWED,
-    POLICY_L7_NO_PATH,     /* no L7 endpoint path matched request */
-    POLICY_L7_DENY_RULE,   /* <METHOD> <path> blocked by deny rule */
-    POLICY_L7_NOT_ALLOWED, /* <METHOD> <path> not permitted by policy */
-    POLICY_L7_UNSUPPORTED, /* protocol whose inspector is not built into this program: fail closed */
-    POLICY_L7_ERROR,       /* evaluation error (bad pattern): drop */
+    POLICY_L7_NO_PATH,         /* no L7 endpoint path matched request */
+    POLICY_L7_DENY_RULE,       /* <METHOD> <path> blocked by deny rule */
+    POLICY_L7_NOT_ALLOWED,     /* <METHOD> <path> not permitted by policy */
+    POLICY_L7_NEEDS_UPGRADE,   /* a websocket endpoint, and no valid upgrade */
+    POLICY_L7_GRAPHQL_ERROR,   /* not understood: graphql->error */
+    POLICY_L7_GRAPHQL_UNKNOWN, /* persisted query that is not registered */
+    POLICY_L7_GRAPHQL_DENIED,  /* an endpoint refuses the operation */
+    POLICY_L7_GRAPHQL_NOT_ALLOWED,
+    POLICY_L7_JSONRPC_ERROR,    /* not understood: jsonrpc->error */
+    POLICY_L7_JSONRPC_RESPONSE, /* a response frame from client to server */
+    POLICY_L7_ERROR,            /* evaluation error (bad pattern, body not parsed): drop */
 };
 
 struct policy_l7 {
@@ -151,8 +175,12 @@ struct policy_l7 {
 
 /* True when any configuration of the connection asks for request inspection. */
 bool policy_l4_inspects(const struct policy_l4 *l4);
+/* The configuration that decides how a request for this canonical path is parsed (spec/policy.md 5.1); NULL
+ * when none inspects it. */
+const struct policy_endpoint *policy_l7_config(const struct policy_l4 *l4, const char *path);
 void policy_decide_http(const struct policy_engine *e, const struct policy_l4 *l4,
                         const struct policy_http *req, struct policy_l7 *out);
+/* Appends the published reason (spec/policy.md 5.9). */
 void policy_l7_reason(const struct policy_l7 *r, const struct policy_http *req, struct os_buf *out);
 
 #endif

@@ -29,6 +29,39 @@ struct l7_clause {
     size_t n_query;
 };
 
+/* A GraphQL operation that a rule speaks of. */
+struct l7_operation {
+    const char *type; /* NULL = any */
+    bool every_name;
+    struct l7_pattern name;
+    const struct l7_pattern *fields; /* none: whatever its fields are */
+    size_t n_fields;
+};
+
+/* A JSON-RPC or MCP call that a rule speaks of. */
+struct l7_call {
+    bool every_method;
+    const char *exact; /* generic JSON-RPC; NULL: the pattern counts */
+    struct l7_pattern method;
+    bool names_tool;
+    const struct l7_pattern *tools; /* one of them has to match */
+    size_t n_tools;
+};
+
+/* The rules of an endpoint, sorted by what they speak of. */
+struct l7_rules {
+    const struct l7_clause *clauses;
+    const struct l7_operation *operations;
+    const struct l7_call *calls;
+    size_t n_clauses, n_operations, n_calls;
+};
+
+/* A persisted query that the policy knows by its hash or id. */
+struct l7_registered {
+    const char *key;
+    struct graphql_operation operation;
+};
+
 enum host_kind { HOST_EXACT, HOST_GLOB, HOST_ANY };
 
 struct engine_endpoint {
@@ -40,8 +73,11 @@ struct engine_endpoint {
     bool declared; /* an exact host written by a user */
     bool every_path;
     struct l7_pattern path;
-    const struct l7_clause *allow, *deny;
-    size_t n_allow, n_deny;
+    struct l7_rules allow, deny;
+    bool every_call;                      /* MCP: all methods that are not narrowed */
+    bool tools_narrowed;                  /* MCP: an allow rule names tools */
+    const struct l7_registered *registry; /* by key; NULL = persisted queries are refused */
+    size_t n_registry;
 };
 
 struct engine_binary {
@@ -107,6 +143,26 @@ static inline uint64_t engine_hash_text(const char *s, size_t n)
         h = engine_hash_byte(h, s[--n]);
     return h;
 }
+
+/* What a rule says of a request. BROKEN: a pattern cannot be evaluated. */
+enum l7_verdict { L7_NO = 0, L7_YES = 1, L7_BROKEN = -1 };
+
+enum l7_verdict l7_pattern_matches(const struct l7_pattern *p, const char *value);
+/* One of n patterns matches. */
+enum l7_verdict l7_any_pattern(const struct l7_pattern *p, size_t n, const char *value);
+/* Every operation is allowed; one of them is denied (spec/policy.md 5.7). */
+enum l7_verdict l7_operations_allowed(const struct engine_endpoint *ep, const struct graphql_request *g);
+enum l7_verdict l7_operations_denied(const struct engine_endpoint *ep, const struct graphql_request *g);
+/* The operation that stands for a persisted query; itself when it has a document; NULL: not registered. */
+const struct graphql_operation *l7_operation_known(const struct engine_endpoint *ep,
+                                                   const struct graphql_operation *op);
+/* call NULL: a response frame or a receive stream (spec/policy.md 5.8). */
+enum l7_verdict l7_call_allowed(const struct engine_endpoint *ep, const struct jsonrpc_call *call);
+enum l7_verdict l7_call_denied(const struct engine_endpoint *ep, const struct jsonrpc_call *call);
+
+/* compile_l7.c: inspection settings and rules of one endpoint; arena is the engine's. */
+void compile_pattern(struct os_arena *arena, const char *text, char delimiter, struct l7_pattern *out);
+void compile_l7(struct os_arena *arena, const policy_endpoint_doc *from, struct engine_endpoint *ep);
 
 /* Hash of a whole path. */
 uint64_t engine_hash_path(const char *path);

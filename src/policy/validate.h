@@ -11,10 +11,15 @@ bool policy_protocol_parse(const char *name, enum policy_protocol *out);
 void policy_l7_reasons(const policy_endpoint_doc *ep, struct os_strv *reasons);
 /* The rule set's clauses all lack content. fields_count: fields and parameters other than the tool count. */
 bool policy_rules_all_empty(const policy_endpoint_doc *ep, bool fields_count);
+/* A rule that speaks of GraphQL operations. */
+bool policy_clause_is_graphql(const policy_clause *c);
 /* A websocket endpoint whose client messages are GraphQL operations (spec/policy.md 5.6). */
 bool policy_websocket_graphql(const policy_endpoint_doc *ep);
 /* Specificity of an endpoint path: its characters other than '*'. */
 unsigned policy_path_weight(const char *path);
+/* Methods, or operation types for graphql, that an access preset stands for (spec/policy.md 5.5): static, *n
+ * of them; NULL when there is no such preset. */
+const char *const *policy_access_words(enum policy_protocol p, const char *access, size_t *n);
 /* Host selector of a middleware; NULL when good, else the message. */
 char *policy_host_pattern_error(const char *pattern);
 void policy_validate_middlewares(const policy_doc *doc, struct os_strv *out);

@@ -94,7 +94,7 @@ static void check_mcp(struct place *p, const policy_clause *c)
         report(p, ": mcp L7 rules must use method/tool, not path/query");
 }
 
-static bool is_graphql_clause(const policy_clause *c)
+bool policy_clause_is_graphql(const policy_clause *c)
 {
     return filled(c->operation_type) || filled(c->operation_name) || c->n_fields;
 }
@@ -124,11 +124,11 @@ bool policy_websocket_graphql(const policy_endpoint_doc *ep)
         (filled(ep->persisted_queries) && strcmp(ep->persisted_queries, "deny") != 0))
         return true;
     for (size_t i = 0; i < ep->n_rules; i++) {
-        if (ep->rules[i]->allow && is_graphql_clause(ep->rules[i]->allow))
+        if (ep->rules[i]->allow && policy_clause_is_graphql(ep->rules[i]->allow))
             return true;
     }
     for (size_t i = 0; i < ep->n_deny_rules; i++) {
-        if (is_graphql_clause(policy_deny_clause(ep->deny_rules[i])))
+        if (policy_clause_is_graphql(policy_deny_clause(ep->deny_rules[i])))
             return true;
     }
     return false;
@@ -136,7 +136,7 @@ bool policy_websocket_graphql(const policy_endpoint_doc *ep)
 
 static void check_websocket(struct place *p, const policy_clause *c, bool deny)
 {
-    if (is_graphql_clause(c)) {
+    if (policy_clause_is_graphql(c)) {
         if (filled(c->method) || filled(c->path) || c->n_query)
             os_strv_addf(p->out,
                          "%s: WebSocket GraphQL %s rules must not combine method/path/query with "

@@ -1,6 +1,7 @@
 /* HTTP/1 body framing: finds the end of a body while it is copied through unchanged. */
 #include <string.h>
 
+#include "core/encode.h"
 #include "net/http1/chars.h"
 #include "net/http1/http1.h"
 
@@ -27,14 +28,6 @@ void http1_body_start(struct http1_body *b, enum http1_framing framing, uint64_t
     b->done = b->done || framing == HTTP1_NO_BODY;
 }
 
-static int hex_value(unsigned char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static int refuse(struct os_error *err, const char *what)
 {
     return os_error_set(err, OS_INVALID_ARGUMENT, "%s", what);
@@ -42,7 +35,7 @@ static int refuse(struct os_error *err, const char *what)
 
 static int size_byte(struct http1_body *b, unsigned char c, struct os_error *err)
 {
-    int v = hex_value(c);
+    int v = os_hex_value((char)c);
     if (v >= 0 && b->state == SIZE) {
         if (b->left > (INT64_MAX >> 4) || b->digits == 16)
             return refuse(err, "chunk size is too large");
@@ -139,12 +132,15 @@ static int line_byte(struct http1_body *b, unsigned char c, struct os_error *err
     return 0;
 }
 
-static int64_t feed_chunked(struct http1_body *b, const char *p, size_t n, struct os_error *err)
+static int64_t feed_chunked(struct http1_body *b, const char *p, size_t n, struct os_buf *payload,
+                            struct os_error *err)
 {
     size_t at = 0;
     while (at < n && !b->done) {
         if (b->state == DATA) {
             size_t take = n - at < b->left ? n - at : (size_t)b->left;
+            if (payload)
+                os_buf_add(payload, p + at, take);
             at += take;
             b->left -= take;
             if (!b->left)
@@ -162,11 +158,19 @@ static int64_t feed_chunked(struct http1_body *b, const char *p, size_t n, struc
 
 int64_t http1_body_feed(struct http1_body *b, const char *p, size_t n, struct os_error *err)
 {
+    return http1_body_decode(b, p, n, NULL, err);
+}
+
+int64_t http1_body_decode(struct http1_body *b, const char *p, size_t n, struct os_buf *payload,
+                          struct os_error *err)
+{
     if (b->done)
         return 0;
     if (b->framing == HTTP1_CHUNKED)
-        return feed_chunked(b, p, n, err);
+        return feed_chunked(b, p, n, payload, err);
     size_t take = n < b->left ? n : (size_t)b->left;
+    if (payload)
+        os_buf_add(payload, p, take);
     b->left -= take;
     b->done = b->left == 0;
     return (int64_t)take;

@@ -104,6 +104,16 @@ bool http1_has_token(const struct http1_head *h, const char *name, const char *t
     return list_has(h, name, (struct http1_text){token, strlen(token)});
 }
 
+bool http1_accepts(const struct http1_head *h, const char *type)
+{
+    size_t len = strlen(type);
+    for (const struct http1_field *f = NULL; (f = http1_find(h, "accept", f));)
+        for (size_t i = 0; i + len <= f->value.n; i++)
+            if (!strncasecmp(f->value.p + i, type, len))
+                return true;
+    return false;
+}
+
 bool http1_is_hop_field(const struct http1_head *h, const struct http1_field *f)
 {
     return http1_text_is_nocase(f->name, "connection") || http1_text_is_nocase(f->name, "upgrade") ||

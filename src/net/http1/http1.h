@@ -59,6 +59,8 @@ const struct http1_field *http1_find(const struct http1_head *h, const char *nam
                                      const struct http1_field *after);
 /* True when a comma separated list field holds the token, in any case, in any of its lines. */
 bool http1_has_token(const struct http1_head *h, const char *name, const char *token);
+/* True when an Accept field names the media type, whatever its parameters; wildcards do not count. */
+bool http1_accepts(const struct http1_head *h, const char *type);
 /* Connection, Upgrade, and every field nominated by Connection: never sent on (spec/proxy.md 3.5). */
 bool http1_is_hop_field(const struct http1_head *h, const struct http1_field *f);
 
@@ -93,5 +95,8 @@ void http1_body_start(struct http1_body *b, enum http1_framing framing, uint64_t
 /* Takes n bytes that follow; returns how many of them belong to the body (all of them unless it is done
  * now), -1 with OS_INVALID_ARGUMENT when the framing is broken. */
 int64_t http1_body_feed(struct http1_body *b, const char *p, size_t n, struct os_error *err);
+/* The same, and appends the content without its framing to payload (NULL = not wanted). */
+int64_t http1_body_decode(struct http1_body *b, const char *p, size_t n, struct os_buf *payload,
+                          struct os_error *err);
 
 #endif

@@ -38,6 +38,8 @@ static void end_conn(struct egress_conn *c)
     struct egress *e = c->egress;
     pthread_mutex_lock(&e->lock);
     c->client_fd = c->upstream_fd = -1;
+    if (c->reload_fd >= 0)
+        close(c->reload_fd);
     *c->link = c->next;
     if (c->next)
         c->next->link = c->link;
@@ -89,6 +91,20 @@ void conn_follow_policy(struct egress_conn *c)
     pthread_mutex_unlock(&c->egress->lock);
 }
 
+void conn_announce_reload(struct egress_conn *c, bool yes)
+{
+    int fd = yes ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
+    pthread_mutex_lock(&c->egress->lock);
+    int old = c->reload_fd;
+    c->reload_fd = fd;
+    pthread_mutex_unlock(&c->egress->lock);
+    if (old >= 0)
+        close(old);
+    /* What changed before is seen by the next look at the generation, not by an announcement. */
+    if (fd >= 0 && conn_stale(c))
+        eventfd_write(fd, 1);
+}
+
 static void cut(const struct egress_conn *c)
 {
     if (c->client_fd >= 0)
@@ -104,7 +120,9 @@ void egress_cut(void *egress)
     uint64_t generation = policy_slot_generation(e->opt.policy);
     pthread_mutex_lock(&e->lock);
     for (struct egress_conn *c = e->conns; c; c = c->next)
-        if (c->cut_on_reload && c->generation != generation)
+        if (c->reload_fd >= 0)
+            eventfd_write(c->reload_fd, 1);
+        else if (c->cut_on_reload && c->generation != generation)
             cut(c);
     pthread_mutex_unlock(&e->lock);
 }
@@ -133,7 +151,7 @@ static void start_conn(struct egress *e, int fd, const struct sockaddr_storage *
     c->serve = serve;
     c->agent = *agent;
     c->client_fd = fd;
-    c->upstream_fd = -1;
+    c->upstream_fd = c->reload_fd = -1;
     stream_open(&c->client, fd);
     c->upstream.fd = -1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));

@@ -46,6 +46,7 @@ static void egress_free(struct egress *e)
     pthread_cond_destroy(&e->drained);
     pthread_mutex_destroy(&e->bypass.lock);
     pthread_mutex_destroy(&e->denied_names.lock);
+    capacity_destroy(&e->messages);
     pthread_mutex_destroy(&e->lock);
     free(e);
 }
@@ -71,6 +72,7 @@ struct egress *egress_start(const struct egress_options *opt, struct os_error *e
     pthread_cond_init(&e->drained, NULL);
     event_limit_init(&e->bypass);
     event_limit_init(&e->denied_names);
+    capacity_init(&e->messages, OS_WEBSOCKET_MESSAGES, OS_WEBSOCKET_WAITING);
     e->names = names_new();
     e->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (e->wake < 0) {

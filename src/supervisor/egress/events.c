@@ -78,6 +78,17 @@ void event_finding(struct egress_conn *c, const char *uid, const char *title, co
     audit_emit(c->egress->opt.audit, &out);
 }
 
+void event_uninspectable(struct egress_conn *c, const char *surface)
+{
+    const struct conn_event ev = {"Refuse", AUDIT_SEV_HIGH, AUDIT_DENIED, "credentials",
+                                  "credential traffic that cannot be inspected"};
+    cleanup_free char *message =
+        os_asprintf("%s credential traffic denied for %s:%u", surface, c->host, c->port);
+    event_conn(c, &ev, "%s", message);
+    event_finding(c, "openshell.credentials.traffic_uninspectable", "Credential traffic cannot be inspected",
+                  message);
+}
+
 void event_failure(struct egress_conn *c, const char *what, const struct os_error *err)
 {
     const struct conn_event ev = {

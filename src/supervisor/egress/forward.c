@@ -26,8 +26,8 @@ static bool parse_target(struct egress_request *r)
     struct os_error err cleanup_error = {0};
     struct http1_text scheme, authority, rest;
     struct http1_authority to;
-    if (!http1_split_absolute(c->head.target, &scheme, &authority, &rest) ||
-        memchr(c->head.target.p, '#', c->head.target.n) || !http1_parse_authority(authority, &to)) {
+    if (!http1_split_absolute(r->head->target, &scheme, &authority, &rest) ||
+        memchr(r->head->target.p, '#', r->head->target.n) || !http1_parse_authority(authority, &to)) {
         os_error_set(&err, OS_INVALID_ARGUMENT, "request target is not an absolute URL");
         event_failure(c, "Proxy connection error", &err);
         deny_bare(&c->client, "400 Bad Request");
@@ -92,6 +92,18 @@ static void refuse_target(struct egress_request *r, const struct os_error *err)
     deny_forward(r, "400 Bad Request", "invalid_request_target", "request-target must be canonical");
 }
 
+/* A body that the rules would have to see and that cannot be read. */
+static void refuse_body(struct egress_request *r, const struct os_error *err)
+{
+    struct egress_conn *c = r->conn;
+    if (err->code == OS_UNAVAILABLE)
+        return;
+    const struct conn_event ev = {"Refuse", AUDIT_SEV_MEDIUM, AUDIT_DENIED, "http-parser",
+                                  os_error_text(err)};
+    event_http(r, "http", c->l4.policy, &ev, "FORWARD parse error for %s", r->path);
+    deny_forward(r, "400 Bad Request", "invalid_request", "%s", os_error_text(err));
+}
+
 /* The rules, where the endpoint asks for inspection. */
 static bool allowed(struct egress_request *r)
 {
@@ -100,9 +112,9 @@ static bool allowed(struct egress_request *r)
         return true;
     cleanup_buf struct os_buf reason = {0};
     const char *policy;
-    if (rest_judge(r, "http", true, &policy, &reason) == REST_FORWARD)
+    if (request_judge(r, "http", true, &policy, &reason) == REQUEST_FORWARD)
         return still_current(r);
-    if (rest_is_h2c_upgrade(&c->head)) {
+    if (request_is_h2c_upgrade(r->head)) {
         deny_forward(r, "403 Forbidden", "unsupported_l7_protocol", "%s", os_buf_str(&reason));
         return false;
     }
@@ -165,6 +177,13 @@ static void relay(struct egress_request *r)
     case EXCHANGE_STALE:
         still_current(r);
         break;
+    case EXCHANGE_SWITCHED:
+        event_http(r, "http", c->l4.policy, &ev, "FORWARD allowed %s %s:%u%s", r->method, c->host, c->port,
+                   r->path);
+        conn_follow_policy(c);
+        if (!conn_stale(c))
+            upgrade_serve(r, "http", true);
+        break;
     }
 }
 
@@ -173,17 +192,22 @@ static void serve(struct egress_request *r)
     struct egress_conn *c = r->conn;
     struct os_error err cleanup_error = {0};
     struct net_addrs addrs;
-    r->method = os_arena_strndup(r->arena, c->head.method.p, c->head.method.n);
+    r->method = os_arena_strndup(r->arena, r->head->method.p, r->head->method.n);
     if (!parse_target(r))
         return;
     /* Denials show the path before a policy is known; it is parsed again under that policy's settings. */
-    if (policy_target_parse(r->arena, c->head.target.p, c->head.target.n, true, &r->target, NULL) == 0)
+    if (policy_target_parse(r->arena, r->head->target.p, r->head->target.n, true, &r->target, NULL) == 0)
         r->path = r->target.path;
     if (!admitted(r))
         return;
     c->requests++;
-    if (rest_parse(r, &err) < 0) {
+    if (request_parse(r, &err) < 0) {
         refuse_target(r, &err);
+        return;
+    }
+    upgrade_recognise(r);
+    if (policy_l4_inspects(&c->l4) && request_inspect(r, &err) < 0) {
+        refuse_body(r, &err);
         return;
     }
     if (!allowed(r) || !vetted(r, &addrs))
@@ -198,7 +222,8 @@ static void serve(struct egress_request *r)
 
 void forward_serve(struct egress_conn *c)
 {
-    struct egress_request r = {.conn = c, .arena = &c->arena, .path = "/[INVALID_REQUEST_TARGET]"};
+    struct egress_request r = {
+        .conn = c, .arena = &c->arena, .head = &c->head, .path = "/[INVALID_REQUEST_TARGET]"};
     serve(&r);
-    os_buf_free(&r.out);
+    request_free(&r);
 }

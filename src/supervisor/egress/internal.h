@@ -9,7 +9,8 @@
  *   tunnel.c       CONNECT: answers 200, finds out what is inside
  *   relay.c        opaque: bytes both ways
  *   tls.c, ca.c    terminates TLS with a certificate of the sandbox CA
- *   l7/http.c      requests inside a tunnel, one after the other;  l7/rest.c  judges one
+ *   l7/http.c      requests inside a tunnel, one after the other
+ *   l7/inspect.c   what the rules need to know of a body;  l7/body.c  reads it;  l7/judge.c  may it pass
  *   l7/head.c      request heads in and out;  l7/exchange.c  one request and its response
  *   forward.c      absolute-form requests
  *   trap.c         direct connections and datagrams: those to allowed names go through the same stages
@@ -29,6 +30,7 @@
 #include "supervisor/egress/ca.h"
 #include "supervisor/egress/destination.h"
 #include "supervisor/egress/egress.h"
+#include "supervisor/egress/l7/capacity.h"
 #include "supervisor/egress/names.h"
 #include "supervisor/egress/stream.h"
 
@@ -49,6 +51,7 @@ struct egress {
     struct egress_ca *ca;      /* NULL: TLS termination is unavailable */
     struct destination_gateway gateway;
     struct event_limit bypass, denied_names;
+    struct capacity messages; /* WebSocket texts being put together */
     struct egress_names *names;
     bool dns_ipv6; /* the agent's network has IPv6 */
     pthread_t accepter;
@@ -71,6 +74,7 @@ struct egress_conn {
     struct egress_conn *next, **link;
     int client_fd, upstream_fd; /* shut down from outside to end the connection; -1 = none */
     bool cut_on_reload;
+    int reload_fd; /* eventfd that is told of a reload instead of the cut; -1 = none */
 
     struct sockaddr_storage agent, local;
     struct os_arena arena; /* lives as long as the connection */
@@ -97,6 +101,8 @@ bool conn_set_upstream(struct egress_conn *c, int fd);
 void conn_follow_policy(struct egress_conn *c);
 /* A newer policy is published than the one this connection was admitted under. */
 bool conn_stale(const struct egress_conn *c);
+/* Whether a policy change is announced on c->reload_fd instead: for connections that say goodbye first. */
+void conn_announce_reload(struct egress_conn *c, bool yes);
 void *egress_accept_loop(void *egress);
 void egress_cut(void *egress);
 
@@ -136,6 +142,8 @@ int dial_upstream(struct egress_conn *c, const struct net_addrs *addrs, struct o
 
 /* Bytes both ways until both directions ended. */
 void relay_opaque(struct egress_conn *c);
+/* The same where either side may be under TLS. */
+void relay_streams(struct egress_conn *c);
 
 /* TLS handshake with the agent, with a certificate for c->host. */
 int tls_accept_agent(struct egress_conn *c, struct os_error *err);
@@ -147,27 +155,66 @@ int tls_connect_upstream(struct egress_conn *c, struct os_error *err);
 struct egress_request {
     struct egress_conn *conn;
     struct os_arena *arena; /* of this request */
+    const struct http1_head *head;
     const char *method;
     const char *path; /* canonical, without query; shown in events and bodies */
     struct policy_target target;
     const struct policy_query_pair *query;
     size_t n_query;
+    enum policy_http_kind kind;
+    /* What inspection found in the request; NULL where the endpoint does not ask. */
+    const struct graphql_request *graphql;
+    const struct jsonrpc_request *jsonrpc;
+    /* WebSocket upgrades (l7/upgrade.c) */
+    struct http1_head *response; /* the 101; its bytes are at the start of the upstream's buffer */
+    size_t response_len;
+    bool reads_messages;    /* messages are judged, not only the upgrade */
+    const char *safe_offer; /* of extensions; NULL = none */
+    struct os_buf body;     /* read before the judgement, without its framing */
+    bool body_read;
     struct os_buf out; /* the head that goes upstream */
 };
+
+void request_free(struct egress_request *r);
 
 /* Requests inside a tunnel until it ends; scheme is that of the tunnel, "https" or "http". upstream_error is
  * what the first request is answered with when there is no upstream, else NULL. */
 void http_serve(struct egress_conn *c, const char *scheme, const char *upstream_error);
 
-enum rest_verdict { REST_FORWARD, REST_DENY };
 /* Canonicalises the target with the loosest setting of the connection and splits the query; -1 with the text
  * of spec/proxy.md 3.4. */
-int rest_parse(struct egress_request *r, struct os_error *err);
-/* Judges by the rules and logs the decision; on REST_DENY out_policy and reason say why. */
-enum rest_verdict rest_judge(struct egress_request *r, const char *scheme, bool forward, const char **policy,
-                             struct os_buf *reason);
+int request_parse(struct egress_request *r, struct os_error *err);
 /* HTTP/2 cleartext upgrade asked for. */
-bool rest_is_h2c_upgrade(const struct http1_head *h);
+bool request_is_h2c_upgrade(const struct http1_head *h);
+
+/* What has to be read of a request before it can be judged (spec/proxy.md 6.6, 6.7). */
+struct inspect_plan {
+    enum policy_protocol protocol; /* POLICY_GRAPHQL, POLICY_JSON_RPC, POLICY_MCP; else nothing */
+    bool body;                     /* the body is needed */
+    bool strict_tool_names;
+    size_t limit; /* bytes of it */
+};
+/* The plan for a request whose target is parsed; -1 when its body is in a form that cannot be read. */
+int inspect_plan(const struct egress_request *r, struct inspect_plan *plan, struct os_error *err);
+/* Fills in graphql or jsonrpc from what was read. */
+void inspect_request(struct egress_request *r, const struct inspect_plan *plan);
+/* Both, with the body read from the client in between: 0, or -1 with *err. */
+int request_inspect(struct egress_request *r, struct os_error *err);
+/* Reads the whole body of an HTTP/1 request, at most limit bytes, into r->body. The text of an excess begins
+ * with what. Not before: the client is told to go on where it asks. */
+int body_collect(struct egress_request *r, const char *what, size_t limit, struct os_error *err);
+
+/* Sets the request's kind and what that needs, when it is a valid upgrade to a WebSocket. */
+void upgrade_recognise(struct egress_request *r);
+void upgrade_write_fields(const struct egress_request *r, struct os_buf *out);
+/* After EXCHANGE_SWITCHED: answers the client and serves the WebSocket to its end. */
+void upgrade_serve(struct egress_request *r, const char *scheme, bool forward);
+void websocket_serve(struct egress_request *r, const char *scheme, bool deflate);
+
+enum request_verdict { REQUEST_FORWARD, REQUEST_DENY };
+/* Judges by the rules and logs the decision; on REQUEST_DENY out_policy and reason say why. */
+enum request_verdict request_judge(struct egress_request *r, const char *scheme, bool forward,
+                                   const char **policy, struct os_buf *reason);
 
 /* Writes the request head for the upstream: canonical target, fields in order without hop fields. forward
  * also replaces Host by host_field and drops what a proxy answers for (spec/proxy.md 5). */
@@ -180,6 +227,7 @@ enum exchange_end {
     EXCHANGE_BAD_BODY, /* the request body is not framed; nothing was answered */
     EXCHANGE_NO_REPLY, /* the upstream gave no usable response; nothing was answered */
     EXCHANGE_STALE,    /* the policy changed */
+    EXCHANGE_SWITCHED, /* 101: r->response holds it, nothing was answered */
 };
 /* Sends r->out and the request body, relays the response(s). *err says what broke. */
 enum exchange_end exchange_run(struct egress_request *r, struct os_error *err);
@@ -214,6 +262,8 @@ void event_conn(struct egress_conn *c, const struct conn_event *ev, const char *
 /* An HTTP event; policy NULL = "-". */
 void event_http(const struct egress_request *r, const char *scheme, const char *policy,
                 const struct conn_event *ev, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+/* Credentials in traffic that is not looked into, on this surface: event and finding. */
+void event_uninspectable(struct egress_conn *c, const char *surface);
 /* A high finding of this connection. */
 void event_finding(struct egress_conn *c, const char *uid, const char *title, const char *message);
 /* Low event about something that failed for a technical reason. */

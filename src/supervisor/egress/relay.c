@@ -1,5 +1,5 @@
-/* The opaque relay: splice(2) both ways in one thread. Bytes never enter this process; the end of one
- * direction is passed on while the other goes on. */
+/* The opaque relays: splice(2) both ways in one thread, where bytes never enter this process, and copies
+ * between streams under TLS. The end of one direction is passed on while the other goes on. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -98,6 +98,54 @@ static int pump(struct direction *up, struct direction *down)
             return -1;
     }
     return 0;
+}
+
+/* --- streams, which may be under TLS --- */
+
+/* One direction as far as it goes now; false when the connection is broken. */
+static bool copy_on(struct egress_stream *from, struct egress_stream *to, bool *done, bool *moved)
+{
+    enum copy_step step = *done ? COPY_IDLE : stream_copy(from, to);
+    *moved |= step == COPY_MOVED;
+    if (step == COPY_ENDED) {
+        *done = true;
+        stream_end(to);
+    }
+    return step != COPY_BROKEN;
+}
+
+static void want_stream(const struct egress_stream *from, const struct egress_stream *to, struct pollfd *in,
+                        struct pollfd *out)
+{
+    if (stream_buffered(from))
+        out->events |= to->write_wants;
+    else
+        in->events |= from->read_wants;
+}
+
+void relay_streams(struct egress_conn *c)
+{
+    bool up_done = false, down_done = false;
+    while (!up_done || !down_done) {
+        bool moved = false;
+        if (!copy_on(&c->client, &c->upstream, &up_done, &moved) ||
+            !copy_on(&c->upstream, &c->client, &down_done, &moved)) {
+            stream_reset(&c->client);
+            stream_reset(&c->upstream);
+            return;
+        }
+        if (moved)
+            continue;
+        struct pollfd p[2] = {{.fd = c->client.fd}, {.fd = c->upstream.fd}};
+        if (!up_done)
+            want_stream(&c->client, &c->upstream, &p[0], &p[1]);
+        if (!down_done)
+            want_stream(&c->upstream, &c->client, &p[1], &p[0]);
+        for (size_t i = 0; i < 2; i++)
+            if (!p[i].events)
+                p[i].fd = -1;
+        poll(p, 2, -1);
+    }
 }
 
 void relay_opaque(struct egress_conn *c)

@@ -174,7 +174,27 @@ int stream_handshake(struct egress_stream *s, int timeout_ms, struct os_error *e
     }
 }
 
-void stream_finish(struct egress_stream *s)
+enum copy_step stream_copy(struct egress_stream *from, struct egress_stream *to)
+{
+    enum copy_step step = COPY_IDLE;
+    if (!stream_buffered(from)) {
+        ssize_t n = stream_fill(from);
+        if (n == STREAM_AGAIN)
+            return COPY_IDLE;
+        if (n <= 0)
+            return n == 0 ? COPY_ENDED : COPY_BROKEN;
+        step = COPY_MOVED;
+    }
+    ssize_t n = stream_write(to, stream_bytes(from), stream_buffered(from));
+    if (n == STREAM_AGAIN)
+        return step;
+    if (n < 0)
+        return COPY_BROKEN;
+    stream_consume(from, (size_t)n);
+    return COPY_MOVED;
+}
+
+void stream_end(struct egress_stream *s)
 {
     if (s->fd < 0 || s->ended)
         return;
@@ -183,8 +203,14 @@ void stream_finish(struct egress_stream *s)
         ERR_clear_error();
         SSL_shutdown(s->ssl);
     }
-    if (shutdown(s->fd, SHUT_WR) < 0)
+    shutdown(s->fd, SHUT_WR);
+}
+
+void stream_finish(struct egress_stream *s)
+{
+    if (s->fd < 0 || s->ended)
         return;
+    stream_end(s);
     char sink[4096];
     int64_t end = os_clock_mono_ms() + OS_PROXY_LINGER_MS;
     for (;;) {

@@ -45,10 +45,15 @@ int stream_send(struct egress_stream *s, const void *p, size_t n, int timeout_ms
 bool stream_decrypted(const struct egress_stream *s);
 /* Completes the handshake of s->ssl; -1 with *err, and s->ssl stays for the reason. */
 int stream_handshake(struct egress_stream *s, int timeout_ms, struct os_error *err);
+/* Ends our direction. */
+void stream_end(struct egress_stream *s);
 /* Ends our direction and waits a moment for the peer to read it: an answer is not lost to a reset. */
 void stream_finish(struct egress_stream *s);
 /* The connection will be reset when it is closed. */
 void stream_reset(struct egress_stream *s);
+enum copy_step { COPY_IDLE, COPY_MOVED, COPY_ENDED /* nothing more comes */, COPY_BROKEN };
+/* Moves what can be moved now from one stream to another, through the buffer of the first. */
+enum copy_step stream_copy(struct egress_stream *from, struct egress_stream *to);
 /* Waits for events on the socket; true when there are some. timeout_ms -1 = no limit. */
 bool stream_wait(const struct egress_stream *s, short events, int timeout_ms);
 

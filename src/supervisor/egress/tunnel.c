@@ -268,6 +268,26 @@ static bool established(struct egress_conn *c, bool inspect)
     return true;
 }
 
+/* SQL is recorded, not understood: its rules have nothing to look at (spec/policy.md 5.10). */
+static bool is_sql(const struct policy_l4 *l4)
+{
+    bool any = false;
+    for (size_t i = 0; i < l4->n_configs; i++) {
+        if (l4->configs[i]->protocol != POLICY_SQL)
+            return false;
+        any = true;
+    }
+    return any;
+}
+
+static void serve_sql(struct egress_conn *c)
+{
+    const struct conn_event ev = {"Open", AUDIT_SEV_LOW, AUDIT_OBSERVED, "l7",
+                                  "SQL is relayed without inspection"};
+    event_conn(c, &ev, "SQL_L7 relayed without inspection %s:%u", c->host, c->port);
+    relay_opaque(c);
+}
+
 void tunnel_serve_target(struct egress_conn *c)
 {
     struct net_addrs addrs;
@@ -282,6 +302,8 @@ void tunnel_serve_target(struct egress_conn *c)
         return;
     if (skip)
         relay_opaque(c);
+    else if (is_sql(&c->l4))
+        serve_sql(c);
     else
         serve_inside(c, inspect);
     if (conn_stale(c))

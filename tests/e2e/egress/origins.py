@@ -1,5 +1,7 @@
 """Upstream servers that remember every byte they were sent, and a client that says exactly what it is told to."""
+import base64
 import contextlib
+import hashlib
 import socket
 import ssl
 import threading
@@ -34,7 +36,7 @@ class Origin:
             threading.Thread(target=self.guarded, args=(conn, number), daemon=True).start()
 
     def guarded(self, conn, number):
-        with contextlib.suppress(OSError, ssl.SSLError, ValueError), conn:
+        with contextlib.suppress(OSError, ssl.SSLError, ValueError, AssertionError), conn:
             if self.context:
                 conn = self.context.wrap_socket(conn, server_side=True)
             self.serve(conn, number)
@@ -200,3 +202,130 @@ class Response:
         else:
             self.body, buf = buf + read_all(sock), b""
         self.rest = buf
+
+
+# --- WebSocket (RFC 6455), by hand: tests send what no library would ---
+
+WS_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+
+
+def ws_accept(key):
+    return base64.b64encode(hashlib.sha1(key + WS_GUID).digest())
+
+
+def ws_mask(payload, mask):
+    n = len(payload)
+    repeated = (mask * (n // 4 + 1))[:n]
+    return (int.from_bytes(payload, "big") ^ int.from_bytes(repeated, "big")).to_bytes(n, "big")
+
+
+def ws_frame(opcode, payload=b"", fin=True, rsv=0, mask=b"\x01\x02\x03\x04", length=None):
+    """One frame; mask None = unmasked; length = (kind, value) writes the length in that form."""
+    n = len(payload)
+    bit = 0x80 if mask else 0
+    head = bytes([(0x80 if fin else 0) | rsv << 4 | opcode])
+    if length:
+        head += bytes([bit | length[0]]) + length[1].to_bytes(8 if length[0] == 127 else 2, "big")
+    elif n < 126:
+        head += bytes([bit | n])
+    elif n < 65536:
+        head += bytes([bit | 126]) + n.to_bytes(2, "big")
+    else:
+        head += bytes([bit | 127]) + n.to_bytes(8, "big")
+    if mask:
+        payload = ws_mask(payload, mask)
+    return head + (mask or b"") + payload
+
+
+class Frames:
+    """Reads frames off a socket."""
+
+    def __init__(self, sock, buf=b""):
+        self.sock, self.buf, self.raw = sock, buf, b""
+
+    def take(self, n):
+        while len(self.buf) < n:
+            data = self.sock.recv(65536)
+            if not data:
+                raise EOFError
+            self.buf += data
+        part, self.buf = self.buf[:n], self.buf[n:]
+        self.raw += part
+        return part
+
+    def next(self):
+        """(opcode, fin, rsv, payload, masked), or None at the end."""
+        self.raw = b""
+        try:
+            a, b = self.take(2)
+            n = b & 0x7f
+            if n > 125:
+                n = int.from_bytes(self.take(2 if n == 126 else 8), "big")
+            mask = self.take(4) if b & 0x80 else None
+            payload = self.take(n)
+        except (EOFError, ConnectionError, ssl.SSLError):
+            return None
+        if mask:
+            payload = ws_mask(payload, mask)
+        return a & 0x0f, bool(a & 0x80), a >> 4 & 7, payload, mask is not None
+
+
+class WebSocketOrigin(Origin):
+    """Echoes messages. `frames` holds what came: (opcode, fin, rsv, payload, raw bytes). The path chooses what is wrong
+    with the handshake."""
+
+    def __init__(self, *args):
+        self.frames = []
+        super().__init__(*args)
+
+    def serve(self, conn, number):
+        head, buf = read_head(conn)
+        with self.lock:
+            self.raw += head
+            self.seen.append((number, head, b""))
+        path = head.split(b" ")[1]
+        fields = {l.split(b":", 1)[0].strip().lower(): l.split(b":", 1)[1].strip() for l in head.split(b"\r\n")[1:]}
+        if b"sec-websocket-key" not in fields or path == b"/chat/refuse":
+            conn.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno")
+            return
+        key = fields[b"sec-websocket-key"] if path != b"/chat/wrongkey" else b"x"
+        offer = fields.get(b"sec-websocket-extensions", b"")
+        extension = b""
+        if b"permessage-deflate" in offer or path == b"/chat/extension":
+            extension = b"Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n"
+        protocol = b"Sec-WebSocket-Protocol: other\r\n" if path == b"/chat/protocol" else b""
+        conn.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                     b"Sec-WebSocket-Accept: " + ws_accept(key) + b"\r\n" + extension + protocol + b"\r\n")
+        frames = Frames(conn, buf)
+        while frame := frames.next():
+            opcode, fin, rsv, payload, _ = frame
+            with self.lock:
+                self.frames.append((opcode, fin, rsv, payload, frames.raw))
+            conn.sendall(ws_frame(opcode, payload, fin, rsv, None))
+            if opcode == CLOSE:
+                return
+
+
+class WebSocketClient:
+    """A client on a socket that is connected already."""
+
+    def __init__(self, sock, host, path, more="", key=b"dGhlIHNhbXBsZSBub25jZQ=="):
+        self.sock = sock
+        sock.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: "
+                     f"{key.decode()}\r\nSec-WebSocket-Version: 13\r\n{more}\r\n".encode())
+        self.response = Response(sock)
+        self.frames = Frames(sock, self.response.rest)
+
+    def send(self, *args, **kw):
+        self.sock.sendall(ws_frame(*args, **kw))
+
+    def next(self):
+        return self.frames.next()
+
+    def closed(self):
+        """The code of the close frame that ends the session; None when it just ends."""
+        while frame := self.next():
+            if frame[0] == CLOSE:
+                return int.from_bytes(frame[3][:2], "big") if frame[3] else 0
+        return None

@@ -16,7 +16,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "lib"), str(HERE)]
 from harness import BUILD, Authority, Private, check, contains, equal, run, wait_for  # noqa: E402
-from origins import Origin, RawOrigin, Response, read_all  # noqa: E402
+from origins import Origin, RawOrigin, Response, WebSocketOrigin, read_all  # noqa: E402
 
 HARNESS = BUILD / "tests/e2e/egress/egress_harness"
 
@@ -29,6 +29,8 @@ HOSTS = {
     "list.lan": PRIVATE, "wrong.lan": PRIVATE, "shared.lan": SHARED, "meta.test": "169.254.169.254",
     "loop.test": "127.0.0.1", "loop6.test": "::1", "mapped.test": "::ffff:127.0.0.1", "ula.lan": ULA, "any.lan": PRIVATE,
     "mixed.glob.test": PUBLIC, "tcp.test": PUBLIC, "query.test": PUBLIC,
+    "gql.test": PUBLIC, "rpc.test": PUBLIC, "mcp.test": PUBLIC, "sql.test": PUBLIC,
+    "ws.test": PUBLIC, "wsgql.test": PUBLIC, "wsraw.test": PUBLIC,
 }
 
 POLICY = """
@@ -48,6 +50,24 @@ network_policies:
       - {host: query.test, port: 443, protocol: rest, enforcement: enforce, rules: [
           {allow: {method: GET, path: "/d", query: {tag: "foo-*"}}}]}
       - {host: badcert.test, port: 443, protocol: rest, enforcement: enforce, access: full}
+    binaries: [{path: /usr/bin/curl}]
+  bodies:
+    endpoints:
+      - {host: gql.test, ports: [443, 80], protocol: graphql, enforcement: enforce, path: /graphql, graphql_max_body_bytes: 2000,
+         persisted_queries: allow_registered, graphql_persisted_queries: {abc: {operation_type: query, fields: [viewer]}},
+         rules: [{allow: {operation_type: query, fields: [viewer, "repo*"]}}, {allow: {operation_type: mutation, operation_name: Safe}}],
+         deny_rules: [{operation_type: "*", fields: [secret]}]}
+      - {host: gql.test, ports: [443, 80], protocol: rest, enforcement: enforce, access: full}
+      - {host: rpc.test, port: 443, protocol: json-rpc, enforcement: enforce, json_rpc: {max_body_bytes: 1000},
+         rules: [{allow: {method: reports.list}}]}
+      - {host: mcp.test, ports: [443, 80], protocol: mcp, enforcement: enforce, path: /mcp, rules: [{allow: {method: initialize}},
+          {allow: {method: "tools/call", tool: "search*"}}], deny_rules: [{method: tools/call, tool: search.all}]}
+      - {host: ws.test, ports: [4443, 8081], protocol: websocket, enforcement: enforce, rules: [{allow: {method: GET, path: "/chat/*"}},
+          {allow: {method: WEBSOCKET_TEXT, path: "/chat/open"}}]}
+      - {host: wsgql.test, port: 4443, protocol: websocket, enforcement: enforce, rules: [{allow: {method: GET, path: "/graphql"}},
+          {allow: {operation_type: subscription, fields: [news]}}]}
+      - {host: wsraw.test, port: 4443, protocol: rest, enforcement: enforce, rules: [{allow: {method: GET, path: "/raw"}}]}
+      - {host: sql.test, port: 7, protocol: sql, access: read-only}
     binaries: [{path: /usr/bin/curl}]
   wide:
     endpoints:
@@ -235,6 +255,8 @@ class World:
         self.loopback_tls = Origin("127.0.0.1", 443, cert, key)
         self.ula = Origin(ULA, 443, cert, key) if self.ipv6 else None
         self.echo = RawOrigin(PUBLIC, 7)
+        self.ws = WebSocketOrigin(PUBLIC, 4443, cert, key)
+        self.ws_plain = WebSocketOrigin(PUBLIC, 8081)
         self.greeter = RawOrigin(PUBLIC, 81, b"220 hello\r\n")
         self.egress = Egress(self.private, self.authority)
 

@@ -9,10 +9,14 @@
 struct exchange {
     struct egress_conn *c;
     struct egress_stream *client, *upstream;
-    struct http1_head *head; /* of the response; reuses the room of the request's */
+    struct http1_head
+        *head;       /* of the response; reuses the room of the request's, unless that is an upgrade */
+    size_t head_len; /* of a response that switches protocols */
+    bool is_upgrade; /* and may it */
     struct http1_body request, response;
-    size_t request_ready;  /* bytes in the client's buffer that belong to the body and may be sent */
-    size_t response_ready; /* bytes in the upstream's buffer that may be sent */
+    struct http1_text collected; /* what is left to send of a body that was read before the judgement */
+    size_t request_ready;        /* bytes in the client's buffer that belong to the body and may be sent */
+    size_t response_ready;       /* bytes in the upstream's buffer that may be sent */
     bool is_head, client_is_10;
     bool client_closes; /* the client wants the connection closed */
     bool final;         /* the final response head was seen */
@@ -24,7 +28,7 @@ struct exchange {
     int eof_idle_ms; /* limit of silence in a body that ends with the connection */
 };
 
-enum step { STEP_IDLE, STEP_MOVED, STEP_BAD_BODY, STEP_BROKEN, STEP_STALE };
+enum step { STEP_IDLE, STEP_MOVED, STEP_BAD_BODY, STEP_BROKEN, STEP_STALE, STEP_SWITCHED };
 
 /* Marks what is buffered of the request body as ready; -1 when the framing is broken. */
 static int take_body(struct exchange *x, struct os_error *err)
@@ -38,9 +42,25 @@ static int take_body(struct exchange *x, struct os_error *err)
     return 0;
 }
 
+static enum step move_collected(struct exchange *x)
+{
+    ssize_t n = stream_write(x->upstream, x->collected.p, x->collected.n);
+    if (n == STREAM_AGAIN)
+        return STEP_IDLE;
+    if (n < 0) {
+        x->request_lost = x->close = true;
+        return STEP_MOVED;
+    }
+    x->collected.p += n;
+    x->collected.n -= (size_t)n;
+    return STEP_MOVED;
+}
+
 /* client -> upstream */
 static enum step move_request(struct exchange *x, struct os_error *err)
 {
+    if (x->collected.n && !x->request_lost)
+        return move_collected(x);
     if (x->request_lost || (x->request.done && !x->request_ready))
         return STEP_IDLE;
     enum step step = STEP_IDLE;
@@ -98,6 +118,10 @@ static enum step take_head(struct exchange *x, size_t n, struct os_error *err)
     if (http1_parse_response(stream_bytes(x->upstream), n, x->head, err) < 0)
         return STEP_BROKEN;
     int status = x->head->status;
+    if (status == 101 && x->is_upgrade) {
+        x->head_len = n;
+        return STEP_SWITCHED;
+    }
     if (status == 101) {
         os_error_set(err, OS_UNAVAILABLE, "upstream switched protocols without being asked");
         return STEP_BROKEN;
@@ -133,7 +157,7 @@ static enum step take_response(struct exchange *x, struct os_error *err)
         if (!n)
             return STEP_IDLE;
         enum step step = take_head(x, n, err);
-        if (step == STEP_BROKEN || !x->final)
+        if (step == STEP_BROKEN || step == STEP_SWITCHED || !x->final)
             return step;
     }
     if (!x->final)
@@ -177,7 +201,7 @@ static enum step move_response(struct exchange *x, bool readable, struct os_erro
     }
     if (!x->response_ready) {
         enum step taken = take_response(x, err);
-        if (taken == STEP_BROKEN)
+        if (taken == STEP_BROKEN || taken == STEP_SWITCHED)
             return taken;
         if (taken == STEP_MOVED)
             step = taken;
@@ -207,7 +231,7 @@ static bool wait_any(struct exchange *x, bool *upstream_readable, struct os_erro
     bool body_missing = !x->request_lost && !x->request.done && !x->request_ready;
     if (body_missing)
         p[0].events |= x->client->read_wants;
-    if (x->request_ready && !x->request_lost)
+    if ((x->request_ready || x->collected.n) && !x->request_lost)
         p[1].events |= x->upstream->write_wants;
     if (x->response_ready)
         p[0].events |= x->client->write_wants;
@@ -218,7 +242,7 @@ static bool wait_any(struct exchange *x, bool *upstream_readable, struct os_erro
     int limit = -1;
     if (x->to_eof)
         limit = x->eof_idle_ms;
-    else if (body_missing || x->response_ready || x->request_ready)
+    else if (body_missing || x->response_ready || x->request_ready || x->collected.n)
         limit = OS_PROXY_BODY_IDLE_MS;
     int n = poll(p, 2, limit);
     *upstream_readable = p[1].revents != 0;
@@ -261,6 +285,8 @@ static enum exchange_end run(struct exchange *x, struct os_error *err)
         if (a == STEP_BAD_BODY)
             return x->answered ? EXCHANGE_BROKEN : EXCHANGE_BAD_BODY;
         enum step b = a == STEP_BROKEN ? a : move_response(x, readable, err);
+        if (b == STEP_SWITCHED)
+            return EXCHANGE_SWITCHED;
         if (b == STEP_BROKEN)
             return a == STEP_BROKEN ? EXCHANGE_BROKEN : broken(x);
         readable = stream_decrypted(x->upstream);
@@ -272,7 +298,7 @@ static enum exchange_end run(struct exchange *x, struct os_error *err)
                        ? EXCHANGE_CLOSE
                        : EXCHANGE_BROKEN;
     }
-    bool complete = x->request.done && !x->request_ready && !x->request_lost;
+    bool complete = x->request.done && !x->request_ready && !x->collected.n && !x->request_lost;
     return complete && !x->close && !stream_buffered(x->upstream) && !stream_decrypted(x->upstream)
                ? EXCHANGE_KEEP
                : EXCHANGE_CLOSE;
@@ -284,12 +310,15 @@ enum exchange_end exchange_run(struct egress_request *r, struct os_error *err)
     struct exchange x = {.c = c,
                          .client = &c->client,
                          .upstream = &c->upstream,
-                         .head = &c->head,
+                         .head = r->kind == POLICY_HTTP_UPGRADE ? r->response : &c->head,
+                         .is_upgrade = r->kind == POLICY_HTTP_UPGRADE,
                          .is_head = !strcmp(r->method, "HEAD"),
-                         .client_is_10 = c->head.minor == 0,
+                         .client_is_10 = r->head->minor == 0,
                          .client_closes =
-                             c->head.minor == 0 || http1_has_token(&c->head, "connection", "close")};
-    http1_body_start(&x.request, c->head.framing, c->head.length);
+                             r->head->minor == 0 || http1_has_token(r->head, "connection", "close")};
+    if (r->body_read)
+        x.collected = (struct http1_text){r->body.data, r->body.len};
+    http1_body_start(&x.request, r->body_read ? HTTP1_NO_BODY : r->head->framing, r->head->length);
     /* What is here of the body goes with the head, and a body that is broken from the start is not sent. */
     if (!x.request.done && !stream_buffered(x.client))
         stream_fill(x.client);
@@ -301,5 +330,7 @@ enum exchange_end exchange_run(struct egress_request *r, struct os_error *err)
         os_error_set(err, OS_UNAVAILABLE, "upstream closed the connection before the request was sent");
         return EXCHANGE_NO_REPLY;
     }
-    return run(&x, err);
+    enum exchange_end end = run(&x, err);
+    r->response_len = x.head_len;
+    return end;
 }

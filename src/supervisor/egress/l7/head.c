@@ -62,9 +62,17 @@ static bool is_proxy_field(const struct http1_field *f)
            http1_text_is_nocase(f->name, "proxy-authenticate");
 }
 
+/* Fields that a body frames itself with, and the question that was answered when it was read. */
+static bool is_framing_field(const struct http1_field *f)
+{
+    return http1_text_is_nocase(f->name, "content-length") ||
+           http1_text_is_nocase(f->name, "transfer-encoding") || http1_text_is_nocase(f->name, "trailer") ||
+           http1_text_is_nocase(f->name, "expect");
+}
+
 void request_write_head(struct egress_request *r, bool forward, const char *host_field)
 {
-    const struct http1_head *h = &r->conn->head;
+    const struct http1_head *h = r->head;
     struct os_buf *out = &r->out;
     os_buf_addf(out, "%s %s", r->method, r->target.path);
     if (r->target.query)
@@ -72,7 +80,9 @@ void request_write_head(struct egress_request *r, bool forward, const char *host
     os_buf_addf(out, " HTTP/1.%d\r\n", h->minor);
     for (size_t i = 0; i < h->n_fields; i++) {
         const struct http1_field *f = &h->fields[i];
-        if (http1_is_hop_field(h, f) || (forward && is_proxy_field(f)))
+        if (http1_is_hop_field(h, f) || (forward && is_proxy_field(f)) ||
+            (r->body_read && is_framing_field(f)) ||
+            (r->reads_messages && http1_text_is_nocase(f->name, "sec-websocket-extensions")))
             continue;
         os_buf_add(out, f->name.p, f->name.n);
         os_buf_adds(out, ": ");
@@ -83,5 +93,9 @@ void request_write_head(struct egress_request *r, bool forward, const char *host
         os_buf_adds(out, "Via: 1.1 openshell-sandbox\r\n");
     if (forward)
         os_buf_addf(out, "Host: %s\r\n", host_field);
+    if (r->kind == POLICY_HTTP_UPGRADE)
+        upgrade_write_fields(r, out);
+    if (r->body_read)
+        os_buf_addf(out, "Content-Length: %zu\r\n", r->body.len);
     os_buf_adds(out, "\r\n");
 }

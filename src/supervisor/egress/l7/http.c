@@ -35,10 +35,10 @@ static void refuse_malformed(const struct tunnel_http *t, struct egress_request 
 
 /* The one Host of a request, or the authority of an absolute target, which must agree. False when there is
  * none, several, or they differ: *err says so. */
-static bool request_authority(const struct tunnel_http *t, struct http1_authority *out, bool *present,
+static bool request_authority(const struct egress_request *r, struct http1_authority *out, bool *present,
                               struct os_error *err)
 {
-    const struct http1_head *h = &t->c->head;
+    const struct http1_head *h = r->head;
     const struct http1_field *host = http1_find(h, "host", NULL);
     struct http1_text scheme, authority, rest;
     *present = host != NULL;
@@ -115,6 +115,9 @@ static bool relay(const struct tunnel_http *t, struct egress_request *r)
         return false;
     case EXCHANGE_STALE:
         return false;
+    case EXCHANGE_SWITCHED:
+        upgrade_serve(r, t->scheme, false);
+        return false;
     }
     return false;
 }
@@ -131,7 +134,7 @@ static bool allowed(const struct tunnel_http *t, struct egress_request *r)
     }
     cleanup_buf struct os_buf reason = {0};
     const char *policy;
-    if (rest_judge(r, t->scheme, false, &policy, &reason) == REST_FORWARD)
+    if (request_judge(r, t->scheme, false, &policy, &reason) == REQUEST_FORWARD)
         return true;
     deny_request(&c->client, r, policy, os_buf_str(&reason));
     return false;
@@ -144,13 +147,19 @@ static bool serve_parsed(const struct tunnel_http *t, struct egress_request *r)
     struct http1_authority authority;
     struct egress_conn *c = t->c;
     bool present;
-    r->method = os_arena_strndup(r->arena, c->head.method.p, c->head.method.n);
-    if (!request_authority(t, &authority, &present, &err) || rest_parse(r, &err) < 0) {
+    r->method = os_arena_strndup(r->arena, r->head->method.p, r->head->method.n);
+    if (!request_authority(r, &authority, &present, &err) || request_parse(r, &err) < 0) {
         refuse_malformed(t, r, &err);
         return false;
     }
     if (!authority_matches(t, &authority, present)) {
         refuse_authority(t, r);
+        return false;
+    }
+    upgrade_recognise(r);
+    if (t->inspect && request_inspect(r, &err) < 0) {
+        if (err.code != OS_UNAVAILABLE)
+            refuse_malformed(t, r, &err);
         return false;
     }
     if (!allowed(t, r))
@@ -169,7 +178,7 @@ static bool serve_next(const struct tunnel_http *t)
     struct os_error err cleanup_error = {0};
     struct os_arena arena cleanup_arena = {0};
     struct egress_conn *c = t->c;
-    struct egress_request r = {.conn = c, .arena = &arena, .path = "/"};
+    struct egress_request r = {.conn = c, .arena = &arena, .head = &c->head, .path = "/"};
     ssize_t n = head_read(&c->client, t->upstream_error ? NULL : &c->upstream, OS_PROXY_HEADER, -1, &err);
     if (n == 0 || (n < 0 && conn_stale(c)))
         return false;
@@ -188,7 +197,7 @@ static bool serve_next(const struct tunnel_http *t)
         return false;
     }
     bool more = serve_parsed(t, &r);
-    os_buf_free(&r.out);
+    request_free(&r);
     return more;
 }
 

@@ -17,10 +17,10 @@ static char *rewritten(const char *text, bool forward)
 {
     struct egress_conn *c = os_calloc(1, sizeof(*c));
     struct os_arena cleanup_arena arena = {0};
-    struct egress_request r = {.conn = c, .arena = &arena};
+    struct egress_request r = {.conn = c, .arena = &arena, .head = &c->head};
     assert_int_equal(http1_parse_request(text, strlen(text), &c->head, NULL), 0);
     r.method = os_arena_strndup(&arena, c->head.method.p, c->head.method.n);
-    assert_int_equal(rest_parse(&r, NULL), 0);
+    assert_int_equal(request_parse(&r, NULL), 0);
     request_write_head(&r, forward, "h:8080");
     free(c);
     return os_buf_take(&r.out);

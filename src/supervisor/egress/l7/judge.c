@@ -1,0 +1,137 @@
+/* The judgement of one request: canonical target, rules, decision event (spec/proxy.md 6.2, spec/policy.md
+ * 5).
+ */
+#include <string.h>
+
+#include "core/str.h"
+#include "supervisor/egress/internal.h"
+
+static bool is_l7(const struct policy_endpoint *ep)
+{
+    return ep->protocol != POLICY_L4 && ep->protocol != POLICY_TCP;
+}
+
+int request_parse(struct egress_request *r, struct os_error *err)
+{
+    const struct egress_conn *c = r->conn;
+    bool slash = false;
+    for (size_t i = 0; i < c->l4.n_configs; i++)
+        slash = slash || (is_l7(c->l4.configs[i]) && c->l4.configs[i]->allow_encoded_slash);
+    if (policy_target_parse(r->arena, r->head->target.p, r->head->target.n, slash, &r->target, err) < 0)
+        return -1;
+    r->path = r->target.path;
+    return policy_query_parse(r->arena, r->target.query, &r->query, &r->n_query, err);
+}
+
+void request_free(struct egress_request *r)
+{
+    os_buf_free(&r->body);
+    os_buf_free(&r->out);
+}
+
+bool request_is_h2c_upgrade(const struct http1_head *h)
+{
+    return http1_has_token(h, "upgrade", "h2c") && http1_has_token(h, "connection", "upgrade");
+}
+
+/* --- events --- */
+
+/* At most this many operations or calls are named in one event. */
+#define NAMED 16
+
+static void put_graphql(struct os_buf *out, const struct graphql_request *g)
+{
+    for (size_t i = 0; i < g->n && i < NAMED; i++) {
+        const struct graphql_operation *op = &g->operations[i];
+        os_buf_addf(out, "%stype=%s name=%s fields=", i ? ";" : "", op->type ? op->type : "-",
+                    op->name ? op->name : "-");
+        for (size_t k = 0; k < op->n_fields && k < NAMED; k++)
+            os_buf_addf(out, "%s%s", k ? "," : "", op->fields[k]);
+        os_buf_addf(out, "%s persisted=%s", op->n_fields ? "" : "-", op->persisted ? "true" : "false");
+    }
+    os_buf_adds(out, g->n ? "" : "-");
+}
+
+static void put_calls(struct os_buf *out, const struct jsonrpc_request *j)
+{
+    os_buf_adds(out, "rule_methods=");
+    for (size_t i = 0; i < j->n && i < NAMED; i++)
+        os_buf_addf(out, "%s%s", i ? "," : "", j->calls[i].method);
+    os_buf_adds(out, j->n ? " tools=" : "- tools=");
+    bool any = false;
+    for (size_t i = 0; i < j->n && i < NAMED; i++) {
+        if (!j->calls[i].tool)
+            continue;
+        os_buf_addf(out, "%s%s", any ? "," : "", j->calls[i].tool);
+        any = true;
+    }
+    os_buf_adds(out, any ? "" : "-");
+}
+
+static const char *rule_type(const struct egress_request *r, const struct policy_l7 *v)
+{
+    if (r->graphql)
+        return "l7-graphql";
+    if (r->jsonrpc)
+        return v->config && v->config->protocol == POLICY_MCP ? "l7-mcp" : "l7-jsonrpc";
+    return r->kind == POLICY_HTTP_REQUEST ? "l7" : "l7-websocket";
+}
+
+static void log_decision(const struct egress_request *r, const char *scheme, bool forward,
+                         const struct policy_l7 *v, const char *reason)
+{
+    const struct egress_conn *c = r->conn;
+    bool upgrade = http1_find(r->head, "upgrade", NULL) != NULL;
+    const char *word = v->allow ? (upgrade ? "allow_upgrade" : "allow") : v->audit ? "audit" : "deny";
+    struct conn_event ev = {.rule_type = rule_type(r, v), .detail = reason};
+    ev.severity = v->allow ? AUDIT_SEV_INFO : v->audit ? AUDIT_SEV_LOW : AUDIT_SEV_MEDIUM;
+    ev.action = v->allow ? AUDIT_ALLOWED : v->audit ? AUDIT_OBSERVED : AUDIT_DENIED;
+    cleanup_buf struct os_buf what = {.max = OS_AUDIT_LINE};
+    if (r->graphql) {
+        put_graphql(&what, r->graphql);
+        event_http(r, scheme, v->policy, &ev, "%s %s %s %s:%u%s graphql_ops=%s reason=%s",
+                   forward ? "FORWARD_GRAPHQL_L7" : "GRAPHQL_L7_REQUEST", word, r->method, c->host, c->port,
+                   r->path, os_buf_str(&what), reason);
+    } else if (r->jsonrpc) {
+        put_calls(&what, r->jsonrpc);
+        event_http(r, scheme, v->policy, &ev,
+                   "JSONRPC_L7_REQUEST decision=%s %s http_method=%s endpoint=%s:%u%s policy_version=%llu "
+                   "reason=%s",
+                   word, os_buf_str(&what), r->method, c->host, c->port, r->path,
+                   (unsigned long long)c->generation, reason);
+    } else {
+        event_http(r, scheme, v->policy, &ev, "%s %s %s %s:%u%s reason=%s",
+                   r->kind == POLICY_HTTP_MESSAGE ? "WEBSOCKET_L7_REQUEST"
+                   : forward                      ? "FORWARD_L7"
+                                                  : "L7_REQUEST",
+                   word, r->method, c->host, c->port, r->path, reason);
+    }
+}
+
+enum request_verdict request_judge(struct egress_request *r, const char *scheme, bool forward,
+                                   const char **policy, struct os_buf *reason)
+{
+    const struct egress_conn *c = r->conn;
+    const struct policy_http http = {.method = r->method,
+                                     .path = r->path,
+                                     .query = r->query,
+                                     .n_query = r->n_query,
+                                     .kind = r->kind,
+                                     .graphql = r->graphql,
+                                     .jsonrpc = r->jsonrpc};
+    struct policy_l7 v;
+    policy_decide_http(c->engine, &c->l4, &http, &v);
+    if (request_is_h2c_upgrade(r->head)) {
+        v.allow = v.audit = false;
+        os_buf_adds(reason, "HTTP/2 cleartext upgrade (h2c) is not supported for L7-inspected endpoints");
+    } else if (r->target.has_encoded_slash && v.config && !v.config->allow_encoded_slash) {
+        v.allow = v.audit = false;
+        os_buf_adds(reason,
+                    "request-target contains an encoded '/' (%2F) which is not allowed on this endpoint");
+    } else if (!v.allow) {
+        policy_l7_reason(&v, &http, reason);
+    }
+    *policy = os_arena_strdup(r->arena, v.policy);
+    log_decision(r, scheme, forward, &v, os_buf_str(reason));
+    return v.allow || v.audit ? REQUEST_FORWARD : REQUEST_DENY;
+}
