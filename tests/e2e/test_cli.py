@@ -384,7 +384,7 @@ def who_and_what(h):
 def slips_are_answered(h):
     for argv, tip in ((("sandbox", "crate"), "a similar subcommand exists: 'create'"),
                       (("polic", "list"), "a similar subcommand exists: 'policy'"),
-                      (("create",), "there is 'openshell sandbox create'"),
+                      (("create",), "use 'openshell sandbox create'"),
                       (("frobnicate",), "[subcommands: sandbox, forward,"),
                       (("sandbox", "create", "echo", "hi"), "a command goes after '--': -- echo"),
                       (("sandbox", "list", "--nmaes"), "a similar argument exists: '--names'")):
