@@ -571,6 +571,40 @@ def static_sections_cannot_change(g):
     contains(r.err, "read_only path '/var/log' cannot be removed on a live sandbox")
 
 
+@case
+def what_is_enforced_is_in_the_status(g):
+    """Complete under a usual policy; partial when no path of a best-effort policy is there; refused when it is required."""
+    def enforced(name):
+        conditions = json.loads(g.must("sandbox", "get", name, "-o", "json").out)["conditions"]
+        return next((c["status"], c["reason"], c["message"]) for c in conditions if c["type"] == "Enforced")
+    status, reason, message = enforced("box")
+    equal((status, reason), ("True", "SelfTestPassed"))
+    for part in ("writing outside the policy", "reading outside the policy", "leaving the sandbox's network", "raw and netlink sockets",
+                 "forbidden system calls", "becoming root"):
+        contains(message, part)
+    contains(g.must("sandbox", "get", "box").out, "Enforcement: complete; refused in a self-test: ")
+    g.kill()
+    g.start()
+    wait_for("the session", lambda: sh(g, "true").code == 0, 20)
+    equal(enforced("box")[0], "True", "after a restart of the gateway")
+    path = private.dir / "nowhere.yaml"
+    text = "version: 1\nfilesystem_policy: {include_workdir: false, read_only: [/does/not/exist]}\nlandlock: {compatibility: %s}\n"
+    path.write_text(text % "best_effort")
+    g.must("sandbox", "create", "--name", "partial", "--policy", path, "--detach", "--", "sleep", "infinity")
+    status, reason, message = enforced("partial")
+    equal((status, reason), ("False", "PartiallyEnforced"))
+    contains(message, "files are not restricted: none of the listed paths can be opened")
+    contains(g.must("sandbox", "get", "partial").out, "Enforcement: partial; ")
+    wait_for("the events", lambda: re.search(r"FINDING.*\[HIGH\].*Landlock", g.must("logs", "partial").out) and
+             "CONFIG:VERIFIED [MED]" in g.must("logs", "partial").out)
+    g.must("sandbox", "delete", "partial")
+    path.write_text(text % "hard_requirement")
+    r = g.cli("sandbox", "create", "--name", "partial", "--policy", path, "--detach", "--", "sleep", "infinity")
+    equal(r.code, 1, r)
+    contains(" ".join(r.err.replace("│", " ").split()), "Landlock path unavailable in hard_requirement mode: /does/not/exist")
+    g.cli("sandbox", "delete", "partial")
+
+
 # --- main process ---
 
 @case

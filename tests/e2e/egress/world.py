@@ -116,7 +116,7 @@ class Egress:
                 authority.pem, "--hosts", hosts] + (["--namespace"] if namespace else [])
         self.errors = open(self.dir / "stderr", "w+")
         self.process = private.spawn(*argv, stdout=subprocess.PIPE, stderr=self.errors, text=True)
-        self.lines, self.lock = [], threading.Lock()
+        self.lines, self.json, self.lock = [], [], threading.Lock()  # json: the events' other form
         threading.Thread(target=self.collect, daemon=True).start()
         ready = wait_for("the harness", lambda: self.find("READY ") or self.ended())
         self.port, self.trap, self.udp = map(int, ready.split()[1:])
@@ -128,7 +128,7 @@ class Egress:
     def collect(self):
         for line in self.process.stdout:
             with self.lock:
-                self.lines.append(line.rstrip("\n"))
+                (self.json if line.startswith("JSON ") else self.lines).append(line.rstrip("\n"))
 
     def find(self, start, since=0):
         with self.lock:
