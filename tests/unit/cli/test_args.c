@@ -157,8 +157,7 @@ static void test_suggestions(void **state)
                  "unrecognized subcommand 'frobnicate'\n\n  [subcommands: set, get, list, delete]");
     assert_usage("openshell polcy list",
                  "unrecognized subcommand 'polcy'\n\n  tip: a similar subcommand exists: 'policy'");
-    assert_usage("openshell exec",
-                 "unrecognized subcommand 'exec'\n\n  tip: use 'openshell sandbox exec'");
+    assert_usage("openshell exec", "unrecognized subcommand 'exec'\n\n  tip: use 'openshell sandbox exec'");
     assert_usage("openshell sandbox add",
                  "unrecognized subcommand 'add'\n\n  tip: there is 'openshell gateway add'");
     assert_usage("openshell sandbox create --nmae x",
