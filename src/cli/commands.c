@@ -149,6 +149,14 @@ static const struct flag_spec policy_update_flags[] = {
     SWITCH("dry-run", "Show the policy that would result, change nothing"),
     SWITCH("wait", "Wait until the sandbox runs under it"),
     {.name = "timeout", .kind = FLAG_U64, .metavar = "SECONDS", .fallback = "60", .help = "How long --wait waits"}, FLAGS_END};
+static const struct flag_spec policy_check_flags[] = {
+    TEXT("request", "METHOD URL", "Would this request be allowed?", .conflicts = "connect"),
+    TEXT("connect", "HOST:PORT", "Would this connection be allowed?", .conflicts = "request"),
+    TEXT("binary", "PATH", "Program that asks (default: any that a rule names)"),
+    TEXT("ancestor", "PATH", "What started it, parent first", .repeat = true),
+    TEXT("address", "IP", "What the host resolves to"),
+    OUTPUT("table,json"), FLAGS_END};
+static const struct arg_spec policy_check_args[] = {{"FILE", "Policy file (YAML)", true, false, ARG_PLAIN}, {0}};
 static const struct flag_spec policy_get_flags[] = {
     {.name = "rev", .kind = FLAG_U32, .metavar = "VERSION", .fallback = "0", .help = "Revision (0 = the effective policy)"},
     SWITCH("full", "Print the policy too", .conflicts = "base"),
@@ -168,6 +176,11 @@ static const struct command_spec policy_commands[] = {
      .examples = "  openshell policy update demo --add-endpoint api.example.com:443:read-only:rest:enforce --binary /usr/bin/curl --wait\n"
                  "  openshell policy update demo --add-allow 'api.example.com:443:POST:/v1/issues/*' --dry-run\n"
                  "  openshell policy update demo --remove-endpoint api.example.com:443\n"},
+    {.name = "check", .about = "Look a policy file over, and try a request on it", .flags = policy_check_flags, .args = policy_check_args, .run = policy_check_run,
+     .examples = "  openshell policy check policy.yaml\n"
+                 "  openshell policy check policy.yaml --request 'POST https://api.example.com/v1/x' --binary /usr/bin/curl\n"
+                 "  openshell policy check policy.yaml --connect db.example.com:5432 --binary /usr/bin/psql --address 10.0.0.5\n"
+                 "\n  Exit codes: 0 no errors, and allowed if asked; 1 errors in the file; 3 denied\n"},
     {.name = "get", .about = "Show the policy of a sandbox", .flags = policy_get_flags, .args = sandbox_name, .run = policy_get_run},
     {.name = "list", .about = "List policy revisions of a sandbox", .flags = policy_list_flags, .args = sandbox_name, .run = policy_list_run},
     {.name = "delete", .about = "Remove the policy of all sandboxes", .flags = policy_delete_flags, .run = policy_delete_run},

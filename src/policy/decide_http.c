@@ -73,6 +73,12 @@ static enum verdict covers(const struct engine_endpoint *ep, const char *path)
     return ep->every_path ? YES : pattern_matches(&ep->path, path);
 }
 
+bool engine_clause_hits(const struct engine_endpoint *ep, bool deny, size_t i, const struct policy_http *req)
+{
+    return covers(ep, req->path) == YES &&
+           clause_matches(deny ? &ep->deny[i] : &ep->allow[i], req, deny) == YES;
+}
+
 /* The configuration that parses the request: the most specific path. */
 static const struct policy_endpoint *choose(const struct policy_l4 *l4, const char *path)
 {

@@ -108,6 +108,9 @@ static inline uint64_t engine_hash_text(const char *s, size_t n)
     return h;
 }
 
+/* True when the i-th allow or deny clause of the endpoint matches the request. Explanations only. */
+bool engine_clause_hits(const struct engine_endpoint *ep, bool deny, size_t i, const struct policy_http *req);
+
 /* Hash of a whole path. */
 uint64_t engine_hash_path(const char *path);
 
