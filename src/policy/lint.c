@@ -23,7 +23,8 @@ static void put(struct lint *l, enum policy_severity severity, const char *check
     out->errors += severity == POLICY_LINT_ERROR;
 }
 
-static void put_warning(struct lint *l, const char *check, const char *where, const char *fmt, va_list ap)
+__attribute__((format(printf, 4, 0))) static void put_warning(struct lint *l, const char *check,
+                                                              const char *where, const char *fmt, va_list ap)
 {
     cleanup_buf struct os_buf text = {0};
     os_buf_vaddf(&text, fmt, ap);
