@@ -5,7 +5,6 @@ import concurrent.futures
 import json
 import os
 import pathlib
-import re
 import subprocess
 import sys
 
@@ -147,6 +146,104 @@ def a_global_policy_locks_updates(g):
     equal(r.code, 1, r)
     contains(r.err, "policy is managed globally; delete the global policy before using `openshell policy update`")
     g.must("policy", "delete", "--global", "--yes")
+
+
+# --- policy check ---
+
+LINTED = """version: 1
+network_policies:
+  api:
+    endpoints:
+      - host: api.test
+        port: 443
+        protocol: rest
+        enforcement: enforce
+        rules:
+          - allow: {method: GET, path: "/v1/**"}
+        deny_rules:
+          - {method: "*", path: "/v1/secret"}
+      - host: "*.deep.test"
+        port: 443
+    binaries: [{path: /usr/bin/curl}]
+"""
+
+
+def check_file(g, path, *argv):
+    """(exit code, findings, answer) of a check; the JSON and the text say the same."""
+    r = g.cli("policy", "check", path, *argv, "-o", "json")
+    text = g.cli("policy", "check", path, *argv)
+    equal(r.code, text.code)
+    j = json.loads(r.out)
+    for finding in j["findings"]:
+        contains(text.out, finding["text"])
+    return r.code, j["findings"], j["answer"]
+
+
+def written(name, text):
+    path = private.dir / name
+    path.write_text(text)
+    return path
+
+
+@case
+def check_finds_what_would_be_refused(g):
+    path = written("bad.yaml", "version: 1\nnetwork_policies: {r: {endpoints: [{host: '*.com', port: 443, protocol: rest}]}}\n")
+    code, findings, answer = check_file(g, path, "--request", "GET https://a.com/")
+    equal((code, answer), (1, None))
+    equal({f["check"] for f in findings if f["severity"] == "error"}, {"invalid"})
+    check({"no-binaries", "audit-by-default", "broad-host"} <= {f["check"] for f in findings}, findings)
+    r = g.cli("policy", "set", "box", "--policy", path)
+    for f in findings:
+        if f["severity"] == "error" and not f["text"].startswith("r."):
+            contains(r.err.replace("\\", ""), f["text"])
+    r = g.cli("policy", "check", written("broken.yaml", "version: 1\nnope: 1\n"))
+    equal(r.code, 1, r)
+    contains(r.err, "unknown key `nope`")
+    equal(g.cli("policy", "check").code, 2)
+    equal(g.cli("policy", "check", path, "--binary", "/usr/bin/curl").code, 2)
+    equal(g.cli("policy", "check", path, "--request", "GET https://a.com", "--connect", "a.com:1").code, 2)
+    equal(g.cli("policy", "check", written("clean.yaml", LINTED)).code, 0)
+
+
+def request(g, method, path):
+    r = g.exec("box", "curl", "-s", "--max-time", "10", "-o", "/dev/null", "-w", "%{http_code}", "-X", method, "--path-as-is",
+               f"https://api.test{path}")
+    return {"200": "allowed", "403": "denied"}[r.out]
+
+
+@case
+def check_says_what_the_sandbox_does(g):
+    path = written("live.yaml", policy(g).split("network_policies:")[0] + LINTED.split("version: 1\n")[1])
+    g.must("policy", "set", "box", "--policy", path, "--wait")
+    for method, target in (("GET", "/v1/x"), ("GET", "/v1/a/b?c=d"), ("POST", "/v1/x"), ("GET", "/v2"),
+                           ("GET", "/v1/secret"), ("GET", "/v1/y/../secret"), ("GET", "/v1//x")):
+        code, _, answer = check_file(g, path, "--request", f"{method} https://api.test{target}", *CURL)
+        equal((answer["verdict"], code), (request(g, method, target), 0 if answer["verdict"] == "allowed" else 3), target)
+    code, _, answer = check_file(g, path, "--connect", "www.deep.test:443", *CURL, "--address", ADDRESS)
+    equal((code, answer["layer"]), (3, "address"))
+    contains(answer["reason"], f"www.deep.test resolves to internal address {ADDRESS}")
+    equal(status(g, host="www.deep.test"), "refused")
+
+
+@case
+def the_named_change_makes_it_pass(g):
+    path = private.dir / "live.yaml"
+    for question, works in ((("--request", "POST https://api.test/v1/x"), lambda: request(g, "POST", "/v1/x") == "allowed"),
+                            (("--connect", "www.deep.test:443", "--address", ADDRESS),
+                             lambda: status(g, host="www.deep.test") == "200")):
+        check(not works())
+        code, _, answer = check_file(g, path, *question, *CURL)
+        equal(code, 3)
+        command = answer["fix"]["command"].replace("openshell policy update NAME", f"{BIN / 'openshell'} policy update box")
+        r = subprocess.run(["sh", "-c", command], env=g.env, capture_output=True, timeout=60, check=False)
+        equal(r.returncode, 0, r)
+        check(works(), command)
+        code, _, again = check_file(g, written("after.yaml", policy(g)), *question, *CURL)
+        equal((code, again["verdict"]), (0, "allowed"))
+    code, _, answer = check_file(g, path, "--request", "GET https://api.test/v1/secret", *CURL)
+    equal((code, answer["rule"], answer["fix"]["command"]), (3, "api", None))
+    contains(answer["fix"]["note"], "deny rule")
+    check("/v1/secret" not in answer["fix"]["yaml"], answer)
 
 
 def main():
