@@ -183,7 +183,8 @@ int policy_submit(struct cli *cli, const char *name, Openshell__V1__UpdateConfig
     else
         say(stderr, OK_MARK "✓" END " Policy version %u submitted (hash: %.*s)\n", r->version, HASH_SHOWN,
             r->policy_hash);
-    return args_given(cli->args, "wait") ? wait_loaded(cli, name, r->version, err) : 0;
+    /* Version 0: nothing changed, and there is no revision yet that could be waited for. */
+    return args_given(cli->args, "wait") && r->version ? wait_loaded(cli, name, r->version, err) : 0;
 }
 
 int policy_set_run(struct cli *cli, struct os_error *err)

@@ -5,13 +5,12 @@
 
 #include "core/cleanup.h"
 #include "policy/explain_priv.h"
-#include "policy/merge_priv.h"
+#include "policy/fix_make.h"
 #include "policy/target.h"
 
 #define SANDBOX(name) (&openshell__sandbox__v1__##name##__descriptor)
-#define API(name) (&openshell__v1__##name##__descriptor)
-#define STEPS                                                                                                \
-    3 /* changes that may have to come together: reach the host, then its address, then the request */
+/* Changes that may have to come together: reach the host, then its address, then the request. */
+#define STEPS 3
 #define OPS_MAX (2 * STEPS)
 #define TRIES_MAX 200 /* policies looked at; a wide policy has many candidates */
 
@@ -27,6 +26,7 @@ struct state {
 struct search {
     struct os_arena *arena;
     const struct policy_question *q;
+    struct fix_maker make;
     const policy_doc *start;
     struct policy_fix *found;
     size_t n_found;
@@ -43,92 +43,6 @@ struct look {
 };
 
 static void search(struct search *s, const struct state *at, unsigned steps);
-
-/* --- building operations --- */
-
-static char *copy(struct search *s, const char *text)
-{
-    return os_arena_strdup(s->arena, policy_text(text));
-}
-
-static policy_binary_doc **programs(struct search *s)
-{
-    policy_binary_doc **list = os_arena_alloc(s->arena, sizeof(policy_binary_doc *));
-    list[0] = policy_message_new(s->arena, SANDBOX(network_binary));
-    list[0]->path = copy(s, s->q->who.exe ? s->q->who.exe : POLICY_ANY_PROGRAM);
-    return list;
-}
-
-/* binaries NULL: the program that asks. */
-static policy_merge_op *rule_op(struct search *s, const char *key, policy_endpoint_doc *ep,
-                                policy_binary_doc **binaries, size_t n)
-{
-    policy_merge_op *op = policy_message_new(s->arena, API(policy_merge_operation));
-    op->operation_case = OPENSHELL__V1__POLICY_MERGE_OPERATION__OPERATION_ADD_RULE;
-    op->add_rule = policy_message_new(s->arena, API(add_network_rule));
-    op->add_rule->rule_name = copy(s, key);
-    policy_rule *rule = op->add_rule->rule = policy_message_new(s->arena, SANDBOX(network_policy_rule));
-    rule->name = op->add_rule->rule_name;
-    rule->endpoints = os_arena_memdup(s->arena, &ep, sizeof(policy_endpoint_doc *));
-    rule->n_endpoints = 1;
-    rule->binaries = binaries ? binaries : programs(s);
-    rule->n_binaries = binaries ? n : 1;
-    return op;
-}
-
-/* A path as a pattern that matches nothing else. */
-static char *literal(struct search *s, const char *path)
-{
-    cleanup_buf struct os_buf out = {0};
-    for (; *path; path++) {
-        if (strchr("*?[]{}\\", *path))
-            os_buf_addc(&out, '\\');
-        os_buf_addc(&out, *path);
-    }
-    return copy(s, os_buf_str(&out));
-}
-
-static policy_allow_doc *request_rule(struct search *s, const char *path)
-{
-    policy_allow_doc *rule = policy_message_new(s->arena, SANDBOX(l7_rule));
-    rule->allow = policy_message_new(s->arena, SANDBOX(l7_allow));
-    rule->allow->method = copy(s, s->q->method);
-    for (char *p = rule->allow->method; *p; p++)
-        *p = *p >= 'a' && *p <= 'z' ? (char)(*p - 32) : *p;
-    rule->allow->path = literal(s, path);
-    return rule;
-}
-
-static policy_merge_op *allow_op(struct search *s, const char *host, const char *path)
-{
-    policy_merge_op *op = policy_message_new(s->arena, API(policy_merge_operation));
-    policy_allow_doc *rule = request_rule(s, path);
-    op->operation_case = OPENSHELL__V1__POLICY_MERGE_OPERATION__OPERATION_ADD_ALLOW_RULES;
-    op->add_allow_rules = policy_message_new(s->arena, API(add_allow_rules));
-    op->add_allow_rules->host = copy(s, host);
-    op->add_allow_rules->port = s->q->port;
-    op->add_allow_rules->rules = os_arena_memdup(s->arena, &rule, sizeof(policy_allow_doc *));
-    op->add_allow_rules->n_rules = 1;
-    return op;
-}
-
-static policy_endpoint_doc *new_endpoint(struct search *s, const char *host)
-{
-    policy_endpoint_doc *ep = policy_message_new(s->arena, SANDBOX(network_endpoint));
-    const uint32_t port = s->q->port;
-    ep->host = copy(s, host);
-    merge_set_ports(s->arena, ep, &port, 1, NULL, 0);
-    return ep;
-}
-
-/* An endpoint of this host whose requests are judged as those of `like` are; enforced when there is none. */
-static policy_endpoint_doc *rest_endpoint(struct search *s, const policy_endpoint_doc *like)
-{
-    policy_endpoint_doc *ep = new_endpoint(s, s->q->host);
-    ep->protocol = copy(s, "rest");
-    ep->enforcement = copy(s, like ? like->enforcement : "enforce");
-    return ep;
-}
 
 /* --- trying --- */
 
@@ -149,30 +63,21 @@ static void try_ops(struct search *s, const struct state *from, policy_merge_op 
 
 /* --- candidates: one function per cause --- */
 
-/* The same endpoint for this port alone. */
-static policy_endpoint_doc *narrowed(struct search *s, const policy_endpoint_doc *from)
-{
-    policy_endpoint_doc *ep = os_arena_memdup(s->arena, from, sizeof(*from));
-    const uint32_t port = s->q->port;
-    merge_set_ports(s->arena, ep, &port, 1, NULL, 0);
-    return ep;
-}
-
 static void try_new_host(struct search *s, const struct state *at, const struct look *l, unsigned steps)
 {
     const char *key = policy_merge_rule_name(s->arena, s->q->host, s->q->port);
     if (!l->path) {
-        policy_merge_op *op = rule_op(s, key, new_endpoint(s, s->q->host), NULL, 0);
+        policy_merge_op *op = fix_rule(&s->make, key, fix_endpoint(&s->make, s->q->host), NULL, 0);
         try_ops(s, at, &op, 1, steps, NULL);
         return;
     }
-    policy_merge_op *ops[] = {rule_op(s, key, rest_endpoint(s, NULL), NULL, 0),
-                              allow_op(s, s->q->host, l->path)};
+    policy_merge_op *ops[] = {fix_rule(&s->make, key, fix_rest_endpoint(&s->make, NULL), NULL, 0),
+                              fix_allow(&s->make, s->q->host, l->path)};
     try_ops(s, at, ops, 2, steps, NULL);
-    policy_endpoint_doc *ep = rest_endpoint(s, NULL);
-    policy_allow_doc *rule = request_rule(s, l->path);
+    policy_endpoint_doc *ep = fix_rest_endpoint(&s->make, NULL);
+    policy_allow_doc *rule = fix_request(&s->make, l->path);
     merge_append_allow(s->arena, ep, &rule, 1);
-    policy_merge_op *whole = rule_op(s, key, ep, NULL, 0);
+    policy_merge_op *whole = fix_rule(&s->make, key, ep, NULL, 0);
     try_ops(s, at, &whole, 1, steps, NULL);
 }
 
@@ -186,13 +91,13 @@ static void try_new_binary(struct search *s, const struct state *at, const struc
         struct explain_place p = explain_place_of(s->arena, at->doc, any, l4.matched[i]);
         const policy_endpoint_doc *like = p.rule->endpoints[p.endpoint];
         const char *key = policy_merge_rule_name(s->arena, policy_text(like->host), s->q->port);
-        policy_merge_op *same = rule_op(s, key, narrowed(s, like), NULL, 0);
+        policy_merge_op *same = fix_rule(&s->make, key, fix_narrowed(&s->make, like), NULL, 0);
         try_ops(s, at, &same, 1, steps, NULL);
         if (!l->path || !os_str_eq_nocase(policy_text(like->protocol), "rest"))
             continue;
         key = policy_merge_rule_name(s->arena, s->q->host, s->q->port);
-        policy_merge_op *ops[] = {rule_op(s, key, rest_endpoint(s, like), NULL, 0),
-                                  allow_op(s, s->q->host, l->path)};
+        policy_merge_op *ops[] = {fix_rule(&s->make, key, fix_rest_endpoint(&s->make, like), NULL, 0),
+                                  fix_allow(&s->make, s->q->host, l->path)};
         try_ops(s, at, ops, 2, steps, NULL);
     }
     policy_engine_unref(any);
@@ -207,14 +112,14 @@ static void try_more_requests(struct search *s, const struct state *at, const st
         const policy_endpoint_doc *ep = p.rule->endpoints[p.endpoint];
         if (from->pub.protocol != POLICY_REST)
             continue;
-        policy_merge_op *op = allow_op(s, policy_text(ep->host), l->path);
+        policy_merge_op *op = fix_allow(&s->make, policy_text(ep->host), l->path);
         try_ops(s, at, &op, 1, steps, NULL);
         policy_endpoint_doc *more = os_arena_memdup(s->arena, ep, sizeof(*ep));
-        policy_allow_doc *rule = request_rule(s, l->path);
-        more->access = copy(s, "");
+        policy_allow_doc *rule = fix_request(&s->make, l->path);
+        more->access = (char *)"";
         more->n_rules = 0;
         merge_append_allow(s->arena, more, &rule, 1);
-        op = rule_op(s, p.key, more, p.rule->binaries, p.rule->n_binaries);
+        op = fix_rule(&s->make, p.key, more, p.rule->binaries, p.rule->n_binaries);
         try_ops(s, at, &op, 1, steps, NULL);
     }
 }
@@ -229,14 +134,14 @@ static void try_new_path(struct search *s, const struct state *at, const struct 
         const policy_endpoint_doc *like = p.rule->endpoints[p.endpoint];
         if (from->pub.protocol != POLICY_REST)
             continue;
-        policy_merge_op *ops[] = {rule_op(s, key, rest_endpoint(s, like), NULL, 0),
-                                  allow_op(s, s->q->host, l->path)};
+        policy_merge_op *ops[] = {fix_rule(&s->make, key, fix_rest_endpoint(&s->make, like), NULL, 0),
+                                  fix_allow(&s->make, s->q->host, l->path)};
         try_ops(s, at, ops, 2, steps, NULL);
-        policy_endpoint_doc *ep = rest_endpoint(s, like);
-        policy_allow_doc *rule = request_rule(s, l->path);
-        ep->host = copy(s, like->host);
+        policy_endpoint_doc *ep = fix_rest_endpoint(&s->make, like);
+        policy_allow_doc *rule = fix_request(&s->make, l->path);
+        ep->host = os_arena_strdup(s->arena, policy_text(like->host));
         merge_append_allow(s->arena, ep, &rule, 1);
-        policy_merge_op *op = rule_op(s, key, ep, NULL, 0);
+        policy_merge_op *op = fix_rule(&s->make, key, ep, NULL, 0);
         try_ops(s, at, &op, 1, steps, NULL);
     }
 }
@@ -253,23 +158,23 @@ static void try_address(struct search *s, const struct state *at, const struct l
     struct explain_place p = explain_place_of(s->arena, at->doc, l->engine, first);
     const policy_endpoint_doc *ep = p.rule->endpoints[p.endpoint];
     if (!ep->n_allowed_ips) {
-        policy_endpoint_doc *exact = narrowed(s, ep);
-        exact->host = copy(s, s->q->host);
+        policy_endpoint_doc *exact = fix_narrowed(&s->make, ep);
+        exact->host = os_arena_strdup(s->arena, policy_text(s->q->host));
         exact->advisor_proposed = false;
         const char *key = policy_merge_rule_name(s->arena, s->q->host, s->q->port);
-        policy_merge_op *op = rule_op(s, key, exact, NULL, 0);
+        policy_merge_op *op = fix_rule(&s->make, key, exact, NULL, 0);
         try_ops(s, at, &op, 1, steps, NULL);
     }
     size_t n;
     const uint32_t *ports = policy_endpoint_ports(ep, &n);
     policy_endpoint_doc *listed = policy_message_new(s->arena, SANDBOX(network_endpoint));
-    listed->host = copy(s, ep->host);
-    listed->path = copy(s, ep->path);
+    listed->host = os_arena_strdup(s->arena, policy_text(ep->host));
+    listed->path = os_arena_strdup(s->arena, policy_text(ep->path));
     merge_set_ports(s->arena, listed, ports, n, NULL, 0);
-    char *address = copy(s, s->q->address);
+    char *address = os_arena_strdup(s->arena, policy_text(s->q->address));
     listed->allowed_ips = os_arena_memdup(s->arena, &address, sizeof(address));
     listed->n_allowed_ips = 1;
-    policy_merge_op *op = rule_op(s, p.key, listed, p.rule->binaries, p.rule->n_binaries);
+    policy_merge_op *op = fix_rule(&s->make, p.key, listed, p.rule->binaries, p.rule->n_binaries);
     try_ops(s, at, &op, 1, steps,
             ep->n_allowed_ips ? NULL
                               : "with allowed_ips, every address of the endpoint has to be in the list");
@@ -413,7 +318,7 @@ size_t policy_find_fixes(struct os_arena *arena, const policy_doc *doc, const st
                          struct policy_fix out[POLICY_FIXES])
 {
     cleanup_strv struct os_strv none = {0};
-    struct search s = {.arena = arena, .q = q, .found = out};
+    struct search s = {.arena = arena, .q = q, .make = {arena, q}, .found = out};
     struct policy_answer answer;
     struct state start = {.doc = policy_merge(arena, doc, NULL, 0, &none, NULL)};
     if (!start.doc || policy_explain(arena, doc, q, &answer, NULL) < 0 ||
