@@ -150,6 +150,25 @@ static const struct flag_spec policy_set_flags[] = {
     SWITCH("yes", "Do not ask before a change to all sandboxes"),
     SWITCH("wait", "Wait until the sandbox runs under it"),
     {.name = "timeout", .kind = FLAG_U64, .metavar = "SECONDS", .fallback = "60", .help = "How long --wait waits"}, FLAGS_END};
+static const struct flag_spec policy_update_flags[] = {
+    TEXT("add-endpoint", "SPEC", "Allow a destination: host:port[:access[:protocol[:enforcement[:options]]]]", .repeat = true),
+    TEXT("remove-endpoint", "HOST:PORT", "Take a destination out of every rule", .repeat = true),
+    TEXT("add-allow", "SPEC", "Allow requests on an endpoint: host:port:METHOD:path_glob", .repeat = true),
+    TEXT("add-deny", "SPEC", "Deny requests on an endpoint: host:port:METHOD:path_glob", .repeat = true),
+    TEXT("remove-rule", "NAME", "Remove a rule", .repeat = true),
+    TEXT("binary", "PATH", "Program that may use the added endpoints", .repeat = true),
+    TEXT("rule-name", "NAME", "Rule to add the endpoint to (default: from host and port)"),
+    SWITCH("dry-run", "Show the policy that would result, change nothing"),
+    SWITCH("wait", "Wait until the sandbox runs under it"),
+    {.name = "timeout", .kind = FLAG_U64, .metavar = "SECONDS", .fallback = "60", .help = "How long --wait waits"}, FLAGS_END};
+static const struct flag_spec policy_check_flags[] = {
+    TEXT("request", "METHOD URL", "Would this request be allowed?", .conflicts = "connect"),
+    TEXT("connect", "HOST:PORT", "Would this connection be allowed?", .conflicts = "request"),
+    TEXT("binary", "PATH", "Program that asks (default: any that a rule names)"),
+    TEXT("ancestor", "PATH", "What started it, parent first", .repeat = true),
+    TEXT("address", "IP", "What the host resolves to"),
+    OUTPUT("table,json"), FLAGS_END};
+static const struct arg_spec policy_check_args[] = {{"FILE", "Policy file (YAML)", true, false, ARG_PLAIN}, {0}};
 static const struct flag_spec policy_get_flags[] = {
     {.name = "rev", .kind = FLAG_U32, .metavar = "VERSION", .fallback = "0", .help = "Revision (0 = the effective policy)"},
     SWITCH("full", "Print the policy too", .conflicts = "base"),
@@ -165,6 +184,15 @@ static const struct flag_spec policy_delete_flags[] = {
 static const struct command_spec policy_commands[] = {
     {.name = "set", .about = "Replace the policy of a sandbox", .flags = policy_set_flags, .args = sandbox_name, .run = policy_set_run,
      .examples = "  openshell policy set demo --policy policy.yaml --wait\n"},
+    {.name = "update", .about = "Change parts of the policy of a sandbox", .flags = policy_update_flags, .args = sandbox_name, .run = policy_update_run,
+     .examples = "  openshell policy update demo --add-endpoint api.example.com:443:read-only:rest:enforce --binary /usr/bin/curl --wait\n"
+                 "  openshell policy update demo --add-allow 'api.example.com:443:POST:/v1/issues/*' --dry-run\n"
+                 "  openshell policy update demo --remove-endpoint api.example.com:443\n"},
+    {.name = "check", .about = "Look a policy file over, and try a request on it", .flags = policy_check_flags, .args = policy_check_args, .run = policy_check_run,
+     .examples = "  openshell policy check policy.yaml\n"
+                 "  openshell policy check policy.yaml --request 'POST https://api.example.com/v1/x' --binary /usr/bin/curl\n"
+                 "  openshell policy check policy.yaml --connect db.example.com:5432 --binary /usr/bin/psql --address 10.0.0.5\n"
+                 "\n  Exit codes: 0 no errors, and allowed if asked; 1 errors in the file; 3 denied\n"},
     {.name = "get", .about = "Show the policy of a sandbox", .flags = policy_get_flags, .args = sandbox_name, .run = policy_get_run},
     {.name = "list", .about = "List policy revisions of a sandbox", .flags = policy_list_flags, .args = sandbox_name, .run = policy_list_run},
     {.name = "delete", .about = "Remove the policy of all sandboxes", .flags = policy_delete_flags, .run = policy_delete_run},
@@ -257,7 +285,7 @@ static const struct habit_spec sandbox_habits[] = {
     {"attach", "openshell sandbox connect"}, {"ssh", "openshell sandbox connect"}, {"logs", "openshell logs"},
     {"cp", "openshell sandbox upload' or 'openshell sandbox download"}, {"forward", "openshell forward start"}, {0}};
 static const struct habit_spec policy_habits[] = {
-    {"apply", "openshell policy set"}, {"update", "openshell policy set"}, {"show", "openshell policy get"}, {0}};
+    {"apply", "openshell policy set"}, {"show", "openshell policy get"}, {0}};
 static const struct habit_spec logs_habits[] = {{"#", "openshell logs -n <LINES>"}, {0}};
 
 static const struct command_spec root_commands[] = {
@@ -265,7 +293,7 @@ static const struct command_spec root_commands[] = {
     {.name = "forward", .alias = "fwd", .heading = SANDBOX_HEADING, .about = "Forward local ports into sandboxes", .sub = forward_commands},
     {.name = "logs", .alias = "lg", .heading = SANDBOX_HEADING, .about = "Show log lines of a sandbox", .flags = logs_flags, .args = sandbox_name, .run = logs_run, .habits = logs_habits,
      .examples = "  openshell logs demo --since 5m\n  openshell logs demo --source sandbox --level debug --tail\n"},
-    {.name = "policy", .alias = "pol", .heading = SANDBOX_HEADING, .about = "Read and replace policies", .sub = policy_commands, .habits = policy_habits},
+    {.name = "policy", .alias = "pol", .heading = SANDBOX_HEADING, .about = "Read, change and check policies", .sub = policy_commands, .habits = policy_habits},
     {.name = "settings", .heading = SANDBOX_HEADING, .about = "Read and change settings", .sub = settings_commands},
     {.name = "gateway", .alias = "gw", .heading = GATEWAY_HEADING, .about = "Start, register and select gateways", .sub = gateway_commands},
     {.name = "ssh-proxy", .hidden = true, .heading = GATEWAY_HEADING, .about = "Connect standard input and output to the SSH server of a sandbox", .flags = ssh_proxy_flags, .run = ssh_proxy_run},

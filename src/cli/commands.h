@@ -35,6 +35,8 @@ int forward_list_run(struct cli *cli, struct os_error *err);
 int forward_service_run(struct cli *cli, struct os_error *err);
 int ssh_proxy_run(struct cli *cli, struct os_error *err);
 int policy_set_run(struct cli *cli, struct os_error *err);
+int policy_update_run(struct cli *cli, struct os_error *err);
+int policy_check_run(struct cli *cli, struct os_error *err);
 int policy_get_run(struct cli *cli, struct os_error *err);
 int policy_list_run(struct cli *cli, struct os_error *err);
 int policy_delete_run(struct cli *cli, struct os_error *err);

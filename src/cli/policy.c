@@ -162,6 +162,31 @@ static int set_global(struct cli *cli, struct os_error *err)
     return 0;
 }
 
+int policy_submit(struct cli *cli, const char *name, Openshell__V1__UpdateConfigRequest *req,
+                  const struct os_strv *warnings, struct os_error *err)
+{
+    /* Only to tell "unchanged" from "submitted": a gateway that cannot say is not an error. */
+    cleanup_error struct os_error unknown = {0};
+    status_response *before = fetch_status(cli, name, 0, &unknown);
+    uint32_t current = before ? before->revision->version : 0;
+    ProtobufCMessage *response;
+    req->name = (char *)name;
+    req->workspace = (char *)cli->workspace;
+    if (cli_call(cli, RPC_OpenShell_UpdateConfig, &req->base, 0, &response, err) < 0)
+        return -1;
+    for (size_t i = 0; warnings && i < warnings->n; i++)
+        say(stderr, YELLOW "!" END " %s\n", warnings->v[i]);
+    const Openshell__V1__UpdateConfigResponse *r = (const Openshell__V1__UpdateConfigResponse *)response;
+    if (r->version == current)
+        say(stderr, DIM "·" END " Policy unchanged (version %u, hash: %.*s)\n", r->version, HASH_SHOWN,
+            r->policy_hash);
+    else
+        say(stderr, OK_MARK "✓" END " Policy version %u submitted (hash: %.*s)\n", r->version, HASH_SHOWN,
+            r->policy_hash);
+    /* Version 0: nothing changed, and there is no revision yet that could be waited for. */
+    return args_given(cli->args, "wait") && r->version ? wait_loaded(cli, name, r->version, err) : 0;
+}
+
 int policy_set_run(struct cli *cli, struct os_error *err)
 {
     if (args_given(cli->args, "global"))
@@ -173,29 +198,12 @@ int policy_set_run(struct cli *cli, struct os_error *err)
     req.policy = policy_file_load(&cli->arena, args_get(cli->args, "policy"), err);
     if (!req.policy)
         return -1;
-    /* Only to tell "unchanged" from "submitted": a gateway that cannot say is not an error. */
-    cleanup_error struct os_error unknown = {0};
-    status_response *before = fetch_status(cli, name, 0, &unknown);
-    uint32_t current = before ? before->revision->version : 0;
-    ProtobufCMessage *response;
-    req.name = (char *)name;
-    req.workspace = (char *)cli->workspace;
-    if (cli_call(cli, RPC_OpenShell_UpdateConfig, &req.base, 0, &response, err) < 0)
-        return -1;
-    const Openshell__V1__UpdateConfigResponse *r = (const Openshell__V1__UpdateConfigResponse *)response;
-    if (r->version == current)
-        say(stderr, DIM "·" END " Policy unchanged (version %u, hash: %.*s)\n", r->version, HASH_SHOWN,
-            r->policy_hash);
-    else
-        say(stderr, OK_MARK "✓" END " Policy version %u submitted (hash: %.*s)\n", r->version, HASH_SHOWN,
-            r->policy_hash);
-    return args_given(cli->args, "wait") ? wait_loaded(cli, name, r->version, err) : 0;
+    return policy_submit(cli, name, &req, NULL, err);
 }
 
 /* --- get --- */
 
-/* --base leaves out what providers contributed. */
-static void drop_provider_rules(policy_doc *doc)
+void policy_drop_provider_rules(policy_doc *doc)
 {
     size_t kept = 0;
     for (size_t i = 0; i < doc->n_network_policies; i++)
@@ -252,7 +260,7 @@ static int get_effective(struct cli *cli, const char *name, struct os_error *err
         return os_error_set(err, OS_NOT_FOUND, "no active policy configured for sandbox '%s'", name);
     bool global = c->policy_source == OPENSHELL__SANDBOX__V1__POLICY_SOURCE__POLICY_SOURCE_GLOBAL;
     if (args_given(cli->args, "base"))
-        drop_provider_rules(c->policy);
+        policy_drop_provider_rules(c->policy);
     if (strcmp(args_get(cli->args, "output"), "json") == 0) {
         effective_json(cli, name, c, s->status->current_policy_version, global);
         return 0;
@@ -317,7 +325,7 @@ static int get_revision(struct cli *cli, const char *name, uint32_t version, str
         return -1;
     const revision *r = s->revision;
     if (r->policy && args_given(cli->args, "base"))
-        drop_provider_rules(r->policy);
+        policy_drop_provider_rules(r->policy);
     if (strcmp(args_get(cli->args, "output"), "json") == 0) {
         revision_json(cli, name, s);
         return 0;

@@ -293,8 +293,16 @@ static int print_policy_only(const Openshell__Sandbox__V1__GetSandboxConfigRespo
     return 0;
 }
 
-static Openshell__Sandbox__V1__GetSandboxConfigResponse *fetch_config(struct cli *cli, const char *id,
-                                                                      struct os_error *err)
+void sandbox_print_policy(const policy_doc *policy)
+{
+    cleanup_buf struct os_buf yaml = {0};
+    policy_yaml_print(policy, &yaml);
+    say(stdout, "\n" TITLE "Policy:" END "\n\n");
+    say_block(stdout, os_buf_str(&yaml), 2);
+}
+
+Openshell__Sandbox__V1__GetSandboxConfigResponse *sandbox_fetch_config(struct cli *cli, const char *id,
+                                                                       struct os_error *err)
 {
     Openshell__Sandbox__V1__GetSandboxConfigRequest req =
         OPENSHELL__SANDBOX__V1__GET_SANDBOX_CONFIG_REQUEST__INIT;
@@ -310,7 +318,8 @@ int sandbox_get_run(struct cli *cli, struct os_error *err)
     const char *format = args_get(cli->args, "output");
     const char *name = cli_sandbox_name(cli, args_positional(cli->args, 0), err);
     Openshell__V1__Sandbox *s = name ? cli_get_sandbox(cli, name, err) : NULL;
-    Openshell__Sandbox__V1__GetSandboxConfigResponse *c = s ? fetch_config(cli, s->metadata->id, err) : NULL;
+    Openshell__Sandbox__V1__GetSandboxConfigResponse *c =
+        s ? sandbox_fetch_config(cli, s->metadata->id, err) : NULL;
     if (!c)
         return -1;
     if (args_given(cli->args, "policy-only"))
@@ -331,12 +340,8 @@ int sandbox_get_run(struct cli *cli, struct os_error *err)
     say(stdout, "  " DIM "Policy source:" END " %s\n", source);
     if (revision)
         say(stdout, "  " DIM "Revision:" END " %u\n", revision);
-    if (c->policy) {
-        cleanup_buf struct os_buf yaml = {0};
-        policy_yaml_print(c->policy, &yaml);
-        say(stdout, "\n" TITLE "Policy:" END "\n\n");
-        say_block(stdout, os_buf_str(&yaml), 2);
-    }
+    if (c->policy)
+        sandbox_print_policy(c->policy);
     return 0;
 }
 

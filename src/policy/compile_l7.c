@@ -27,13 +27,14 @@ static struct l7_pattern *compile_matcher(struct os_arena *arena, const policy_m
 /* --- one rule --- */
 
 /* An omitted path means every path, as everywhere else; a deny rule without a method denies every method. */
-static void compile_clause(struct os_arena *arena, const policy_clause *from, bool deny,
+static void compile_clause(struct os_arena *arena, const policy_clause *from, bool deny, size_t at,
                            struct l7_clause *out)
 {
     const char *method = policy_text(from->method);
     const char *path = policy_text(from->path);
     bool any = !strcmp(method, "*") || (deny && !*method);
     out->method = any ? NULL : os_arena_strdup(arena, method);
+    out->at = (uint32_t)at;
     out->every_path = !*path || !strcmp(path, "**");
     if (!out->every_path)
         compile_pattern(arena, path, '/', &out->path);
@@ -102,7 +103,7 @@ static struct filing filing_new(struct os_arena *arena, enum policy_protocol pro
     return f;
 }
 
-static void file_clause(struct filing *f, const policy_clause *from)
+static void file_clause(struct filing *f, const policy_clause *from, size_t at)
 {
     struct l7_rules *r = f->rules;
     switch (f->protocol) {
@@ -124,7 +125,7 @@ static void file_clause(struct filing *f, const policy_clause *from)
     case POLICY_L4:
     case POLICY_REST:
     case POLICY_SQL:
-        compile_clause(f->arena, from, f->deny, &f->clauses[r->n_clauses++]);
+        compile_clause(f->arena, from, f->deny, at, &f->clauses[r->n_clauses++]);
         break;
     }
 }
@@ -140,7 +141,7 @@ static void file_preset(struct os_arena *arena, enum policy_protocol p, const ch
         const policy_clause rule = {.method = (char *)(p == POLICY_GRAPHQL ? "" : words[i]),
                                     .path = (char *)"**",
                                     .operation_type = (char *)(p == POLICY_GRAPHQL ? words[i] : "")};
-        file_clause(&f, &rule);
+        file_clause(&f, &rule, i);
     }
 }
 
@@ -226,13 +227,13 @@ void compile_l7(struct os_arena *arena, const policy_endpoint_doc *from, struct 
         struct filing f = filing_new(arena, p, false, from->n_rules, &ep->allow);
         for (size_t i = 0; i < from->n_rules; i++)
             if (from->rules[i]->allow)
-                file_clause(&f, from->rules[i]->allow);
+                file_clause(&f, from->rules[i]->allow, i);
     } else if (p != POLICY_TCP && p != POLICY_JSON_RPC && p != POLICY_MCP) {
         file_preset(arena, p, policy_text(from->access), &ep->allow);
     }
     struct filing f = filing_new(arena, p, true, from->n_deny_rules, &ep->deny);
     for (size_t i = 0; i < from->n_deny_rules; i++)
-        file_clause(&f, policy_deny_clause(from->deny_rules[i]));
+        file_clause(&f, policy_deny_clause(from->deny_rules[i]), i);
     ep->every_call = p == POLICY_MCP && policy_endpoint_allows_all_mcp(from);
     for (size_t i = 0; i < ep->allow.n_calls; i++)
         ep->tools_narrowed |= ep->allow.calls[i].names_tool;

@@ -189,6 +189,23 @@ static enum policy_l7_why refuse_form(const struct policy_endpoint *config, cons
     return POLICY_L7_ALLOWED;
 }
 
+size_t engine_clause_places(const struct engine_endpoint *ep, bool deny)
+{
+    const struct l7_rules *rules = deny ? &ep->deny : &ep->allow;
+    return rules->n_clauses ? rules->clauses[rules->n_clauses - 1].at + 1 : 0;
+}
+
+bool engine_clause_hits(const struct engine_endpoint *ep, bool deny, size_t i, const struct policy_http *req)
+{
+    const struct l7_rules *rules = deny ? &ep->deny : &ep->allow;
+    if (!ep->every_path && l7_pattern_matches(&ep->path, req->path) != L7_YES)
+        return false;
+    for (size_t k = 0; k < rules->n_clauses; k++)
+        if (rules->clauses[k].at == i)
+            return clause_matches(&rules->clauses[k], req, deny) == L7_YES;
+    return false;
+}
+
 /* The most specific path. */
 const struct policy_endpoint *policy_l7_config(const struct policy_l4 *l4, const char *path)
 {

@@ -22,6 +22,7 @@ struct l7_query {
 };
 
 struct l7_clause {
+    uint32_t at;        /* its place in the list it was written in */
     const char *method; /* NULL = any */
     bool every_path;
     struct l7_pattern path;
@@ -163,6 +164,11 @@ enum l7_verdict l7_call_denied(const struct engine_endpoint *ep, const struct js
 /* compile_l7.c: inspection settings and rules of one endpoint; arena is the engine's. */
 void compile_pattern(struct os_arena *arena, const char *text, char delimiter, struct l7_pattern *out);
 void compile_l7(struct os_arena *arena, const policy_endpoint_doc *from, struct engine_endpoint *ep);
+
+/* Places of the list that allow or deny clauses were compiled from, and whether the one at place i matches
+ * the request. For explanations only. */
+size_t engine_clause_places(const struct engine_endpoint *ep, bool deny);
+bool engine_clause_hits(const struct engine_endpoint *ep, bool deny, size_t i, const struct policy_http *req);
 
 /* Hash of a whole path. */
 uint64_t engine_hash_path(const char *path);

@@ -35,6 +35,11 @@ int policy_check(const policy_doc *doc, struct os_error *err);
 void policy_ambiguities(const policy_doc *doc, struct os_strv *lines);
 /* The same as OS_FAILED_PRECONDITION "network endpoint ambiguity validation failed:\n<texts>". */
 int policy_check_ambiguity(const policy_doc *doc, struct os_error *err);
+/* Keys that only the gateway itself may use; OS_INVALID_ARGUMENT. */
+int policy_check_reserved(const policy_doc *doc, struct os_error *err);
+/* What is well-formed, but nothing in these programs would do: refused, never silently dropped (DESIGN 12);
+ * OS_FAILED_PRECONDITION. */
+int policy_check_built(const policy_doc *doc, struct os_error *err);
 /* Static sections against the policy the sandbox was created with (spec/policy.md 8.2). created may be NULL.
  */
 int policy_check_static(const policy_doc *created, const policy_doc *update, struct os_error *err);

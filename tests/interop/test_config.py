@@ -203,8 +203,8 @@ def bad_settings_are_refused_by_name():
             ({}, dict(setting_key="providers_v2_enabled", setting_value=flag(True)),
              "name is required for sandbox-scoped updates")):
         equal(refusal(lambda: api.ask("UpdateConfig", **where, **fields)), ("INVALID_ARGUMENT", answer), str(fields))
-    equal(refusal(lambda: api.ask("UpdateConfig", name="bad", merge_operations=[pb.PolicyMergeOperation()]))[0],
-          "UNIMPLEMENTED")
+    equal(refusal(lambda: api.ask("UpdateConfig", name="bad", merge_operations=[pb.PolicyMergeOperation()])),
+          ("INVALID_ARGUMENT", "merge_operations[0] is missing an operation"))
     equal(refusal(lambda: api.ask("UpdateConfig", name="nobody", setting_key="providers_v2_enabled",
                                   setting_value=flag(True))), ("NOT_FOUND", "sandbox not found"))
     api.ask("DeleteSandbox", name="bad")

@@ -121,13 +121,8 @@ static int update(struct gateway *gw, struct rpc_call *call, const update_reques
         return check_global(req, err) < 0 ? -1
                : req->policy              ? update_global_policy(gw, req, reply, a, err)
                                           : update_global_setting(gw, req, reply, a, err);
-    /* What this gateway does not do is refused by name, never dropped. */
-    if (req->n_merge_operations)
-        return os_error_set(
-            err, OS_UNIMPLEMENTED,
-            "incremental policy updates are not built into this gateway; replace the whole policy");
-    return req->policy ? update_policy(gw, call, req, reply, a, err)
-                       : update_setting(gw, call, req, reply, a, err);
+    return req->policy || req->n_merge_operations ? update_policy(gw, call, req, reply, a, err)
+                                                  : update_setting(gw, call, req, reply, a, err);
 }
 
 int rpc_update_config(void *ctx, struct rpc_call *call, const ProtobufCMessage *request, struct os_arena *a,

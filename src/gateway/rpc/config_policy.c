@@ -1,5 +1,6 @@
-/* UpdateConfig with a policy: a new revision of one sandbox, or the policy of all of them (spec/gateway.md
- * 6.4). */
+/* UpdateConfig with a policy of one sandbox, given whole or as merge operations: from the proposal to a
+ * stored and pushed revision (spec/gateway.md 6.4). Where a proposal of merge operations comes from:
+ * config_merge.c. */
 #include <string.h>
 
 #include "core/clock.h"
@@ -13,7 +14,7 @@
 #include "gateway/rpc/policy_check.h"
 #include "gateway/settings.h"
 #include "gateway/watch.h"
-#include "policy/policy.h"
+#include "policy/merge.h"
 #include "rpc/pb.h"
 
 #define VERSION_TRIES 5
@@ -74,11 +75,12 @@ int update_annotations(sandbox_row *row, const update_request *req, bool *change
                               OS_LIMIT_MAP_ENTRIES);
 }
 
-static uint8_t *new_revision(const update_request *req, char *hash, struct os_arena *a, size_t *n)
+static uint8_t *new_revision(const update_request *req, struct policy_proposal *p, struct os_arena *a,
+                             size_t *n)
 {
     policy_revision *r = pb_new(a, openshell__store__v1__policy_revision_payload);
-    r->policy = req->policy;
-    r->policy_hash = hash;
+    r->policy = p->doc;
+    r->policy_hash = p->hash;
     r->created_at_ms = os_clock_ms();
     r->n_provenance = req->n_annotations;
     r->provenance = os_arena_alloc(a, (req->n_annotations + 1) * sizeof(*r->provenance));
@@ -90,29 +92,48 @@ static uint8_t *new_revision(const update_request *req, char *hash, struct os_ar
     return pb_pack(a, &r->base, n);
 }
 
-/* Row (when it changed), revision and supersession as one transaction. */
-static int commit(struct gateway *gw, sandbox_row *row, bool write_row, uint32_t version, const uint8_t *data,
-                  size_t n, struct os_arena *a, struct os_error *err)
+/* What one try found and did. */
+struct revision {
+    sandbox_row *row;
+    bool write_row;
+    uint32_t version; /* in force afterwards */
+    bool fresh;       /* the version is new */
+};
+
+static int insert_revision(struct gateway *gw, const struct revision *v, const update_request *req,
+                           struct policy_proposal *p, struct os_arena *a, struct os_error *err)
 {
     char id[OS_UUID_LEN];
+    size_t n;
+    uint8_t *data = new_revision(req, p, a, &n);
     const struct store_object o = {.id = os_uuid(id),
                                    .type = STORE_POLICY,
-                                   .scope = row->metadata->id,
-                                   .workspace = row->metadata->workspace,
-                                   .version = version,
+                                   .scope = v->row->metadata->id,
+                                   .workspace = v->row->metadata->workspace,
+                                   .version = v->version,
                                    .status = "pending",
                                    .payload = data,
                                    .payload_len = n};
+    return store_insert(gw->store, &o, err) < 0
+               ? -1
+               : store_revision_supersede(gw->store, v->row->metadata->id, v->version, err);
+}
+
+/* Revision (when it is new), supersession and row (when it changed) as one transaction. */
+static int commit(struct gateway *gw, const struct revision *v, const update_request *req,
+                  struct policy_proposal *p, struct os_arena *a, struct os_error *err)
+{
+    sandbox_row *row = v->row;
+    if (!v->fresh && !v->write_row)
+        return 0;
     if (store_begin(gw->store, err) < 0)
         return -1;
-    int rc = store_insert(gw->store, &o, err);
-    if (rc == 0)
-        rc = store_revision_supersede(gw->store, row->metadata->id, version, err);
-    if (rc == 0 && write_row) {
-        size_t row_n;
-        uint8_t *row_data = pb_pack(a, &row->base, &row_n);
-        rc = store_update(gw->store, STORE_SANDBOX, row->metadata->id, row->metadata->resource_version,
-                          row_data, row_n, NULL, err);
+    int rc = v->fresh ? insert_revision(gw, v, req, p, a, err) : 0;
+    if (rc == 0 && v->write_row) {
+        size_t n;
+        uint8_t *data = pb_pack(a, &row->base, &n);
+        rc = store_update(gw->store, STORE_SANDBOX, row->metadata->id, row->metadata->resource_version, data,
+                          n, NULL, err);
     }
     if (rc < 0) {
         store_rollback(gw->store);
@@ -132,170 +153,142 @@ void update_reply_annotations(update_response *r, const sandbox_row *row, struct
     }
 }
 
-/* Under the sync lock. *version is the one in force afterwards; *fresh says whether it is new. */
-static int replace_policy(struct gateway *gw, struct rpc_call *call, const update_request *req, char *hash,
-                          sandbox_row **out, uint32_t *version, bool *fresh, struct os_arena *a,
-                          struct os_error *err)
+sandbox_row *update_policy_target(struct gateway *gw, struct rpc_call *call, const update_request *req,
+                                  struct os_arena *a, struct os_error *err)
 {
-    sandbox_row *row = *out = update_target(gw, call, req, a, err);
+    sandbox_row *row = update_target(gw, call, req, a, err);
     cleanup_settings struct settings all = {0};
-    if (row && settings_load_global(gw, &all, err) < 0)
-        return -1;
-    if (row && settings_has(&all, SETTINGS_POLICY_KEY))
-        return os_error_set(err, OS_FAILED_PRECONDITION,
-                            "policy is managed globally; delete global policy before sandbox policy update");
-    if (!row || policy_check_static(row->spec->policy, req->policy, err) < 0)
-        return -1;
-    if (req->expected_resource_version && req->expected_resource_version != row->metadata->resource_version)
-        return os_error_set(
-            err, OS_ABORTED,
-            "persist policy revision failed due to concurrent modification (current resource_version: %llu)",
-            (unsigned long long)row->metadata->resource_version);
-    cleanup_error struct os_error none = {0};
-    struct store_object o = {0};
-    const policy_revision *latest = config_revision(gw, row->metadata->id, 0, a, &o, &none);
-    if (!latest && none.code != OS_NOT_FOUND)
-        return os_error_set(err, none.code, "fetch policy revision failed: %s", os_error_text(&none));
-    *version = (uint32_t)o.version;
-    *fresh = !latest || strcmp(latest->policy_hash, hash) != 0 || !same_provenance(latest, req);
-    bool backfill = !row->spec->policy;
-    if (backfill)
-        row->spec->policy = req->policy;
-    bool write_row;
-    if (update_annotations(row, req, &write_row, a, err) < 0)
-        return -1;
-    write_row |= backfill;
-    if (!*fresh)
-        return 0;
-    /* A create-time policy that no supervisor has fetched yet still counts as version 1. */
-    *version = latest ? (uint32_t)o.version + 1 : backfill ? 1 : 2;
-    size_t n;
-    uint8_t *data = new_revision(req, hash, a, &n);
-    return commit(gw, row, write_row, *version, data, n, a, err);
+    if (!row || settings_load_global(gw, &all, err) < 0)
+        return NULL;
+    if (!settings_has(&all, SETTINGS_POLICY_KEY))
+        return row;
+    os_error_set(err, OS_FAILED_PRECONDITION,
+                 "policy is managed globally; delete global policy before sandbox policy update");
+    return NULL;
 }
 
-/* Under the sync lock for each try: somebody else's revision may take the number. */
-int update_policy(struct gateway *gw, struct rpc_call *call, const update_request *req,
-                  update_response *reply, struct os_arena *a, struct os_error *err)
+int update_latest(struct gateway *gw, const sandbox_row *row, struct os_arena *a, policy_revision **latest,
+                  uint32_t *version, struct os_error *err)
 {
-    char hash[65];
-    if (principal_sandbox(call))
-        strip_provider_rules(req->policy);
-    if (policy_check_request(req->policy, err) < 0)
+    cleanup_error struct os_error none = {0};
+    struct store_object o = {0};
+    *latest = config_revision(gw, row->metadata->id, 0, a, &o, &none);
+    if (!*latest && none.code != OS_NOT_FOUND)
+        return os_error_set(err, none.code, "fetch policy revision failed: %s", os_error_text(&none));
+    *version = *latest ? (uint32_t)o.version : 0;
+    return 0;
+}
+
+static int check_version(const sandbox_row *row, const update_request *req, struct os_error *err)
+{
+    if (!req->expected_resource_version || req->expected_resource_version == row->metadata->resource_version)
+        return 0;
+    return os_error_set(
+        err, OS_ABORTED,
+        "persist policy revision failed due to concurrent modification (current resource_version: %llu)",
+        (unsigned long long)row->metadata->resource_version);
+}
+
+/* Under the sync lock. OS_ALREADY_EXISTS: somebody else was first. */
+static int store_proposal(struct gateway *gw, struct rpc_call *call, const update_request *req,
+                          struct policy_proposal *p, struct revision *v, struct os_arena *a,
+                          struct os_error *err)
+{
+    policy_revision *latest;
+    uint32_t number;
+    sandbox_row *row = v->row = update_policy_target(gw, call, req, a, err);
+    if (!row || policy_check_static(row->spec->policy, p->doc, err) < 0 || check_version(row, req, err) < 0 ||
+        update_latest(gw, row, a, &latest, &number, err) < 0)
         return -1;
-    policy_hash(req->policy, hash);
-    sandbox_row *row = NULL;
-    uint32_t version = 0;
-    bool fresh = false;
+    if (p->merged && number != p->base)
+        return os_error_set(err, OS_ALREADY_EXISTS, "revision %u is there already", number);
+    v->fresh = latest ? strcmp(latest->policy_hash, p->hash) != 0 || !same_provenance(latest, req)
+                      : !p->merged || !p->unchanged;
+    bool backfill = v->fresh && !row->spec->policy;
+    if (backfill)
+        row->spec->policy = p->doc;
+    if (update_annotations(row, req, &v->write_row, a, err) < 0)
+        return -1;
+    v->write_row = v->fresh ? v->write_row || backfill : v->write_row && p->merged;
+    /* A create-time policy that no supervisor has fetched yet still counts as version 1. */
+    v->version = !v->fresh ? number : latest ? number + 1 : backfill ? 1 : 2;
+    if (commit(gw, v, req, p, a, err) < 0)
+        return -1;
+    if (v->fresh)
+        config_push(gw, row); /* under the lock: the last commit is the last to be pushed */
+    return 0;
+}
+
+/* Each try starts from what is stored by then; the last one keeps everybody else out while it does. */
+static int try_to_store(struct gateway *gw, struct rpc_call *call, const update_request *req,
+                        struct policy_proposal *p, struct revision *v, struct os_arena *a,
+                        struct os_error *err)
+{
     int rc = -1;
-    for (int i = 0; i < VERSION_TRIES && rc < 0; i++) {
+    for (int i = 1; i <= VERSION_TRIES && rc < 0; i++) {
         os_error_clear(err);
-        pthread_mutex_lock(&gw->sync);
-        rc = replace_policy(gw, call, req, hash, &row, &version, &fresh, a, err);
+        if (i == VERSION_TRIES)
+            pthread_mutex_lock(&gw->sync);
+        rc = p->merged ? update_merge(gw, call, req, p, a, err) : 0;
+        if (i < VERSION_TRIES)
+            pthread_mutex_lock(&gw->sync);
+        if (rc == 0)
+            rc = store_proposal(gw, call, req, p, v, a, err);
         pthread_mutex_unlock(&gw->sync);
         if (rc < 0 && err->code != OS_ALREADY_EXISTS)
             return -1;
     }
     if (rc < 0)
-        return os_error_set(err, OS_ABORTED, "UpdateConfig: gave up after %d policy version conflict retries",
-                            VERSION_TRIES);
-    if (fresh) {
-        config_push(gw, row);
-        watches_status(gw->watches, row->metadata->id);
-        gateway_log(gw, row->metadata->id, OS_LOG_INFO, "config", "policy version %u submitted [hash:%s]",
-                    version, hash);
-    }
-    reply->version = version;
-    reply->policy_hash = os_arena_strdup(a, hash);
-    update_reply_annotations(reply, row, a);
+        return os_error_set(
+            err, OS_ABORTED,
+            p->merged ? "apply_merge_operations_with_retry: gave up after %d version conflict retries"
+                      : "UpdateConfig: gave up after %d policy version conflict retries",
+            VERSION_TRIES);
     return 0;
 }
 
-/* --- the policy of all sandboxes --- */
-
-static int check_global(const policy_doc *doc, struct os_error *err)
+static void log_merge(struct gateway *gw, const char *id, const update_request *req,
+                      const struct policy_proposal *p, uint32_t version, struct os_arena *a)
 {
-    for (size_t i = 0; i < doc->n_network_policies; i++)
-        for (size_t k = 0; k < doc->network_policies[i]->value->n_endpoints; k++)
-            if (doc->network_policies[i]->value->endpoints[k]->credential_binding)
-                return os_error_set(
-                    err, OS_FAILED_PRECONDITION,
-                    "credential_binding is sandbox-scoped and cannot be used in a global policy");
-    return 0;
+    gateway_log(
+        gw, id, OS_LOG_INFO, "config",
+        "CONFIG:MERGED [INFO] gateway merged %zu incremental policy operation(s) [version:v%u hash:%s]",
+        req->n_merge_operations, version, p->hash);
+    for (size_t i = 0; i < req->n_merge_operations; i++)
+        gateway_log(gw, id, OS_LOG_INFO, "config",
+                    "CONFIG:MERGED [INFO] gateway merged incremental policy op: %s [version:v%u hash:%s]",
+                    policy_merge_summary(a, req->merge_operations[i]), version, p->hash);
 }
 
-static int insert_global(struct gateway *gw, const update_request *req, char *hash, uint32_t version,
-                         struct os_arena *a, struct os_error *err)
+static int propose_given(struct rpc_call *call, const update_request *req, struct policy_proposal *p,
+                         struct os_error *err)
 {
-    char id[OS_UUID_LEN];
-    policy_revision *r = pb_new(a, openshell__store__v1__policy_revision_payload);
-    r->policy = req->policy;
-    r->policy_hash = hash;
-    r->created_at_ms = r->loaded_at_ms = os_clock_ms();
-    size_t n;
-    uint8_t *data = pb_pack(a, &r->base, &n);
-    const struct store_object o = {.id = os_uuid(id),
-                                   .type = STORE_POLICY,
-                                   .scope = CONFIG_GLOBAL_SCOPE,
-                                   .workspace = "",
-                                   .version = version,
-                                   .status = "loaded",
-                                   .payload = data,
-                                   .payload_len = n};
-    return store_insert(gw->store, &o, err) < 0
-               ? -1
-               : store_revision_supersede(gw->store, CONFIG_GLOBAL_SCOPE, version, err);
+    if (principal_sandbox(call))
+        strip_provider_rules(req->policy);
+    p->doc = req->policy;
+    policy_hash(p->doc, p->hash);
+    return policy_check_request(p->doc, err);
 }
 
-/* Revision (when it is new) and setting as one transaction. */
-static int commit_global(struct gateway *gw, const update_request *req, char *hash, struct settings *all,
-                         uint32_t *version, bool *changed, struct os_arena *a, struct os_error *err)
+int update_policy(struct gateway *gw, struct rpc_call *call, const update_request *req,
+                  update_response *reply, struct os_arena *a, struct os_error *err)
 {
-    cleanup_error struct os_error none = {0};
-    struct store_object o = {0};
-    const policy_revision *latest = config_revision(gw, CONFIG_GLOBAL_SCOPE, 0, a, &o, &none);
-    if (!latest && none.code != OS_NOT_FOUND)
-        return os_error_set(err, none.code, "fetch policy revision failed: %s", os_error_text(&none));
-    bool same = latest && strcmp(latest->policy_hash, hash) == 0 && os_str_eq(o.status, "loaded");
-    *version = (uint32_t)o.version + !same;
-    setting_value packed = OPENSHELL__SANDBOX__V1__SETTING_VALUE__INIT;
-    packed.value_case = OPENSHELL__SANDBOX__V1__SETTING_VALUE__VALUE_BYTES_VALUE;
-    packed.bytes_value.data = pb_pack(a, &req->policy->base, &packed.bytes_value.len);
-    bool put = settings_put(all, SETTINGS_POLICY_KEY, &packed);
-    *changed = !same || put;
-    if (!*changed)
-        return 0;
-    if (store_begin(gw->store, err) < 0)
+    struct policy_proposal p = {.merged = !req->policy};
+    struct revision v = {0};
+    int rc = p.merged ? policy_merge_check(req->merge_operations, req->n_merge_operations, err)
+                      : propose_given(call, req, &p, err);
+    if (rc < 0 || try_to_store(gw, call, req, &p, &v, a, err) < 0)
         return -1;
-    if ((!same && insert_global(gw, req, hash, *version, a, err) < 0) ||
-        (put && settings_store(gw, all, err) < 0)) {
-        store_rollback(gw->store);
-        return -1;
-    }
-    return store_commit(gw->store, err);
-}
-
-int update_global_policy(struct gateway *gw, const update_request *req, update_response *reply,
-                         struct os_arena *a, struct os_error *err)
-{
-    char hash[65];
-    cleanup_settings struct settings all = {0};
-    bool changed = false;
-    if (policy_check_request(req->policy, err) < 0 || check_global(req->policy, err) < 0)
-        return -1;
-    policy_hash(req->policy, hash);
-    pthread_mutex_lock(&gw->sync);
-    int rc = settings_load_global(gw, &all, err);
-    if (rc == 0)
-        rc = commit_global(gw, req, hash, &all, &reply->version, &changed, a, err);
-    if (rc == 0 && changed)
-        config_push_all(gw); /* under the lock: the last commit is the last to be pushed */
-    pthread_mutex_unlock(&gw->sync);
-    if (rc < 0)
-        return -1;
-    if (changed)
-        os_log_info("config", "global policy version %u in force [hash:%s]", reply->version, hash);
-    reply->policy_hash = os_arena_strdup(a, hash);
-    reply->settings_revision = all.revision;
+    const char *id = v.row->metadata->id;
+    if (v.fresh || p.merged)
+        watches_status(gw->watches, id);
+    if (v.fresh)
+        gateway_log(gw, id, OS_LOG_INFO, "config", "policy version %u submitted [hash:%s]", v.version,
+                    p.hash);
+    if (p.merged)
+        log_merge(gw, id, req, &p, v.version, a);
+    reply->version = v.version;
+    reply->policy_hash = os_arena_strdup(a, p.hash);
+    update_reply_annotations(reply, v.row, a);
     return 0;
 }

@@ -1,5 +1,6 @@
-/* Every method of the published API and of gRPC's own services, one row each; the single list that server dispatch, authorisation
- * and clients expand. No include guard: define RPC_METHOD, include, and the macro is undefined again.
+/* Every method of the published API and of gRPC's own services, one row each; the single list that server
+ * dispatch, authorisation and clients expand. No include guard: define RPC_METHOD, include, and the macro is
+ * undefined again.
  *
  * RPC_METHOD(id, service, method, request, client_stream, response, server_stream,
  *            auth_mode, scope, workspace_role, global_role) */

@@ -1,5 +1,5 @@
-/* Which addresses may be dialled (spec/proxy.md 7, spec/policy.md 4.6). Pure; the resolving caller is in
- * destination.c as well. */
+/* Which addresses may be dialled (spec/proxy.md 7, spec/policy.md 4.6). Pure; the resolving caller is
+ * in destination_resolve.c. */
 #ifndef SUPERVISOR_EGRESS_DESTINATION_H
 #define SUPERVISOR_EGRESS_DESTINATION_H
 

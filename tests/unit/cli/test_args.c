@@ -44,6 +44,8 @@ STUB(forward_stop_run)
 STUB(forward_list_run)
 STUB(forward_service_run)
 STUB(policy_set_run)
+STUB(policy_update_run)
+STUB(policy_check_run)
 STUB(policy_get_run)
 STUB(policy_list_run)
 STUB(policy_delete_run)
@@ -154,7 +156,7 @@ static void test_suggestions(void **state)
     assert_usage("openshell sandbox lsit",
                  "unrecognized subcommand 'lsit'\n\n  tip: a similar subcommand exists: 'list'");
     assert_usage("openshell policy frobnicate",
-                 "unrecognized subcommand 'frobnicate'\n\n  [subcommands: set, get, list, delete]");
+                 "unrecognized subcommand 'frobnicate'\n\n  [subcommands: set, update, check, get, list, delete]");
     assert_usage("openshell polcy list",
                  "unrecognized subcommand 'polcy'\n\n  tip: a similar subcommand exists: 'policy'");
     assert_usage("openshell exec", "unrecognized subcommand 'exec'\n\n  tip: use 'openshell sandbox exec'");

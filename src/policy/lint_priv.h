@@ -1,0 +1,28 @@
+/* Private to the lint: how a check reports. */
+#ifndef POLICY_LINT_PRIV_H
+#define POLICY_LINT_PRIV_H
+
+#include "policy/lint.h"
+#include "policy/model.h"
+#include "policy/validate.h"
+
+struct lint {
+    struct os_arena *arena;
+    struct policy_findings *out;
+    /* where we are */
+    const char *key;
+    size_t endpoint;
+    enum policy_protocol protocol;
+};
+
+/* A warning about the rule, about its endpoint, or about one of its clauses ("rules" or "deny_rules"). */
+void lint_rule(struct lint *l, const char *check, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void lint_endpoint(struct lint *l, const char *check, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+void lint_clause(struct lint *l, const char *list, size_t i, const char *check, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
+
+/* lint_rules.c: clauses that can never decide anything. */
+void lint_clauses(struct lint *l, const policy_endpoint_doc *ep);
+
+#endif
