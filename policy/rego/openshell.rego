@@ -525,6 +525,13 @@ hard_deny_reason := "no L7 endpoint path matched request" if {
 	object.get(jsonrpc, "has_response", false)
 }
 
+# Neither calls nor frames: nothing that a rule could allow.
+nothing_asked if {
+	jsonrpc != null
+	no_call
+	not is_frame
+}
+
 unregistered_query if {
 	some op in graphql.operations
 	not known_operation(request_config, op)
@@ -534,6 +541,7 @@ default allow_request := false
 
 allow_request if {
 	not hard_deny_reason
+	not nothing_asked
 	not undecidable
 	not request_denied
 	request_allowed
@@ -543,6 +551,8 @@ request_line := sprintf("%s %s", [input.request.method, input.request.path])
 
 request_deny_reason := hard_deny_reason if {
 	hard_deny_reason
+} else := sprintf("%s not permitted by policy", [request_line]) if {
+	nothing_asked
 } else := "request denied by policy" if {
 	undecidable
 } else := "GraphQL persisted query is not registered" if {
