@@ -163,6 +163,14 @@
 #define OS_WEBSOCKET_BINARY_FRAME 16777216 /* bytes of a binary frame */
 #define OS_WEBSOCKET_KEPT 65536            /* bytes of buffer kept between two text messages */
 
+/* Rules of the operator's own (src/supervisor/rules) */
+#define OS_RULES_TEXT 1048576         /* bytes of the rules file */
+#define OS_RULES_ANSWER 4194304       /* bytes of one answer of the policy agent */
+#define OS_RULES_ANSWER_MS 5000       /* for it to answer one question */
+#define OS_RULES_START_MS 10000       /* for it to be there, before the main process starts */
+#define OS_RULES_RESTART_MS 200       /* pause before it is started again, doubling ... */
+#define OS_RULES_RESTART_MAX_MS 30000 /* ... up to this */
+
 /* SSH server (spec/supervisor.md 11) */
 #define OS_SSH_LOGIN_MS 30000 /* key exchange and authentication */
 #define OS_SSH_LOGIN_ATTEMPTS 10

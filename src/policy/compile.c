@@ -15,19 +15,6 @@ struct compiler {
 
 /* --- endpoints --- */
 
-/* Lower case, without brackets and root dot: the form in which requests ask. */
-static char *normal_host(struct os_arena *arena, const char *host)
-{
-    size_t n = strlen(host);
-    if (n >= 2 && host[0] == '[' && host[n - 1] == ']' && strchr(host, ':')) {
-        host++;
-        n -= 2;
-    }
-    if (n > 1 && host[n - 1] == '.')
-        n--;
-    return os_str_lower(os_arena_strndup(arena, host, n));
-}
-
 static void compile_allowed_ips(struct compiler *c, const policy_endpoint_doc *from,
                                 struct policy_endpoint *pub)
 {
@@ -55,7 +42,7 @@ static void compile_endpoint(struct compiler *c, const policy_endpoint_doc *from
     ep->rule = rule;
     ep->pub = (struct policy_endpoint){
         .policy_key = c->e->rules[rule].key,
-        .host = normal_host(c->arena, policy_text(from->host)),
+        .host = policy_normal_host(c->arena, policy_text(from->host)),
         .path = os_arena_strdup(c->arena, path),
         .tls = os_str_eq(from->tls, "skip") ? POLICY_TLS_SKIP : POLICY_TLS_AUTO,
         .enforce = os_str_eq(from->enforcement, "enforce"),
@@ -93,22 +80,13 @@ static void add_binary(struct compiler *c, struct engine_binary *b, const char *
         glob_compile_arena(c->arena, b->path, '/', &b->glob);
 }
 
-/* Deprecated as a key of the file, but on the wire it marks what the policy advisor proposed. */
-static bool advisor_proposed(const Openshell__Sandbox__V1__NetworkBinary *b)
-{
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
-    return b->harness;
-#pragma GCC diagnostic pop
-}
-
 static void compile_binaries(struct compiler *c, const policy_rule *from, struct engine_rule *rule)
 {
     struct engine_binary *list = os_arena_alloc(c->arena, 2 * from->n_binaries * sizeof(*list));
     size_t n = 0;
     for (size_t i = 0; i < from->n_binaries; i++) {
         const char *path = policy_text(from->binaries[i]->path);
-        bool advisor = advisor_proposed(from->binaries[i]);
+        bool advisor = policy_binary_advisor(from->binaries[i]);
         add_binary(c, &list[n++], path, advisor);
         if (!c->opt->resolve || list[n - 1].is_glob)
             continue;

@@ -38,10 +38,13 @@ static void compile_clause(struct os_arena *arena, const policy_clause *from, bo
     out->every_path = !*path || !strcmp(path, "**");
     if (!out->every_path)
         compile_pattern(arena, path, '/', &out->path);
+    /* By key: whether a bad pattern is reached must not depend on the order of a map. */
+    cleanup_arena struct os_arena scratch = {0};
+    struct policy_map_entry **sorted = policy_map_sorted(&scratch, from->query, from->n_query);
     struct l7_query *query = os_arena_alloc(arena, from->n_query * sizeof(*query));
     for (size_t i = 0; i < from->n_query; i++) {
-        query[i].key = os_arena_strdup(arena, policy_text(from->query[i]->key));
-        query[i].patterns = compile_matcher(arena, from->query[i]->value, &query[i].n);
+        query[i].key = os_arena_strdup(arena, policy_text(sorted[i]->key));
+        query[i].patterns = compile_matcher(arena, (const void *)sorted[i]->value, &query[i].n);
     }
     out->query = query;
     out->n_query = from->n_query;

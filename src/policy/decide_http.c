@@ -238,7 +238,8 @@ void policy_decide_http(const struct policy_engine *e, const struct policy_l4 *l
     if (out->why != POLICY_L7_ALLOWED)
         return;
     out->why = req->jsonrpc ? authorise_calls(l4, req) : authorise(l4, req, NULL);
-    if (out->why == POLICY_L7_GRAPHQL_DENIED && unregistered(out->config, req->graphql))
+    bool refused = out->why == POLICY_L7_GRAPHQL_DENIED || out->why == POLICY_L7_GRAPHQL_NOT_ALLOWED;
+    if (refused && unregistered(out->config, req->graphql))
         out->why = POLICY_L7_GRAPHQL_UNKNOWN;
     out->allow = out->why == POLICY_L7_ALLOWED;
     out->audit = !out->allow && out->why != POLICY_L7_ERROR && !out->config->enforce;

@@ -78,6 +78,20 @@ static void close_group(struct compiler *c)
     }
 }
 
+/* pattern[at] is '[': where its ']' stands, or the end. *start: of its elements. A ']' directly behind the
+ * opening stands for itself. */
+static size_t class_end(const struct compiler *c, size_t at, size_t *start)
+{
+    const char *p = c->pattern;
+    size_t i = at + 1;
+    if (p[i] == '!' || (c->flavour == GLOB_G && p[i] == '^'))
+        i++;
+    *start = i;
+    if (p[i] == ']')
+        i++;
+    return i + strcspn(p + i, "]");
+}
+
 /* True when a component ends in front of pattern[at]: end, delimiter, or the same behind the group. */
 static bool component_ends(const struct compiler *c, size_t at)
 {
@@ -85,9 +99,12 @@ static bool component_ends(const struct compiler *c, size_t at)
     size_t depth = c->depth;
     while (depth > 0 && (p[at] == ',' || p[at] == '}')) {
         size_t open = 1;
+        size_t start;
         for (; p[at] && open > 0; at++) {
             if (p[at] == '\\' && p[at + 1])
                 at++;
+            else if (p[at] == '[' && p[class_end(c, at, &start)])
+                at = class_end(c, at, &start);
             else if (p[at] == '{')
                 open++;
             else if (p[at] == '}')
@@ -124,19 +141,13 @@ static const char *compile_stars(struct compiler *c)
     return NULL;
 }
 
-/* pattern[at] is '['. A ']' directly behind the opening stands for itself. */
+/* pattern[at] is '['. */
 static const char *compile_class(struct compiler *c)
 {
     const char *p = c->pattern;
-    size_t i = c->at + 1;
-    bool negated = p[i] == '!' || (c->flavour == GLOB_G && p[i] == '^');
-    if (negated)
-        i++;
-    size_t start = i;
-    if (p[i] == ']')
-        i++;
-    while (p[i] && p[i] != ']')
-        i++;
+    size_t start;
+    size_t i = class_end(c, c->at, &start);
+    bool negated = start > c->at + 1;
     if (!p[i])
         return "an unclosed '['";
     if (i > UINT16_MAX)

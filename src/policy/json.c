@@ -1,94 +1,9 @@
 /* Policy message -> jansson object in the published key order (spec/policy.md 1.7). The YAML printer renders
  * the same object, so both forms always agree. */
-#include <jansson.h>
 #include <math.h>
 #include <string.h>
 
-#include "core/cleanup.h"
-#include "policy/model.h"
-
-/* A string that came over the wire may hold anything; invalid UTF-8 bytes become U+FFFD. */
-static json_t *text(const char *s)
-{
-    s = policy_text(s);
-    size_t n = strlen(s);
-    if (os_utf8_valid(s, n))
-        return json_stringn(s, n);
-    cleanup_buf struct os_buf out = {0};
-    for (size_t i = 0; i < n;) {
-        size_t len = 1;
-        while (len <= 4 && i + len <= n && !os_utf8_valid(s + i, len))
-            len++;
-        bool good = len <= 4 && i + len <= n;
-        os_buf_add(&out, good ? s + i : "\xef\xbf\xbd", good ? len : 3);
-        i += good ? len : 1;
-    }
-    return json_string(os_buf_str(&out));
-}
-
-/* Map keys go through the same cleaning; takes value. */
-static void put(json_t *o, const char *key, json_t *value)
-{
-    json_t *clean = text(key);
-    json_object_set_new(o, json_string_value(clean), value);
-    json_decref(clean);
-}
-
-static void put_text(json_t *o, const char *key, const char *s)
-{
-    if (s && *s)
-        json_object_set_new(o, key, text(s));
-}
-
-static void put_true(json_t *o, const char *key, bool b)
-{
-    if (b)
-        json_object_set_new(o, key, json_true());
-}
-
-static void put_number(json_t *o, const char *key, json_int_t n)
-{
-    if (n)
-        json_object_set_new(o, key, json_integer(n));
-}
-
-/* Puts value unless it is an empty list or object; takes it. */
-static void put_filled(json_t *o, const char *key, json_t *value)
-{
-    if (json_array_size(value) || json_object_size(value))
-        json_object_set_new(o, key, value);
-    else
-        json_decref(value);
-}
-
-static json_t *texts(char *const *list, size_t n)
-{
-    json_t *a = json_array();
-    for (size_t i = 0; i < n; i++)
-        json_array_append_new(a, text(list[i]));
-    return a;
-}
-
-static json_t *matcher(const ProtobufCMessage *value)
-{
-    const policy_matcher *m = (const void *)value;
-    if (m && m->n_any) {
-        json_t *o = json_object();
-        json_object_set_new(o, "any", texts(m->any, m->n_any));
-        return o;
-    }
-    return text(m ? m->glob : "");
-}
-
-static json_t *map(const void *entries, size_t n, json_t *(*value)(const ProtobufCMessage *))
-{
-    cleanup_arena struct os_arena arena = {0};
-    struct policy_map_entry **sorted = policy_map_sorted(&arena, entries, n);
-    json_t *o = json_object();
-    for (size_t i = 0; i < n; i++)
-        put(o, policy_text(sorted[i]->key), value(sorted[i]->value));
-    return o;
-}
+#include "policy/json_put.h"
 
 /* --- rules --- */
 
@@ -311,6 +226,11 @@ static json_t *middleware(const ProtobufCMessage *value)
     return o;
 }
 
+json_t *policy_middlewares_json(const policy_doc *doc)
+{
+    return map(doc->network_middlewares, doc->n_network_middlewares, middleware);
+}
+
 /* --- document --- */
 
 static void put_static(json_t *o, const policy_doc *doc)
@@ -341,7 +261,6 @@ struct json_t *policy_to_json(const policy_doc *doc)
     json_object_set_new(o, "version", json_integer(doc->version));
     put_static(o, doc);
     put_filled(o, "network_policies", map(doc->network_policies, doc->n_network_policies, policy));
-    put_filled(o, "network_middlewares",
-               map(doc->network_middlewares, doc->n_network_middlewares, middleware));
+    put_filled(o, "network_middlewares", policy_middlewares_json(doc));
     return o;
 }

@@ -61,6 +61,26 @@ const uint32_t *policy_endpoint_ports(const policy_endpoint_doc *ep, size_t *n)
     return ep->n_ports ? ep->ports : &ep->port;
 }
 
+char *policy_normal_host(struct os_arena *arena, const char *host)
+{
+    size_t n = strlen(host);
+    if (n >= 2 && host[0] == '[' && host[n - 1] == ']' && strchr(host, ':')) {
+        host++;
+        n -= 2;
+    }
+    if (n > 1 && host[n - 1] == '.')
+        n--;
+    return os_str_lower(os_arena_strndup(arena, host, n));
+}
+
+bool policy_binary_advisor(const Openshell__Sandbox__V1__NetworkBinary *b)
+{
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+    return b->harness;
+#pragma GCC diagnostic pop
+}
+
 static void *arena_alloc(void *arena, size_t n)
 {
     return os_arena_alloc(arena, n);

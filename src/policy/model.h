@@ -56,5 +56,9 @@ const char *policy_rule_name(const char *key, const policy_rule *rule);
 bool policy_endpoint_allows_all_mcp(const policy_endpoint_doc *ep);
 /* Ports of an endpoint: ports, else the single port; count in *n (0 when none is declared). */
 const uint32_t *policy_endpoint_ports(const policy_endpoint_doc *ep, size_t *n);
+/* Lower case, without brackets and root dot: the form in which requests name their host. */
+char *policy_normal_host(struct os_arena *arena, const char *host);
+/* Deprecated as a key of the file, but on the wire it marks what the policy advisor proposed. */
+bool policy_binary_advisor(const Openshell__Sandbox__V1__NetworkBinary *b);
 
 #endif

@@ -9,6 +9,7 @@
 #include "core/cleanup.h"
 #include "core/limits.h"
 #include "core/str.h"
+#include "supervisor/rules/rules.h"
 #include "sys/file.h"
 
 typedef Openshell__Sandbox__V1__GetSandboxConfigResponse config_response;
@@ -22,6 +23,7 @@ struct enforcement {
     bool binary_identity, direct_tcp;
     enforcement_report_fn *report;
     void *report_ctx;
+    struct rules *rules;      /* NULL = none */
     struct policy_slot *slot; /* NULL before the first configuration */
     uint64_t generation;
     char *hash; /* of the policy in force or, in quarantine, of the rejected one */
@@ -40,6 +42,11 @@ struct enforcement *enforcement_new(struct audit *audit, bool binary_identity, b
                               .report = report,
                               .report_ctx = ctx};
     return e;
+}
+
+void enforcement_use_rules(struct enforcement *e, struct rules *rules)
+{
+    e->rules = rules;
 }
 
 struct policy_slot *enforcement_slot(struct enforcement *e)
@@ -121,7 +128,10 @@ static struct policy_engine *compile(struct enforcement *e, const policy_doc *do
         .version = version,
         .generation = ++e->generation,
     };
-    return policy_compile(doc, &opt, err);
+    struct policy_engine *engine = policy_compile(doc, &opt, err);
+    if (engine && e->rules)
+        rules_set_policy(e->rules, doc, &opt);
+    return engine;
 }
 
 static void reject(struct enforcement *e, const config_response *c, const struct os_error *why)

@@ -15,6 +15,7 @@
 #include "supervisor/monitor/account.h"
 #include "supervisor/monitor/monitor.h"
 #include "supervisor/options.h"
+#include "supervisor/rules/rules.h"
 #include "supervisor/sftp/sftp.h"
 #include "supervisor/worker.h"
 #include "sys/file.h"
@@ -73,6 +74,23 @@ static int check_process_limit(struct os_error *err)
     return 0;
 }
 
+static void wipe_secrets(void *ctx)
+{
+    options_wipe(ctx);
+}
+
+static int start_rules(struct supervisor_options *o, struct os_error *err)
+{
+    struct monitor_config *id = &o->identity;
+    if (!o->rules.len)
+        return 0;
+    if (give_directory(RULES_DIR, id->worker_uid, id->worker_gid, 0700, err) < 0)
+        return -1;
+    id->rules_keeper =
+        rules_keeper_start(o->opa, RULES_DIR, id->worker_uid, id->worker_gid, wipe_secrets, o, err);
+    return id->rules_keeper > 0 ? 0 : -1;
+}
+
 static int run_monitor(struct supervisor_options *o, int fd, pid_t worker)
 {
     struct os_error cleanup_error err = {0};
@@ -91,7 +109,7 @@ static int run(struct supervisor_options *o)
 {
     struct os_error cleanup_error err = {0};
     int pair[2];
-    if (check_process_limit(&err) < 0 || prepare_image(o, &err) < 0) {
+    if (check_process_limit(&err) < 0 || prepare_image(o, &err) < 0 || start_rules(o, &err) < 0) {
         os_log_error(LOG_TARGET, "%s", os_error_text(&err));
         return EXIT_FATAL;
     }

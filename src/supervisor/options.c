@@ -11,6 +11,7 @@
 #include "core/encode.h"
 #include "core/limits.h"
 #include "supervisor/monitor/account.h"
+#include "supervisor/rules/rules.h"
 #include "sys/file.h"
 
 #define DEFAULT_CA_DIR "/etc/openshell-tls"
@@ -36,6 +37,8 @@ static const char usage[] =
     "      --extra-ca FILE            more upstream trust roots, PEM\n"
     "      --extra-hosts FILE         hosts file consulted before DNS\n"
     "      --resolv-conf FILE         name servers of the supervisor [/etc/resolv.conf]\n"
+    "      --policy-rules FILE        rules in Rego that narrow the policy [$OPENSHELL_POLICY_RULES]\n"
+    "      --opa-path PATH            Open Policy Agent, which runs them [$OPENSHELL_OPA_PATH]\n"
     "      --health-check, --health-port PORT   accepted and ignored\n"
     "  -h, --help    -V, --version\n";
 
@@ -50,6 +53,8 @@ enum {
     OPT_EXTRA_CA,
     OPT_EXTRA_HOSTS,
     OPT_RESOLV_CONF,
+    OPT_POLICY_RULES,
+    OPT_OPA_PATH,
     OPT_MODE,
     OPT_IGNORED,
     OPT_IGNORED_ARG,
@@ -75,7 +80,8 @@ static const struct option flags[] = {
     {"mode", required_argument, NULL, OPT_MODE},
     {"health-check", no_argument, NULL, OPT_IGNORED},
     {"health-port", required_argument, NULL, OPT_IGNORED_ARG},
-    {"policy-rules", required_argument, NULL, OPT_UNSUPPORTED},
+    {"policy-rules", required_argument, NULL, OPT_POLICY_RULES},
+    {"opa-path", required_argument, NULL, OPT_OPA_PATH},
     {"policy-data", required_argument, NULL, OPT_UNSUPPORTED},
     {"inference-routes", required_argument, NULL, OPT_UNSUPPORTED},
     {"upstream-proxy", required_argument, NULL, OPT_UNSUPPORTED},
@@ -88,7 +94,7 @@ static const struct option flags[] = {
 
 /* Values as given, before they are interpreted. */
 struct raw {
-    const char *agent_uid, *worker_uid, *extra_hosts, *log_level, *timeout;
+    const char *agent_uid, *worker_uid, *extra_hosts, *log_level, *timeout, *rules, *opa;
 };
 
 static const char *env(const char *name)
@@ -182,6 +188,12 @@ static enum options_result read_flags(int argc, char **argv, struct supervisor_o
             break;
         case OPT_RESOLV_CONF:
             o->resolv_conf = optarg;
+            break;
+        case OPT_POLICY_RULES:
+            raw->rules = optarg;
+            break;
+        case OPT_OPA_PATH:
+            raw->opa = optarg;
             break;
         case OPT_MODE:
             r = read_mode(optarg, err);
@@ -294,6 +306,25 @@ static int read_token(struct supervisor_options *o, struct os_error *err)
                             "no sandbox token source available — set one of OPENSHELL_SANDBOX_TOKEN or "
                             "OPENSHELL_SANDBOX_TOKEN_FILE");
     return 0;
+}
+
+/* Rules narrow the policy of the gateway. To take the policy itself from a file is another mode. */
+static int read_rules(struct supervisor_options *o, const struct raw *raw, struct os_error *err)
+{
+    if (env("OPENSHELL_POLICY_DATA"))
+        return os_error_set(err, OS_UNIMPLEMENTED,
+                            "OPENSHELL_POLICY_DATA is not supported by this version: rules see the gateway's "
+                            "policy as their data");
+    o->rules.max = OS_RULES_TEXT + 1;
+    if (!raw->rules)
+        return 0;
+    if (os_file_read(raw->rules, OS_RULES_TEXT, &o->rules, err) < 0)
+        return os_error_wrap(err, "--policy-rules");
+    if (!o->rules.len || !os_utf8_valid(o->rules.data, o->rules.len))
+        return os_error_set(err, OS_INVALID_ARGUMENT, "--policy-rules: '%s' holds no text in UTF-8",
+                            raw->rules);
+    o->opa = rules_find_opa(raw->opa, err);
+    return o->opa ? 0 : -1;
 }
 
 static int read_files(struct supervisor_options *o, const struct raw *raw, struct os_error *err)
@@ -409,7 +440,7 @@ enum options_result options_read(int argc, char **argv, struct supervisor_option
         .poll_seconds = env_u32("OPENSHELL_POLICY_POLL_INTERVAL_SECS", 0),
         .binary_identity = !relaxed_identity(),
     };
-    struct raw raw = {0};
+    struct raw raw = {.rules = env("OPENSHELL_POLICY_RULES"), .opa = env("OPENSHELL_OPA_PATH")};
     enum options_result r = read_flags(argc, argv, o, &raw, err);
     if (r != OPTIONS_RUN)
         return r;
@@ -428,7 +459,7 @@ enum options_result options_read(int argc, char **argv, struct supervisor_option
         return OPTIONS_FAILED;
     }
     if (read_command(argc, argv, o, err) < 0 || read_identity(o, &raw, err) < 0 ||
-        read_files(o, &raw, err) < 0)
+        read_files(o, &raw, err) < 0 || read_rules(o, &raw, err) < 0)
         return OPTIONS_FAILED;
     return OPTIONS_RUN;
 }

@@ -19,6 +19,8 @@ struct supervisor_options {
     const char *extra_ca_file; /* operator: more upstream trust roots; NULL = none */
     const char *resolv_conf;   /* names the supervisor's name servers; NULL = /etc/resolv.conf */
     struct os_buf extra_hosts; /* operator: hosts-file text; empty = none */
+    struct os_buf rules;       /* operator: rules in Rego; empty = none */
+    const char *opa;           /* the program that runs them; NULL without rules */
     struct os_buf token, tls_ca, tls_cert, tls_key;
     struct os_strv command; /* of the main process */
     bool tty;

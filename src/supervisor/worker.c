@@ -25,6 +25,7 @@
 #include "supervisor/enforcement.h"
 #include "supervisor/isolation_report.h"
 #include "supervisor/monitor/client.h"
+#include "supervisor/rules/rules.h"
 #include "supervisor/session/session.h"
 #include "supervisor/ssh/sshd.h"
 
@@ -55,6 +56,7 @@ struct worker {
     struct session *session;
     struct sshd *sshd;
     struct enforcement *enforcement;
+    struct rules *rules; /* NULL = the compiled policy decides alone */
     struct egress *egress;
     bool started; /* the first configuration was acted on */
     bool ending;
@@ -203,6 +205,18 @@ static int isolate(struct worker *w, const policy_doc *doc, struct os_error *err
     return 0;
 }
 
+/* Rules that do not compile end the sandbox; an agent that is not there yet only has everything denied. */
+static int load_rules(struct worker *w, struct os_error *err)
+{
+    struct os_error cleanup_error why = {0};
+    if (!w->rules || rules_load(w->rules, &why) == 0)
+        return 0;
+    if (why.code == OS_INVALID_ARGUMENT)
+        return os_error_set(err, why.code, "%s", os_error_text(&why));
+    os_log_error(LOG_TARGET, "everything is denied until the policy agent is there: %s", os_error_text(&why));
+    return 0;
+}
+
 static int start_egress(struct worker *w, struct os_error *err)
 {
     struct egress_options opt = {
@@ -212,6 +226,7 @@ static int start_egress(struct worker *w, struct os_error *err)
         .dns_tcp = w->sockets.dns_tcp,
         .dns_udp = w->sockets.dns_udp,
         .policy = enforcement_slot(w->enforcement),
+        .extra = w->rules ? rules_extra(w->rules) : NULL,
         .identify = monitor_client_identify,
         .identify_ctx = w->monitor,
         .audit = w->audit,
@@ -250,7 +265,7 @@ static void start(struct worker *w, const session_config *config)
     const policy_doc *doc = enforcement_begin(w->enforcement, config, &arena);
     if (!config->policy && w->opt->sandbox_name)
         session_offer_policy(w->session, w->opt->sandbox_name, doc);
-    if (isolate(w, doc, &err) < 0 || start_egress(w, &err) < 0) {
+    if (isolate(w, doc, &err) < 0 || load_rules(w, &err) < 0 || start_egress(w, &err) < 0) {
         fatal(w, &err);
         return;
     }
@@ -421,6 +436,10 @@ int worker_main(const struct supervisor_options *opt, int monitor)
     os_log_info(LOG_TARGET, "Starting sandbox");
     w.enforcement = enforcement_new(w.audit, opt->binary_identity,
                                     w.sockets.trap >= 0 && w.sockets.dns_udp >= 0, report_policy, &w);
+    if (opt->rules.len) {
+        w.rules = rules_new(RULES_DIR, opt->rules.data, opt->rules.len);
+        enforcement_use_rules(w.enforcement, w.rules);
+    }
     session_fetch_config(w.session);
     uv_run(&w.loop, UV_RUN_DEFAULT);
     return w.status;

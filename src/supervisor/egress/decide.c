@@ -53,9 +53,13 @@ int decide_connection(struct egress_conn *c, struct os_buf *reason)
         os_buf_adds(reason, os_error_text(&err));
         return -1;
     }
+    const struct policy_extra *extra = c->egress->opt.extra;
     policy_decide_l4(c->engine, c->host, c->port, &c->who.process, &c->l4);
-    if (c->l4.allow)
+    if (c->l4.allow && (!extra || extra->l4(extra->ctx, c->host, c->port, &c->who.process, &c->l4, reason) ==
+                                      POLICY_EXTRA_ALLOW))
         return 0;
+    if (c->l4.allow)
+        return -1;
     policy_l4_reason(c->engine, c->host, c->port, &c->who.process, reason);
     return -1;
 }

@@ -11,6 +11,7 @@
 #include "core/arena.h"
 #include "core/error.h"
 #include "policy/engine.h"
+#include "policy/extra.h"
 #include "supervisor/audit/audit.h"
 
 /* Who owns a connection. Texts live in the arena given to identify. */
@@ -32,6 +33,7 @@ struct egress_options {
     int dns_tcp;        /* listening TCP socket on port 53 in the agent's namespace; -1 = none */
     int dns_udp;        /* UDP socket there; -1 = none */
     struct policy_slot *policy;
+    const struct policy_extra *extra; /* asked about what the policy allows; NULL = none */
     egress_identify_fn *identify;
     void *identify_ctx;
     struct audit *audit;

@@ -56,7 +56,8 @@ int monitor_confine(struct os_error *err)
     return load_filter(PROFILE_MONITOR, err);
 }
 
-int monitor_confine_worker(uid_t uid, gid_t gid, struct os_error *err)
+static int give_up(const char *who, uid_t uid, gid_t gid, enum isolation_profile profile,
+                   struct os_error *err)
 {
     static const struct {
         const char *name;
@@ -70,7 +71,17 @@ int monitor_confine_worker(uid_t uid, gid_t gid, struct os_error *err)
     for (size_t n = 0; n < OS_ARRAY_LEN(steps); n++) {
         int bad = steps[n].run(&i);
         if (bad)
-            return os_error_sys(err, bad, "the worker cannot give up privileges (%s)", steps[n].name);
+            return os_error_sys(err, bad, "the %s cannot give up privileges (%s)", who, steps[n].name);
     }
-    return load_filter(PROFILE_WORKER, err);
+    return load_filter(profile, err);
+}
+
+int monitor_confine_worker(uid_t uid, gid_t gid, struct os_error *err)
+{
+    return give_up("worker", uid, gid, PROFILE_WORKER, err);
+}
+
+int monitor_confine_keeper(uid_t uid, gid_t gid, struct os_error *err)
+{
+    return give_up("keeper of the policy agent", uid, gid, PROFILE_AGENT, err);
 }

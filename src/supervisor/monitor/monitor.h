@@ -19,6 +19,7 @@ struct monitor_config {
     gid_t worker_gid;
     const char *workdir; /* NULL = none */
     bool keep;           /* programs may be started after the main process has ended */
+    pid_t rules_keeper;  /* a child that ends with the sandbox; 0 = none */
 };
 
 /* Sockets made inside the agent's network namespace, served by the worker from outside. */
@@ -39,6 +40,8 @@ int monitor_network_setup(struct monitor_sockets *out, struct os_error *err);
 /* In the forked worker: unprivileged uid and gid, no capability, no_new_privs, own seccomp filter. Whatever
  * needs a privilege (files, directories) must be done before. */
 int monitor_confine_worker(uid_t uid, gid_t gid, struct os_error *err);
+/* The same for the keeper of the policy agent, which has to start a program: the filter of the agent's. */
+int monitor_confine_keeper(uid_t uid, gid_t gid, struct os_error *err);
 
 /* The first message: hands the sockets to the worker (and closes them here); the worker's side receives them
  * before anything else, blocking. */

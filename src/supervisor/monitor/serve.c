@@ -307,6 +307,8 @@ static void end_everything(const struct monitor *m)
                 kill(-m->children[i].pid, SIGKILL);
         if (m->worker)
             kill(m->worker, SIGKILL);
+        if (m->cfg->rules_keeper > 0)
+            kill(m->cfg->rules_keeper, SIGKILL);
     }
     while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
         ;

@@ -2,10 +2,12 @@
  * identity from a text file, audit lines on stdout. SIGTERM ends it after every connection thread is gone.
  *
  *   egress_harness --policy FILE --identity FILE --ca-dir DIR [--extra-ca FILE] [--hosts FILE] [--namespace]
+ *                  [--rules FILE --opa PATH --rules-dir DIR]
  *
  * The identity file holds "pid", the executable and its ancestors, one a line; or "!" and the reason why the
- * owner cannot be told. With --namespace the sockets are made in a network namespace of their own, as in a
- * sandbox, and the ready line names a process directory that leads to it. */
+ * owner cannot be told. Rules run in a real policy agent under its keeper, as in a sandbox. With --namespace
+ * the sockets are made in a network namespace of their own, as in a sandbox, and the ready line names a
+ * process directory that leads to it. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -23,9 +25,13 @@
 #include "supervisor/audit/json.h"
 #include "supervisor/egress/egress.h"
 #include "supervisor/monitor/monitor.h"
+#include "supervisor/rules/rules.h"
 #include "sys/file.h"
 
-static const char *policy_file, *identity_file;
+#define RULES_UID 1337
+
+static const char *policy_file, *identity_file, *rules_file, *rules_dir, *opa;
+static struct rules *rules;
 static pthread_mutex_t print_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void say(const char *what, const char *text)
@@ -84,7 +90,10 @@ static struct policy_engine *load(uint64_t generation, struct os_error *err)
         return NULL;
     const struct policy_compile_options opt = {
         .binary_identity = true, .version = (uint32_t)generation, .generation = generation};
-    return policy_compile(doc, &opt, err);
+    struct policy_engine *engine = policy_compile(doc, &opt, err);
+    if (engine && rules)
+        rules_set_policy(rules, doc, &opt);
+    return engine;
 }
 
 static int listen_on_loopback(int type)
@@ -163,6 +172,25 @@ static void reload(struct policy_slot *slot, uint64_t generation)
     say("RELOADED", "");
 }
 
+static void no_secrets(void *ctx)
+{
+}
+
+/* Before anything else, as main does it. */
+static void start_rules(struct os_error *err)
+{
+    static struct os_buf text;
+    if (os_file_read(rules_file, 1 << 20, &text, err) < 0 || os_dir_make(rules_dir, 0700, err) < 0 ||
+        chown(rules_dir, RULES_UID, RULES_UID) < 0 || !(opa = rules_find_opa(opa, err)))
+        die("rules", err);
+    pid_t keeper = rules_keeper_start(opa, rules_dir, RULES_UID, RULES_UID, no_secrets, NULL, err);
+    if (keeper < 0)
+        die("rules", err);
+    cleanup_free char *pid = os_asprintf("%d", (int)keeper);
+    say("KEEPER", pid);
+    rules = rules_new(rules_dir, text.data, text.len);
+}
+
 int main(int argc, char **argv)
 {
     struct egress_options opt = {0};
@@ -179,6 +207,12 @@ int main(int argc, char **argv)
             policy_file = value;
         else if (!strcmp(argv[i], "--identity"))
             identity_file = value;
+        else if (!strcmp(argv[i], "--rules"))
+            rules_file = value;
+        else if (!strcmp(argv[i], "--rules-dir"))
+            rules_dir = value;
+        else if (!strcmp(argv[i], "--opa"))
+            opa = value;
         else if (!strcmp(argv[i], "--ca-dir"))
             opt.ca_dir = value;
         else if (!strcmp(argv[i], "--extra-ca"))
@@ -189,9 +223,14 @@ int main(int argc, char **argv)
     }
     if (!policy_file || !identity_file || !opt.ca_dir)
         die("--policy, --identity and --ca-dir are needed", &err);
+    if (rules_file)
+        start_rules(&err);
     struct policy_engine *engine = load(1, &err);
     if (!engine)
         die("policy", &err);
+    if (rules && rules_load(rules, &err) < 0)
+        die("rules", &err);
+    opt.extra = rules ? rules_extra(rules) : NULL;
 
     sigset_t set;
     sigemptyset(&set);

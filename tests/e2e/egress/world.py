@@ -101,7 +101,7 @@ network_policies:
 class Egress:
     """One harness process."""
 
-    def __init__(self, private, authority, label="main", policy=POLICY, ca_dir=None, namespace=False):
+    def __init__(self, private, authority, label="main", policy=POLICY, ca_dir=None, namespace=False, extra=()):
         self.dir = private.dir / label
         self.dir.mkdir()
         self.policy, self.identity = self.dir / "policy.yaml", self.dir / "identity"
@@ -113,12 +113,12 @@ class Egress:
         self.policy.write_text(policy)
         self.who()
         argv = [HARNESS, "--policy", self.policy, "--identity", self.identity, "--ca-dir", self.ca_dir, "--extra-ca",
-                authority.pem, "--hosts", hosts] + (["--namespace"] if namespace else [])
+                authority.pem, "--hosts", hosts] + (["--namespace"] if namespace else []) + list(extra)
         self.errors = open(self.dir / "stderr", "w+")
         self.process = private.spawn(*argv, stdout=subprocess.PIPE, stderr=self.errors, text=True)
         self.lines, self.json, self.lock = [], [], threading.Lock()  # json: the events' other form
         threading.Thread(target=self.collect, daemon=True).start()
-        ready = wait_for("the harness", lambda: self.find("READY ") or self.ended())
+        ready = wait_for("the harness", lambda: self.find("READY ") or self.ended(), 20)
         self.port, self.trap, self.udp = map(int, ready.split()[1:])
 
     def ended(self):

@@ -155,8 +155,9 @@ static void test_suggestions(void **state)
 {
     assert_usage("openshell sandbox lsit",
                  "unrecognized subcommand 'lsit'\n\n  tip: a similar subcommand exists: 'list'");
-    assert_usage("openshell policy frobnicate",
-                 "unrecognized subcommand 'frobnicate'\n\n  [subcommands: set, update, check, get, list, delete]");
+    assert_usage(
+        "openshell policy frobnicate",
+        "unrecognized subcommand 'frobnicate'\n\n  [subcommands: set, update, check, get, list, delete]");
     assert_usage("openshell polcy list",
                  "unrecognized subcommand 'polcy'\n\n  tip: a similar subcommand exists: 'policy'");
     assert_usage("openshell exec", "unrecognized subcommand 'exec'\n\n  tip: use 'openshell sandbox exec'");

@@ -108,6 +108,18 @@ static void log_decision(const struct egress_request *r, const char *scheme, boo
     }
 }
 
+/* Connections without inspection are not asked about: nobody reads what else is sent on them. */
+static void ask_extra(const struct egress_conn *c, const struct policy_http *http, struct policy_l7 *v,
+                      struct os_buf *reason)
+{
+    const struct policy_extra *extra = c->egress->opt.extra;
+    if (!extra || !v->allow || !v->config)
+        return;
+    enum policy_opinion o = extra->l7(extra->ctx, c->host, c->port, &c->who.process, http, reason);
+    v->allow = o == POLICY_EXTRA_ALLOW;
+    v->audit = o == POLICY_EXTRA_DENY && !v->config->enforce;
+}
+
 enum request_verdict request_judge(struct egress_request *r, const char *scheme, bool forward,
                                    const char **policy, struct os_buf *reason)
 {
@@ -128,7 +140,9 @@ enum request_verdict request_judge(struct egress_request *r, const char *scheme,
         v.allow = v.audit = false;
         os_buf_adds(reason,
                     "request-target contains an encoded '/' (%2F) which is not allowed on this endpoint");
-    } else if (!v.allow) {
+    } else if (v.allow) {
+        ask_extra(c, &http, &v, reason);
+    } else {
         policy_l7_reason(&v, &http, reason);
     }
     *policy = os_arena_strdup(r->arena, v.policy);

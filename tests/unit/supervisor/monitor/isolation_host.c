@@ -236,7 +236,7 @@ static void worker(const struct options *o, int fd)
 
 static int supervise(const struct options *o)
 {
-    struct monitor_config cfg = {AGENT, AGENT, WORKER, WORKER, o->workdir, false};
+    struct monitor_config cfg = {AGENT, AGENT, WORKER, WORKER, o->workdir, false, 0};
     struct os_error err = {0};
     int pair[2];
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||

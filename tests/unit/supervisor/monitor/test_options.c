@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -71,6 +73,7 @@ static void discard(struct supervisor_options *o, struct os_error *err)
     os_buf_free(&o->tls_ca);
     os_buf_free(&o->tls_cert);
     os_buf_free(&o->extra_hosts);
+    os_buf_free(&o->rules);
     os_error_clear(err);
 }
 
@@ -135,6 +138,50 @@ static void what_is_not_enforced_is_refused(void **state)
     discard(&o, &err);
 }
 
+static void rules_need_a_policy_agent_that_is_safe(void **state)
+{
+    struct supervisor_options o;
+    struct os_error err = {0};
+    char file[] = "/tmp/openshell-test-options.XXXXXX";
+    int fd = mkstemp(file);
+    assert_true(fd >= 0);
+    char *empty[] = {
+        "x",          "--sandbox-id", "s", "--openshell-endpoint", "http://h", "--policy-rules", file,
+        "--opa-path", "/bin/sh",      NULL};
+    assert_int_equal(read_line(empty, &o, &err), OPTIONS_FAILED);
+    assert_non_null(strstr(os_error_text(&err), "holds no text in UTF-8"));
+    discard(&o, &err);
+    assert_int_equal(write(fd, "package openshell.sandbox\n", 26), 26);
+    assert_int_equal(read_line(empty, &o, &err), OPTIONS_RUN);
+    assert_string_equal(o.opa, "/bin/sh");
+    assert_string_equal(o.rules.data, "package openshell.sandbox\n");
+    discard(&o, &err);
+    assert_int_equal(fchmod(fd, 0777), 0);
+    char *writable[] = {
+        "x",          "--sandbox-id", "s", "--openshell-endpoint", "http://h", "--policy-rules", file,
+        "--opa-path", file,           NULL};
+    assert_int_equal(read_line(writable, &o, &err), OPTIONS_FAILED);
+    assert_non_null(strstr(os_error_text(&err), "must belong to root, and nobody else may write it"));
+    discard(&o, &err);
+    char *relative[] = {
+        "x",          "--sandbox-id", "s", "--openshell-endpoint", "http://h", "--policy-rules", file,
+        "--opa-path", "opa",          NULL};
+    assert_int_equal(read_line(relative, &o, &err), OPTIONS_FAILED);
+    assert_string_equal(os_error_text(&err), "--opa-path 'opa' is not the absolute path of a program");
+    discard(&o, &err);
+    char *missing[] = {
+        "x", "--sandbox-id", "s", "--openshell-endpoint", "http://h", "--policy-rules", "/nonexistent", NULL};
+    assert_int_equal(read_line(missing, &o, &err), OPTIONS_FAILED);
+    assert_non_null(strstr(os_error_text(&err), "--policy-rules"));
+    discard(&o, &err);
+    char *data[] = {"x", "--policy-data", file, NULL};
+    assert_int_equal(read_line(data, &o, &err), OPTIONS_FAILED);
+    assert_string_equal(os_error_text(&err), "--policy-data is not supported by this version");
+    discard(&o, &err);
+    close(fd);
+    unlink(file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +190,7 @@ int main(void)
         cmocka_unit_test_setup(everything_behind_the_command_belongs_to_it, set_environment),
         cmocka_unit_test_setup(identities_must_differ_and_not_be_root, set_environment),
         cmocka_unit_test_setup(what_is_not_enforced_is_refused, set_environment),
+        cmocka_unit_test_setup(rules_need_a_policy_agent_that_is_safe, set_environment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+"""A whole sandbox whose supervisor was given rules in Rego: started by a driver that passes --policy-rules."""
+import contextlib
+import pathlib
+import shutil
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "lib"))
+import harness  # noqa: E402
+from harness import BIN, Gateway, Private, Skip, Suite, check, contains, equal, run, wait_for  # noqa: E402
+from opa import find_opa  # noqa: E402
+
+suite = Suite()
+case = suite.case
+private = Private("rules")
+
+# In the place of the supervisor: what a driver would say.
+DRIVER = r"""
+#include <stdlib.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+    setenv("OPENSHELL_POLICY_RULES", "/etc/rules.rego", 1);
+    setenv("OPENSHELL_OPA_PATH", "/usr/bin/opa", 1);
+    return execv("/usr/bin/supervisor", argv);
+}
+"""
+
+AGENT = r"""
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+/* Asks the proxy for the target and prints the answer; without one it waits. */
+int main(int argc, char **argv)
+{
+    if (argc < 2)
+        for (;;)
+            pause();
+    char text[4096];
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(3128)};
+    inet_pton(AF_INET, "10.200.0.1", &to.sin_addr);
+    int s = socket(AF_INET, SOCK_STREAM, 0);
+    if (connect(s, (struct sockaddr *)&to, sizeof(to)) < 0)
+        return 1;
+    dprintf(s, "CONNECT %s HTTP/1.1\r\n\r\n", argv[1]);
+    ssize_t n = read(s, text, sizeof(text));
+    return write(1, text, n > 0 ? n : 0) < 0 || access("/run/openshell-rules/opa.sock", F_OK) == 0;
+}
+"""
+
+RULES = """
+package openshell.sandbox
+
+import rego.v1
+
+egress_authorization := {"action": "deny", "deny_reason": "the rules say no"}
+
+allow_request := true
+"""
+
+POLICY = """version: 1
+filesystem_policy: {include_workdir: true, read_only: [/], read_write: [/sandbox, /tmp, /dev/null]}
+process: {run_as_user: sandbox, run_as_group: sandbox}
+network_policies:
+  all: {endpoints: [{host: api.test, port: 443}], binaries: [{path: "/**"}]}
+"""
+
+
+def build(name, text):
+    source = private.dir / f"{name}.c"
+    source.write_text(text)
+    r = run("cc", "-static", "-O1", "-o", private.dir / name, source)
+    check(r.code == 0, r)
+    return private.dir / name
+
+
+def root_file_system(rules):
+    root = private.dir / "root"
+    shutil.rmtree(root, ignore_errors=True)
+    for d in ("usr/bin", "etc", "tmp"):
+        (root / d).mkdir(parents=True)
+    for source, target in ((find_opa(), "usr/bin/opa"), (BIN / "openshell-sandbox", "usr/bin/supervisor"),
+                           (private.dir / "agent", "agent")):
+        shutil.copy(source, root / target)
+        (root / target).chmod(0o755)
+    (root / "etc/rules.rego").write_text(f"# {private.dir}\n{rules}")
+    return root
+
+
+def agents(marker):
+    """Processes that see the rules of this test in their root."""
+    found = []
+    for p in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (p / "cmdline").read_bytes().startswith(b"opa\0run\0") and marker in (p / "root/etc/rules.rego").read_text():
+                found.append(p.name)
+    return found
+
+
+@case
+def rules_hold_in_a_sandbox(g):
+    root = root_file_system(RULES)
+    r = g.cli("sandbox", "create", "--name", "ruled", "--from", f"dir:{root}", "--policy", private.dir / "policy.yaml", "--detach", "--",
+              "/agent")
+    check(r.code == 0, (r, g.log_text()[-2000:]))
+    r = g.cli("sandbox", "exec", "--name", "ruled", "--", "/agent", "api.test:443")
+    check("the rules say no" in r.out, (r, g.cli("logs", "ruled").text[-1500:]))
+    equal(r.code, 0, f"the agent does not see the socket: {r}")
+    r = g.cli("sandbox", "exec", "--name", "ruled", "--", "/agent", "nowhere.test:443")
+    contains(r.out, "is not allowed by any policy")
+    equal(len(agents(str(private.dir))), 1, "policy agents")
+    g.cli("sandbox", "delete", "ruled")
+    wait_for("the end of the policy agent", lambda: not agents(str(private.dir)), 20)
+
+
+@case
+def rules_that_do_not_compile_end_the_sandbox(g):
+    root = root_file_system("package openshell.sandbox\nallow if {\n")
+    g.cli("sandbox", "create", "--name", "broken", "--from", f"dir:{root}", "--policy", private.dir / "policy.yaml", "--detach", "--",
+          "/agent")
+    wait_for("the reason", lambda: "--policy-rules, line 4" in g.cli("logs", "broken").text, 20)
+    g.cli("sandbox", "delete", "broken")
+
+
+def main():
+    try:
+        find_opa()
+        build("agent", AGENT)
+        bin_dir = private.dir / "build/bin"
+        shutil.copytree(BIN, bin_dir)
+        shutil.copy(build("driver", DRIVER), bin_dir / "openshell-sandbox")
+        (private.dir / "policy.yaml").write_text(POLICY)
+        harness.BIN = bin_dir
+        gateway = Gateway(private, extra_env={"OPENSHELL_LOCAL_IMAGE_DIRS": str(private.dir)}).start()
+    except Skip as why:
+        print(f"skip rules: {why}")
+        return
+    suite.run(gateway)
+
+
+main()
