@@ -90,9 +90,8 @@ int main(int argc, char **argv)
     }
     os_log_set_level(parsed);
     signal(SIGPIPE, SIG_IGN);
-    cleanup_free char *bin = os_exe_dir();
-    cleanup_free char *supervisor = os_asprintf("%s/openshell-sandbox", bin ? bin : ".");
-    cleanup_free char *launcher = os_asprintf("%s/openshell-local-launcher", bin ? bin : ".");
+    cleanup_free char *supervisor = os_program_path("openshell-sandbox");
+    cleanup_free char *launcher = os_program_path("openshell-local-launcher");
     cfg.supervisor = supervisor;
     cfg.launcher = launcher;
     struct driver *d = local_driver_new(&cfg, &err);
