@@ -225,6 +225,10 @@ static const struct flag_spec ssh_proxy_flags[] = {
 
 #define SANDBOX_HEADING "SANDBOX COMMANDS"
 #define GATEWAY_HEADING "GATEWAY COMMANDS"
+#define MORE_HEADING "ADDITIONAL COMMANDS"
+
+static const struct arg_spec completions_args[] = {{"SHELL", "bash, zsh or fish", true, false, ARG_PLAIN}, {0}};
+static const struct arg_spec complete_args[] = {{"WORD", "Words behind openshell, the last one unfinished", false, true, ARG_DASHES}, {0}};
 
 static const struct command_spec root_commands[] = {
     {.name = "sandbox", .alias = "sb", .heading = SANDBOX_HEADING, .about = "Create and use sandboxes", .sub = sandbox_commands},
@@ -236,6 +240,10 @@ static const struct command_spec root_commands[] = {
     {.name = "gateway", .alias = "gw", .heading = GATEWAY_HEADING, .about = "Start, register and select gateways", .sub = gateway_commands},
     {.name = "ssh-proxy", .hidden = true, .heading = GATEWAY_HEADING, .about = "Connect standard input and output to the SSH server of a sandbox", .flags = ssh_proxy_flags, .run = ssh_proxy_run},
     {.name = "status", .heading = GATEWAY_HEADING, .about = "Is the gateway there, and am I let in?", .flags = output_flags, .run = status_run},
+    {.name = "completions", .heading = MORE_HEADING, .about = "Print a completion script for a shell", .args = completions_args, .run = completions_run,
+     .examples = "  source <(openshell completions bash)\n  openshell completions zsh > ~/.zsh/functions/_openshell\n"
+                 "  openshell completions fish > ~/.config/fish/completions/openshell.fish\n"},
+    {.name = "__complete", .hidden = true, .heading = MORE_HEADING, .about = "What may stand in place of the last word; called by completion scripts", .args = complete_args, .run = complete_run},
     {0}};
 
 const struct command_spec commands_root = {
