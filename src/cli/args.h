@@ -86,8 +86,8 @@ struct args_next {
     const struct arg_spec *arg;   /* positional that has room for a word; NULL = none */
     bool words_only;              /* flags are no longer taken: behind `--` or in verbatim words */
 };
-/* Reads the finished words argv[1..] of a line that goes on. Words that fit nowhere are passed over. Free
- * *out with args_free(). */
+/* Reads the finished words argv[1..] of a line that goes on. Words that fit nowhere are passed over; behind
+ * an unknown command nothing may follow. Free *out with args_free(). */
 void args_walk(const struct command_spec *root, const struct flag_spec *globals, int argc, char *const *argv,
                struct args *out, struct args_next *next);
 /* Flag of the command or a global one by its first n bytes of name; NULL when there is none. */

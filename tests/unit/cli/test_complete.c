@@ -67,7 +67,8 @@ static void commands_and_aliases(void **state)
     assert_false(offers("", "__complete"));
     assert_string_equal(complete("sandbox|del"), "delete\tDelete sandboxes\n");
     assert_true(offers("-v|sb|", "create"));
-    assert_string_equal(complete("nonsense-command|x"), "");
+    assert_string_equal(complete("nonsense-command|s"), "");
+    assert_string_equal(complete("sandbox|nonsense|--"), "");
     assert_string_equal(complete("sandbox|--|"), "");
 }
 
