@@ -508,6 +508,13 @@ static int generate_certs(const struct gateway_options *o)
     return 0;
 }
 
+static void show_help(bool certs)
+{
+    cleanup_buf struct os_buf text = {0};
+    gateway_options_help(certs, &text);
+    fputs(os_buf_str(&text), stdout);
+}
+
 int main(int argc, char **argv)
 {
     static struct program p;
@@ -521,10 +528,8 @@ int main(int argc, char **argv)
     int rc = 0;
     switch (p.options.command) {
     case GATEWAY_HELP:
-        fputs(gateway_help, stdout);
-        break;
     case GATEWAY_CERTS_HELP:
-        fputs(gateway_certs_help, stdout);
+        show_help(p.options.command == GATEWAY_CERTS_HELP);
         break;
     case GATEWAY_VERSION:
         puts("openshell-gateway " OPENSHELL_VERSION);
