@@ -2,8 +2,9 @@
 .DEFAULT_GOAL := build
 MESON ?= meson
 BUILD ?= build
+PREFIX ?= /usr/local
 
-.PHONY: deps build run test test-fast unit e2e sanitize bench fuzz lint interop install clean
+.PHONY: deps build run test test-fast unit e2e sanitize bench fuzz lint interop case coverage install uninstall clean
 
 deps:
 	@scripts/install-deps.sh
@@ -36,7 +37,10 @@ lint: deps
 	@scripts/lint.sh
 
 install: build
-	@$(MESON) install -C $(BUILD)
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' scripts/install.sh install $(BUILD)
+
+uninstall: build
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' scripts/install.sh uninstall $(BUILD)
 
 clean:
 	rm -rf build build-asan build-fuzz build-clang
