@@ -23,7 +23,8 @@ int completions_run(struct cli *cli, struct os_error *err)
     for (size_t i = 0; i < OS_ARRAY_LEN(scripts); i++)
         if (strcmp(scripts[i].shell, shell) == 0)
             return fputs(scripts[i].script, stdout) < 0;
-    return cli_usage_error(cli, "invalid value '%s' for '<SHELL>'\n  [possible values: bash, fish, zsh]", shell);
+    return cli_usage_error(cli, "invalid value '%s' for '<SHELL>'\n  [possible values: bash, fish, zsh]",
+                           shell);
 }
 
 /* --- names that only the configuration or the gateway knows --- */
@@ -82,8 +83,8 @@ static void give_up(int signal)
 
 static void limit_time(void)
 {
-    const struct itimerval limit = {.it_value = {.tv_sec = OS_COMPLETE_MS / 1000,
-                                                 .tv_usec = OS_COMPLETE_MS % 1000 * 1000}};
+    const struct itimerval limit = {
+        .it_value = {.tv_sec = OS_COMPLETE_MS / 1000, .tv_usec = OS_COMPLETE_MS % 1000 * 1000}};
     signal(SIGALRM, give_up);
     setitimer(ITIMER_REAL, &limit, NULL);
 }

@@ -1,7 +1,7 @@
 /* What shells complete in place of a value or a positional.
- * VALUES(command, name, kind) - command: the words behind `openshell`, "" = any; name: a flag or a positional;
- * kind: NOTHING FILES SANDBOXES GATEWAYS WORKSPACES SETTINGS SHELLS. The first row that fits counts. Choices of the
- * command tables and flags that take a FILE need no row. */
+ * VALUES(command, name, kind) - command: the words behind `openshell`, "" = any; name: a flag or a
+ * positional; kind: NOTHING FILES SANDBOXES GATEWAYS WORKSPACES SETTINGS SHELLS. The first row that fits
+ * counts. Choices of the command tables and flags that take a FILE need no row. */
 /* clang-format off */
 VALUES("gateway select",   "NAME",       GATEWAYS)
 VALUES("gateway remove",   "NAME",       GATEWAYS)

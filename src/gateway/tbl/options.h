@@ -1,7 +1,6 @@
 /* Options of openshell-gateway, in the order in which --help and openshell-gateway(8) list them.
- * OPTION(id, of, name, metavar, env, fallback, help) - of: SERVE, CERTS (generate-certs) or BOTH; metavar "" = a
- * switch.
- * ENVIRONMENT(name, help) - what only a variable says. */
+ * OPTION(id, of, name, metavar, env, fallback, help) - of: SERVE, CERTS (generate-certs) or BOTH; metavar ""
+ * = a switch. ENVIRONMENT(name, help) - what only a variable says. */
 /* clang-format off */
 OPTION(CONFIG,      SERVE, "config", "FILE", "OPENSHELL_GATEWAY_CONFIG", NULL,
        "settings in TOML; flags and environment win; without it, $XDG_CONFIG_HOME/openshell/gateway.toml if it is there")

@@ -1,6 +1,7 @@
 /* Options of openshell-sandbox, in the order in which --help and openshell-sandbox(8) list them.
  * OPTION(id, letter, name, metavar, env, fallback, help) - metavar "" = a switch, help NULL = not listed.
- * UNSUPPORTED(name, metavar) - known elsewhere; refused, because dropping it would change what is enforced. */
+ * UNSUPPORTED(name, metavar) - known elsewhere; refused, because dropping it would change what is enforced.
+ */
 /* clang-format off */
 OPTION(WORKDIR,     'w', "workdir", "PATH", NULL, NULL, "working directory of the agent")
 OPTION(TIMEOUT,     't', "timeout", "SECS", NULL, NULL, "end the command after SECS (exit 124)")
