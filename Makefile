@@ -2,8 +2,9 @@
 .DEFAULT_GOAL := build
 MESON ?= meson
 BUILD ?= build
+PREFIX ?= /usr/local
 
-.PHONY: deps build run test test-fast unit e2e sanitize bench fuzz lint interop install clean
+.PHONY: deps build run test test-fast unit e2e sanitize bench fuzz lint interop case coverage install uninstall clean
 
 deps:
 	@scripts/install-deps.sh
@@ -13,6 +14,7 @@ $(BUILD)/build.ninja:
 
 build: deps $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
+	@ln -sfn $(BUILD)/compile_commands.json compile_commands.json
 
 run: build
 	@scripts/demo.sh $(BUILD)/bin
@@ -26,6 +28,13 @@ test-fast: build
 unit e2e sanitize interop: build
 	@scripts/run-tests.sh $@
 
+# One failed case again: make case CASE=exec_passes_stdin, or CASE='create_reaches_ready exec_passes_stdin'
+case: build
+	@scripts/run-tests.sh case $(CASE)
+
+coverage: deps
+	@scripts/coverage.sh
+
 bench: build
 	@scripts/run-bench.sh $(BUILD)
 
@@ -36,7 +45,10 @@ lint: deps
 	@scripts/lint.sh
 
 install: build
-	@$(MESON) install -C $(BUILD)
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' scripts/install.sh install $(BUILD)
+
+uninstall: build
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' scripts/install.sh uninstall $(BUILD)
 
 clean:
-	rm -rf build build-asan build-fuzz build-clang
+	rm -rf build build-asan build-fuzz build-clang build-cov compile_commands.json

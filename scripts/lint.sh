@@ -99,6 +99,30 @@ grep -E '\.h$' "$out/product" | grep -v '/tbl/' | xargs -r awk '
     ' >"$out/found"
 verdict guard-names
 
+# --- sizes ---
+# Listed above the first figure, refused above the second.
+file_aim=400 file_limit=800 function_aim=60 function_limit=120
+xargs wc -l <"$out/product" | awk '$2 != "total" {print $1, $2}' | sort -rn >"$out/files"
+xargs ctags -o - --sort=no --languages=C --langmap=C:.c.h --c-kinds=f --fields=+ne <"$out/product" 2>/dev/null | awk -F '\t' '{
+        for (i = 4; i <= NF; i++) if ($i ~ /^line:/) line = substr($i, 6); else if ($i ~ /^end:/) end = substr($i, 5)
+        if (end) print end - line + 1, $2 ":" line " " $1 "()"
+        end = ""
+    }' | sort -rn >"$out/functions"
+sizes() { # sizes WHAT LIST AIM LIMIT: one line, then what is above the aim; what is above the limit is a finding
+    n=$(wc -l <"$2")
+    if [ "$n" -eq 0 ]; then
+        [ "$1" != functions ] || echo "ctags found no function; is universal-ctags installed?" >>"$out/found"
+        return
+    fi
+    echo "sizes: $n $1, median $(sed -n "$(((n + 1) / 2))p" "$2" | cut -d' ' -f1) lines, $(awk -v aim="$3" '$1 > aim' "$2" | wc -l) above $3"
+    awk -v aim="$3" '$1 > aim {n = $1; sub(/^[0-9]+ /, ""); print "    " $0 ": " n}' "$2"
+    awk -v limit="$4" '$1 > limit {n = $1; sub(/^[0-9]+ /, ""); print $0 ": " n " lines, at most " limit}' "$2" >>"$out/found"
+}
+: >"$out/found"
+sizes files "$out/files" $file_aim $file_limit
+sizes functions "$out/functions" $function_aim $function_limit
+verdict sizes
+
 # --- forbidden words ---
 # Spelled in two pieces here, so that this file passes its own check.
 words='(^|[^[:alnum:]_])(TO''DO|FIX''ME|XX''X)([^[:alnum:]_]|$)|/wo''rk/(main|shared|\.)|/tm''p/wt/'

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Runs the test suites and counts their cases: run-tests.sh {all|fast|unit|e2e|sanitize|interop|fuzz}.
+# Runs the test suites and counts their cases: run-tests.sh {all|fast|unit|e2e|sanitize|interop|fuzz}, or
+# run-tests.sh case NAME...: the tests that have a case of that name, with their output, and of Python tests only that.
 # Every case is one line "ok NAME", "not ok NAME: why" or "skip NAME: why" (cmocka's own output for the C
 # tests). Logs stay in build/test-logs. The last line is "N passed, N failed, N skipped".
 set -u
@@ -86,7 +87,35 @@ fuzz() {
     account fuzz "$logs/fuzz.log" $?
 }
 
+# case_named NAME...: the test programs that have a case of the last name, or with a part of it. Python tests run the
+# cases named, in their own order: name those, too, that the last one builds on. C tests run whole.
+case_named() {
+    for name; do
+        case $name in
+        '' | *[!A-Za-z0-9_]*) echo "error: '$name' is no name of a case: letters, digits and _" >&2; exit 2 ;;
+        esac
+    done
+    found='' status=0
+    for pattern in "$name" "[A-Za-z0-9_]*$name[A-Za-z0-9_]*"; do
+        [ -n "$found" ] || found=$(grep -rlE "(^def |[ (])$pattern\\(" tests/e2e tests/interop tests/unit \
+            --include='test_*.py' --include='test_*.c' | sort)
+    done
+    [ -n "$found" ] || { echo "error: no test in tests/e2e, tests/interop or tests/unit has a case '$name'" >&2; exit 2; }
+    for t in $found; do
+        case $t in
+        *.py) echo "$ $python $t $*"; "$python" "$t" "$@" ;;
+        *) echo "$ build/${t%.c}"; "build/${t%.c}" ;;
+        esac || status=1
+    done
+    exit $status
+}
+
 case $what in
+case)
+    shift
+    [ $# -gt 0 ] || { echo "usage: $0 case NAME..." >&2; exit 2; }
+    case_named "$@"
+    ;;
 unit) unit build unit ;;
 sanitize) sanitized ;;
 e2e) scripts_of tests/e2e e2e ;;
@@ -106,7 +135,7 @@ all)
     fuzz
     ;;
 *)
-    echo "usage: $0 {all|fast|unit|e2e|sanitize|interop|fuzz}" >&2
+    echo "usage: $0 {all|fast|unit|e2e|sanitize|interop|fuzz|case NAME...}" >&2
     exit 2
     ;;
 esac

@@ -15,6 +15,7 @@ struct parser {
     int argc, at;
     char *const *argv;
     bool dashes, verbatim, help;
+    const struct flag_spec *waiting; /* for a value, when argv ended behind it */
     struct os_error *err;
 };
 
@@ -184,6 +185,7 @@ static enum args_outcome add_value(struct parser *p, const struct flag_spec *f, 
 static enum args_outcome take_value(struct parser *p, const struct flag_spec *f, const char *inline_value)
 {
     const char *value = inline_value;
+    p->waiting = value || p->at + 1 < p->argc ? NULL : f;
     if (!value && p->at + 1 < p->argc) {
         const char *next = p->argv[p->at + 1];
         if (next[0] != '-' || !next[1]) {
@@ -440,6 +442,28 @@ enum args_outcome args_parse(const struct command_spec *root, const struct flag_
         check_environment(&p) == ARGS_USAGE)
         return ARGS_USAGE;
     return ARGS_RUN;
+}
+
+void args_walk(const struct command_spec *root, const struct flag_spec *globals, int argc, char *const *argv,
+               struct args *out, struct args_next *next)
+{
+    cleanup_error struct os_error err = {0};
+    *out = (struct args){.path = {root}, .depth = 1};
+    struct parser p = {.out = out, .globals = globals, .argc = argc, .argv = argv, .err = &err};
+    bool lost = false; /* behind a command that does not exist nothing can be said */
+    for (p.at = 1; p.at < argc && !lost; p.at++)
+        lost = parse_word(&p) == ARGS_USAGE && args_command(out)->sub && !p.waiting;
+    const struct arg_spec *slot = next_slot(out);
+    *next = (struct args_next){.flag = p.waiting, .words_only = p.dashes || p.verbatim || lost};
+    if (slot && (slot->mode != ARG_DASHES || p.dashes))
+        next->arg = slot;
+}
+
+const struct flag_spec *args_flag(const struct args *a, const struct flag_spec *globals, const char *name,
+                                  size_t n)
+{
+    const struct flag_spec *f = find_in(args_command(a)->flags, name, n, 0);
+    return f ? f : find_in(globals, name, n, 0);
 }
 
 void args_free(struct args *a)

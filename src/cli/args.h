@@ -88,6 +88,20 @@ enum args_outcome args_parse(const struct command_spec *root, const struct flag_
                              char *const *argv, struct args *out, struct os_error *err);
 void args_free(struct args *a);
 
+/* What may follow an unfinished line. */
+struct args_next {
+    const struct flag_spec *flag; /* its value comes next; NULL = no flag waits */
+    const struct arg_spec *arg;   /* positional that has room for a word; NULL = none */
+    bool words_only;              /* flags are no longer taken: behind `--` or in verbatim words */
+};
+/* Reads the finished words argv[1..] of a line that goes on. Words that fit nowhere are passed over; behind
+ * an unknown command nothing may follow. Free *out with args_free(). */
+void args_walk(const struct command_spec *root, const struct flag_spec *globals, int argc, char *const *argv,
+               struct args *out, struct args_next *next);
+/* Flag of the command or a global one by its first n bytes of name; NULL when there is none. */
+const struct flag_spec *args_flag(const struct args *a, const struct flag_spec *globals, const char *name,
+                                  size_t n);
+
 const struct command_spec *args_command(const struct args *a);
 /* Last value given, else the variable, else the fallback, else NULL. The flag must be in the tables. */
 const char *args_get(const struct args *a, const char *name);

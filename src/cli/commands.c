@@ -269,6 +269,10 @@ static const struct command_spec doctor_commands[] = {
 
 #define SANDBOX_HEADING "SANDBOX COMMANDS"
 #define GATEWAY_HEADING "GATEWAY COMMANDS"
+#define MORE_HEADING "ADDITIONAL COMMANDS"
+
+static const struct arg_spec completions_args[] = {{"SHELL", "bash, zsh or fish", true, false, ARG_PLAIN}, {0}};
+static const struct arg_spec complete_args[] = {{"WORD", "Words behind openshell, the last one unfinished", false, true, ARG_DASHES}, {0}};
 
 static const struct habit_spec root_habits[] = {
     {"ps", "openshell sandbox list"}, {"ls", "openshell sandbox list"}, {"list", "openshell sandbox list"},
@@ -300,6 +304,10 @@ static const struct command_spec root_commands[] = {
     {.name = "status", .heading = GATEWAY_HEADING, .about = "Is the gateway there, and am I let in?", .flags = output_flags, .run = status_run},
     {.name = "whoami", .heading = GATEWAY_HEADING, .about = "Who the gateway takes me for", .flags = output_flags, .run = whoami_run},
     {.name = "doctor", .alias = "dr", .heading = GATEWAY_HEADING, .about = "Check this machine", .sub = doctor_commands},
+    {.name = "completions", .heading = MORE_HEADING, .about = "Print a completion script for a shell", .args = completions_args, .run = completions_run,
+     .examples = "  source <(openshell completions bash)\n  openshell completions zsh > ~/.zsh/functions/_openshell\n"
+                 "  openshell completions fish > ~/.config/fish/completions/openshell.fish\n"},
+    {.name = "__complete", .hidden = true, .heading = MORE_HEADING, .about = "What may stand in place of the last word; called by completion scripts", .args = complete_args, .run = complete_run},
     {0}};
 
 const struct command_spec commands_root = {

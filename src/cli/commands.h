@@ -44,5 +44,7 @@ int settings_get_run(struct cli *cli, struct os_error *err);
 int settings_set_run(struct cli *cli, struct os_error *err);
 int settings_delete_run(struct cli *cli, struct os_error *err);
 int logs_run(struct cli *cli, struct os_error *err);
+int completions_run(struct cli *cli, struct os_error *err);
+int complete_run(struct cli *cli, struct os_error *err);
 
 #endif

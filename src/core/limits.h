@@ -195,7 +195,10 @@
 #define OS_LIMIT_GATEWAYS 1024           /* registrations listed */
 #define OS_LIMIT_EXEC_STDIN_UNARY 786432 /* bytes of stdin that fit one request; more is streamed */
 #define OS_STDIN_FRAME 4096              /* bytes of one interactive stdin frame, spec/cli.md 7.4 */
+#define OS_NOTIFY_WAIT_MS 500            /* for room in the socket of the service manager */
 #define OS_GATEWAY_START_MS 10000        /* until a started gateway must answer */
+#define OS_COMPLETE_NAMES 200            /* sandboxes or workspaces offered, spec/cli.md 18 */
+#define OS_COMPLETE_MS 1500              /* a completion that needs the gateway; then it shows what it has */
 
 /* Local compute driver (spec/drivers.md 3.5, 9) */
 #define OS_LOCAL_PIDS 2048                 /* processes and threads of a sandbox */

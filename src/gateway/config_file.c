@@ -27,8 +27,9 @@ struct key {
 
 static const struct key keys[] = {
 #define TABLE(table) {table, NULL, SUBTABLE, 0, false, NULL},
-#define KEY(table, key, kind, field) {table, key, kind, offsetof(struct config_file, field), false, NULL},
-#define REQUIRED(table, key, field) {table, key, TEXT, offsetof(struct config_file, field), true, NULL},
+#define KEY(table, key, kind, field, help)                                                                   \
+    {table, key, kind, offsetof(struct config_file, field), false, NULL},
+#define REQUIRED(table, key, field, help) {table, key, TEXT, offsetof(struct config_file, field), true, NULL},
 #define IGNORED(table, key) {table, key, NOTHING, 0, false, NULL},
 #define UNBUILT(table, key, part) {table, key, NOT_BUILT, 0, false, part},
 #include "gateway/tbl/config_keys.h"

@@ -30,6 +30,7 @@
 #include "gateway/watch.h"
 #include "net/tls.h"
 #include "sys/file.h"
+#include "sys/notify.h"
 
 #define WORKERS 16
 #define WORK_QUEUE 2048
@@ -215,9 +216,9 @@ static int read_hosts(const char *path, struct os_buf *out, struct os_error *err
 
 static int start_driver(struct program *p, struct os_error *err)
 {
-    cleanup_free char *bin = os_exe_dir(), *state = os_asprintf("%s/local", p->state), *url = endpoint(p);
-    cleanup_free char *supervisor = os_asprintf("%s/openshell-sandbox", bin ? bin : ".");
-    cleanup_free char *launcher = os_asprintf("%s/openshell-local-launcher", bin ? bin : ".");
+    cleanup_free char *state = os_asprintf("%s/local", p->state), *url = endpoint(p);
+    cleanup_free char *supervisor = os_program_path("openshell-sandbox");
+    cleanup_free char *launcher = os_program_path("openshell-local-launcher");
     cleanup_buf struct os_buf hosts = {0};
     if (read_hosts(p->options.local_extra_hosts, &hosts, err) < 0)
         return fail(err, "configuration");
@@ -327,12 +328,21 @@ static void closed(void *arg)
         uv_stop(&p->loop);
 }
 
+/* A manager that does not hear it does its own waiting. */
+static void tell_manager(const char *state)
+{
+    cleanup_error struct os_error err = {0};
+    if (os_notify(state, &err) < 0)
+        os_log_warn("gateway", "%s", os_error_text(&err));
+}
+
 static void on_signal(uv_signal_t *s, int number)
 {
     struct program *p = s->data;
     if (p->closing)
         return;
     os_log_info("gateway", "stopping on signal %d", number);
+    tell_manager("STOPPING=1");
     p->closing = p->health ? 2 : 1;
     readiness_announce_stop(p->readiness);
     if (p->health)
@@ -413,6 +423,7 @@ static int start(struct program *p, struct os_error *err)
     catch_signals(p);
     cleanup_free char *url = endpoint(p);
     os_log_info("gateway", "openshell-gateway %s is listening on %s", OPENSHELL_VERSION, url);
+    tell_manager("READY=1");
     return 0;
 }
 
@@ -500,6 +511,13 @@ static int generate_certs(const struct gateway_options *o)
     return 0;
 }
 
+static void show_help(bool certs)
+{
+    cleanup_buf struct os_buf text = {0};
+    gateway_options_help(certs, &text);
+    fputs(os_buf_str(&text), stdout);
+}
+
 int main(int argc, char **argv)
 {
     static struct program p;
@@ -513,10 +531,8 @@ int main(int argc, char **argv)
     int rc = 0;
     switch (p.options.command) {
     case GATEWAY_HELP:
-        fputs(gateway_help, stdout);
-        break;
     case GATEWAY_CERTS_HELP:
-        fputs(gateway_certs_help, stdout);
+        show_help(p.options.command == GATEWAY_CERTS_HELP);
         break;
     case GATEWAY_VERSION:
         puts("openshell-gateway " OPENSHELL_VERSION);

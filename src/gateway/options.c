@@ -6,119 +6,74 @@
 
 #include "core/cleanup.h"
 #include "core/limits.h"
+#include "core/option.h"
 #include "gateway/config_file.h"
 #include "gateway/paths.h"
 #include "net/dns.h"
 #include "sys/file.h"
 
-const char gateway_help[] =
-    "Usage: openshell-gateway [OPTIONS]\n"
-    "       openshell-gateway generate-certs --output-dir DIR [--server-san SAN]... [--dry-run]\n"
-    "\n"
-    "The control plane of OpenShell: keeps sandboxes, policies and sessions, and starts sandboxes on this "
-    "machine.\n"
-    "Without certificates it makes its own on first start and lets only holders of the client certificate "
-    "in.\n"
-    "\n"
-    "Options (environment in brackets):\n"
-    "  --config FILE             settings in TOML, default $XDG_CONFIG_HOME/openshell/gateway.toml if it is "
-    "there;\n"
-    "                            flags and environment win [OPENSHELL_GATEWAY_CONFIG]\n"
-    "  --bind-address IP         address to listen on, default 127.0.0.1 [OPENSHELL_BIND_ADDRESS]\n"
-    "  --port PORT               default 17670, 0 = any free port [OPENSHELL_SERVER_PORT]\n"
-    "  --health-port PORT        plain HTTP /healthz /readyz /health, default 0 = off "
-    "[OPENSHELL_HEALTH_PORT]\n"
-    "  --log-level LEVEL         error, warn, info, debug or trace, default info [OPENSHELL_LOG_LEVEL]\n"
-    "  --tls-cert FILE           server certificate chain, PEM [OPENSHELL_TLS_CERT]\n"
-    "  --tls-key FILE            its key [OPENSHELL_TLS_KEY]\n"
-    "  --tls-client-ca FILE      CA that client certificates must come from [OPENSHELL_TLS_CLIENT_CA]\n"
-    "  --disable-tls             plaintext; for loopback and trusted proxies only [OPENSHELL_DISABLE_TLS]\n"
-    "  --enable-mtls-auth BOOL   users are client certificates [OPENSHELL_ENABLE_MTLS_AUTH]\n"
-    "  --db-url URL              sqlite:PATH, default sqlite:$XDG_STATE_HOME/openshell/gateway/openshell.db\n"
-    "                            [OPENSHELL_DB_URL]\n"
-    "  --drivers local           the compute driver [OPENSHELL_DRIVERS]\n"
-    "  --server-san A,B          more names for the generated server certificate [OPENSHELL_SERVER_SAN]\n"
-    "  --ssh-session-ttl-secs N  life of SSH session tokens, default 86400, 0 = for ever\n"
-    "                            [OPENSHELL_SSH_SESSION_TTL_SECS]\n"
-    "  -h, --help                this text\n"
-    "  -V, --version             the version\n"
-    "\n"
-    "Environment for operators of the local driver:\n"
-    "  OPENSHELL_LOCAL_TLS_DIR       certificates and token keys, default $XDG_STATE_HOME/openshell/tls\n"
-    "  OPENSHELL_LOCAL_EXTRA_CA      PEM file: further certificate authorities that sandboxes' proxies trust "
-    "upstream\n"
-    "  OPENSHELL_LOCAL_EXTRA_HOSTS   hosts file: names that sandboxes' proxies look up there before DNS\n";
-
-const char gateway_certs_help[] =
-    "Usage: openshell-gateway generate-certs --output-dir DIR [--server-san SAN]... [--dry-run]\n"
-    "\n"
-    "Makes the certificate authority, server and client certificates and the sandbox token keys of a gateway "
-    "on\n"
-    "this machine, and copies the client bundle to the CLI's configuration. Files that exist are kept.\n"
-    "\n"
-    "  --output-dir DIR   where the files go\n"
-    "  --server-san SAN   one more host name or IP address for the server certificate; repeatable\n"
-    "  --dry-run          print certificates and keys instead of writing them\n";
-
 #define SSH_TTL_MAX UINT32_MAX /* seconds; more than a century */
 
-/* One flag: where its text goes and which variable stands in for it. */
-struct flag {
-    const char *name;
-    const char *env;
-    bool is_switch;
-};
+enum flag_of { OF_SERVE, OF_CERTS, OF_BOTH };
 
 enum flag_id {
-    F_BIND,
-    F_PORT,
-    F_HEALTH_PORT,
-    F_LOG_LEVEL,
-    F_TLS_CERT,
-    F_TLS_KEY,
-    F_TLS_CLIENT_CA,
-    F_DB_URL,
-    F_DRIVERS,
-    F_DISABLE_TLS,
-    F_MTLS_AUTH,
-    F_SERVER_SAN,
-    F_SSH_TTL,
-    F_CONFIG,
-    F_OUTPUT_DIR,
-    F_DRY_RUN,
-    F_COUNT,
+#define OPTION(id, of, name, metavar, env, fallback, help) F_##id,
+#define ENVIRONMENT(name, help)
+#include "gateway/tbl/options.h"
+    F_COUNT
 };
 
-static const struct flag flags[F_COUNT] = {
-    [F_BIND] = {"--bind-address", "OPENSHELL_BIND_ADDRESS", false},
-    [F_PORT] = {"--port", "OPENSHELL_SERVER_PORT", false},
-    [F_HEALTH_PORT] = {"--health-port", "OPENSHELL_HEALTH_PORT", false},
-    [F_LOG_LEVEL] = {"--log-level", "OPENSHELL_LOG_LEVEL", false},
-    [F_TLS_CERT] = {"--tls-cert", "OPENSHELL_TLS_CERT", false},
-    [F_TLS_KEY] = {"--tls-key", "OPENSHELL_TLS_KEY", false},
-    [F_TLS_CLIENT_CA] = {"--tls-client-ca", "OPENSHELL_TLS_CLIENT_CA", false},
-    [F_DB_URL] = {"--db-url", "OPENSHELL_DB_URL", false},
-    [F_DRIVERS] = {"--drivers", "OPENSHELL_DRIVERS", false},
-    [F_DISABLE_TLS] = {"--disable-tls", "OPENSHELL_DISABLE_TLS", true},
-    [F_MTLS_AUTH] = {"--enable-mtls-auth", "OPENSHELL_ENABLE_MTLS_AUTH", false},
-    [F_SERVER_SAN] = {"--server-san", "OPENSHELL_SERVER_SAN", false},
-    [F_SSH_TTL] = {"--ssh-session-ttl-secs", "OPENSHELL_SSH_SESSION_TTL_SECS", false},
-    [F_CONFIG] = {"--config", "OPENSHELL_GATEWAY_CONFIG", false},
-    [F_OUTPUT_DIR] = {"--output-dir", NULL, false},
-    [F_DRY_RUN] = {"--dry-run", NULL, true},
+/* One flag: how it is written, which command takes it, which variable stands in for it. */
+static const struct flag {
+    const char *name, *metavar, *env;
+    enum flag_of of;
+} flags[F_COUNT] = {
+#define OPTION(id, of, name, metavar, env, fallback, help) {"--" name, metavar, env, OF_##of},
+#define ENVIRONMENT(name, help)
+#include "gateway/tbl/options.h"
 };
-
-static const enum flag_id certs_flags[] = {F_OUTPUT_DIR, F_SERVER_SAN, F_DRY_RUN};
 
 static bool flag_allowed(enum flag_id id, bool certs)
 {
-    bool of_certs = id == F_OUTPUT_DIR || id == F_DRY_RUN;
-    if (!certs)
-        return !of_certs;
-    for (size_t i = 0; i < OS_ARRAY_LEN(certs_flags); i++)
-        if (certs_flags[i] == id)
-            return true;
-    return false;
+    return flags[id].of == OF_BOTH || flags[id].of == (certs ? OF_CERTS : OF_SERVE);
+}
+
+void gateway_options_help(bool certs, struct os_buf *out)
+{
+    static const struct os_option listed[] = {
+#define OPTION(id, of, name, metavar, env, fallback, help) {name, 0, metavar, env, fallback, help},
+#define ENVIRONMENT(name, help)
+#include "gateway/tbl/options.h"
+        {"help", 'h', "", NULL, NULL, "this text"},
+        {"version", 'V', "", NULL, NULL, "the version"},
+    };
+    static const char serve_text[] =
+        "Usage: openshell-gateway [OPTIONS]\n"
+        "       openshell-gateway generate-certs --output-dir DIR [--server-san SAN]... [--dry-run]\n\n"
+        "The control plane of OpenShell: keeps sandboxes, policies and sessions, and starts sandboxes on "
+        "this "
+        "machine.\nWithout certificates it makes its own on first start and lets only holders of the client "
+        "certificate in.\n\nOptions:\n";
+    static const char certs_text[] =
+        "Usage: openshell-gateway generate-certs --output-dir DIR [--server-san SAN]... [--dry-run]\n\n"
+        "Makes the certificate authority, server and client certificates and the sandbox token keys of a "
+        "gateway "
+        "on\nthis machine, and copies the client bundle to the CLI's configuration. Files that exist are "
+        "kept.\n\n";
+    os_buf_adds(out, certs ? certs_text : serve_text);
+    for (int i = 0; i < (int)OS_ARRAY_LEN(listed); i++) {
+        struct os_option one = listed[i];
+        if (certs)
+            one.env = NULL; /* variables are the gateway's */
+        if (i >= F_COUNT || flag_allowed(i, certs))
+            os_option_help(&one, 1, out);
+    }
+    if (certs)
+        return;
+    os_buf_adds(out, "\nEnvironment for operators of the local driver:\n");
+#define OPTION(id, of, name, metavar, env, fallback, help)
+#define ENVIRONMENT(name, help) os_option_paragraph("  " name, help, out);
+#include "gateway/tbl/options.h"
 }
 
 static int usage(struct os_error *err, const char *what, const char *arg)
@@ -258,9 +213,9 @@ static int parse_arguments(struct gateway_options *o, int argc, char **argv, str
         if (id == F_COUNT)
             return usage(err, "unexpected argument", arg);
         const char *value = eq ? eq + 1 : NULL;
-        if (flags[id].is_switch && eq)
+        if (!*flags[id].metavar && eq)
             return usage(err, "this option takes no value:", arg);
-        if (flags[id].is_switch)
+        if (!*flags[id].metavar)
             value = "true";
         else if (!value && i + 1 == argc)
             return usage(err, "a value is required for", arg);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "core/arena.h"
+#include "core/buf.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/str.h"
@@ -61,7 +62,7 @@ int gateway_options_read_file(struct gateway_options *o, struct os_error *err);
 /* Rules between options (exit 1): the texts of spec/gateway.md 1.1. */
 int gateway_options_check(const struct gateway_options *o, struct os_error *err);
 void gateway_options_free(struct gateway_options *o);
-/* --help texts. */
-extern const char gateway_help[], gateway_certs_help[];
+/* The text of --help, or of generate-certs --help. */
+void gateway_options_help(bool certs, struct os_buf *out);
 
 #endif

@@ -10,6 +10,7 @@
 #include "core/cleanup.h"
 #include "core/encode.h"
 #include "core/limits.h"
+#include "core/option.h"
 #include "supervisor/monitor/account.h"
 #include "supervisor/rules/rules.h"
 #include "sys/file.h"
@@ -20,77 +21,39 @@
 #define HOSTS_MAX ((size_t)1 << 20)
 #define ID_MAX 4294967294u
 
-static const char usage[] =
-    "Usage: openshell-sandbox [OPTIONS] [--] [COMMAND...]\n"
-    "Runs COMMAND (or $OPENSHELL_MAIN_PROCESS_SPEC) isolated, with its network ruled by the sandbox's "
-    "policy.\n\n"
-    "  -w, --workdir PATH             working directory of the agent\n"
-    "  -t, --timeout SECS             end the command after SECS (exit 124)\n"
-    "  -i, --interactive              give COMMAND a terminal\n"
-    "      --sandbox-id ID            [$OPENSHELL_SANDBOX_ID]\n"
-    "      --sandbox NAME             [$OPENSHELL_SANDBOX]\n"
-    "      --openshell-endpoint URL   gateway [$OPENSHELL_ENDPOINT]\n"
-    "      --log-level LEVEL          error, warn, info, debug, trace [$OPENSHELL_LOG_LEVEL, warn]\n"
-    "      --ssh-socket-path PATH     [$OPENSHELL_SSH_SOCKET_PATH] accepted, not served by this version\n"
-    "      --agent-uid UID            identity of the agent; gid is equal [$OPENSHELL_SANDBOX_UID]\n"
-    "      --worker-uid UID           identity of the proxy process; gid is equal [1337]\n"
-    "      --extra-ca FILE            more upstream trust roots, PEM\n"
-    "      --extra-hosts FILE         hosts file consulted before DNS\n"
-    "      --resolv-conf FILE         name servers of the supervisor [/etc/resolv.conf]\n"
-    "      --policy-rules FILE        rules in Rego that narrow the policy [$OPENSHELL_POLICY_RULES]\n"
-    "      --opa-path PATH            Open Policy Agent, which runs them [$OPENSHELL_OPA_PATH]\n"
-    "      --health-check, --health-port PORT   accepted and ignored\n"
-    "  -h, --help    -V, --version\n";
-
 enum {
-    OPT_SANDBOX_ID = 256,
-    OPT_SANDBOX,
-    OPT_ENDPOINT,
-    OPT_LOG_LEVEL,
-    OPT_SSH_SOCKET,
-    OPT_AGENT_UID,
-    OPT_WORKER_UID,
-    OPT_EXTRA_CA,
-    OPT_EXTRA_HOSTS,
-    OPT_RESOLV_CONF,
-    OPT_POLICY_RULES,
-    OPT_OPA_PATH,
-    OPT_MODE,
-    OPT_IGNORED,
-    OPT_IGNORED_ARG,
+    OPT_NONE = 255,
+#define OPTION(id, letter, name, metavar, env, fallback, help) OPT_##id,
+#define UNSUPPORTED(name, metavar)
+#include "supervisor/tbl/options.h"
     OPT_UNSUPPORTED,
 };
 
+#define ARGUMENT(metavar) (sizeof(metavar) > 1 ? required_argument : no_argument)
+
 static const struct option flags[] = {
-    {"workdir", required_argument, NULL, 'w'},
-    {"timeout", required_argument, NULL, 't'},
-    {"interactive", no_argument, NULL, 'i'},
-    {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, 'V'},
-    {"sandbox-id", required_argument, NULL, OPT_SANDBOX_ID},
-    {"sandbox", required_argument, NULL, OPT_SANDBOX},
-    {"openshell-endpoint", required_argument, NULL, OPT_ENDPOINT},
-    {"log-level", required_argument, NULL, OPT_LOG_LEVEL},
-    {"ssh-socket-path", required_argument, NULL, OPT_SSH_SOCKET},
-    {"agent-uid", required_argument, NULL, OPT_AGENT_UID},
-    {"worker-uid", required_argument, NULL, OPT_WORKER_UID},
-    {"extra-ca", required_argument, NULL, OPT_EXTRA_CA},
-    {"extra-hosts", required_argument, NULL, OPT_EXTRA_HOSTS},
-    {"resolv-conf", required_argument, NULL, OPT_RESOLV_CONF},
-    {"mode", required_argument, NULL, OPT_MODE},
-    {"health-check", no_argument, NULL, OPT_IGNORED},
-    {"health-port", required_argument, NULL, OPT_IGNORED_ARG},
-    {"policy-rules", required_argument, NULL, OPT_POLICY_RULES},
-    {"opa-path", required_argument, NULL, OPT_OPA_PATH},
-    {"policy-data", required_argument, NULL, OPT_UNSUPPORTED},
-    {"inference-routes", required_argument, NULL, OPT_UNSUPPORTED},
-    {"upstream-proxy", required_argument, NULL, OPT_UNSUPPORTED},
-    {"upstream-no-proxy", required_argument, NULL, OPT_UNSUPPORTED},
-    {"upstream-proxy-auth-file", required_argument, NULL, OPT_UNSUPPORTED},
-    {"upstream-proxy-auth-allow-insecure", no_argument, NULL, OPT_UNSUPPORTED},
-    {"upstream-proxy-connect-by-hostname", no_argument, NULL, OPT_UNSUPPORTED},
+#define OPTION(id, letter, name, metavar, env, fallback, help)                                               \
+    {name, ARGUMENT(metavar), NULL, letter ? letter : OPT_##id},
+#define UNSUPPORTED(name, metavar) {name, ARGUMENT(metavar), NULL, OPT_UNSUPPORTED},
+#include "supervisor/tbl/options.h"
     {0},
 };
+
+static void show_help(void)
+{
+    static const struct os_option listed[] = {
+#define OPTION(id, letter, name, metavar, env, fallback, help) {name, letter, metavar, env, fallback, help},
+#define UNSUPPORTED(name, metavar)
+#include "supervisor/tbl/options.h"
+    };
+    struct os_buf cleanup_buf text = {0};
+    os_option_help(listed, OS_ARRAY_LEN(listed), &text);
+    fputs("Usage: openshell-sandbox [OPTIONS] [--] [COMMAND...]\n"
+          "Runs COMMAND (or $OPENSHELL_MAIN_PROCESS_SPEC) isolated, with its network ruled by the sandbox's "
+          "policy.\n\n",
+          stdout);
+    fputs(os_buf_str(&text), stdout);
+}
 
 /* Values as given, before they are interpreted. */
 struct raw {
@@ -157,7 +120,7 @@ static enum options_result read_flags(int argc, char **argv, struct supervisor_o
             o->tty = true;
             break;
         case 'h':
-            fputs(usage, stdout);
+            show_help();
             return OPTIONS_SHOWN;
         case 'V':
             puts("openshell-sandbox " OPENSHELL_VERSION);

@@ -172,6 +172,16 @@ char *os_exe_dir(void)
     return os_strdup(dirname(path));
 }
 
+char *os_program_path(const char *name)
+{
+    cleanup_free char *dir = os_exe_dir();
+    char *beside = os_asprintf("%s/%s", dir ? dir : ".", name);
+    char *installed = os_asprintf("%s/../libexec/openshell/%s", dir ? dir : ".", name);
+    bool take_installed = access(beside, F_OK) < 0 && access(installed, F_OK) == 0;
+    free(take_installed ? beside : installed);
+    return take_installed ? installed : beside;
+}
+
 void os_open_standard_fds(void)
 {
     int fd;

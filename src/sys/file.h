@@ -26,5 +26,8 @@ int os_write_all(int fd, const void *data, size_t n);
 void os_open_standard_fds(void);
 /* Directory the running executable is in; caller frees. NULL when unknown. */
 char *os_exe_dir(void);
+/* Path of a program that belongs to the running one: beside it, else in ../libexec/openshell seen from there.
+ * Caller frees. When it is in neither place, the path beside is returned. */
+char *os_program_path(const char *name);
 
 #endif

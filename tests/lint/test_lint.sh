@@ -105,6 +105,30 @@ refuses guard_that_guards_nothing guards "src/core/b.h: no include guard"
 printf '#ifndef CORE_A_H\n#define CORE_A_H\n#endif\n' >src/core/b.h
 refuses guard_used_twice guard-names "src/core/b.h: guard CORE_A_H is also that of src/core/a.h"
 
+yes '' | head -801 | sed 's|.*|// line|' >>src/core/b.c
+refuses long_file sizes "src/core/b.c: 801 lines, at most 800"
+
+long_function() {
+    echo 'int core_long(int n)'
+    echo '{'
+    yes '    n++;' | head -"$1"
+    echo '    return n;'
+    echo '}'
+}
+long_function 117 >src/core/b.c
+refuses long_function sizes "src/core/b.c:1 core_long(): 121 lines, at most 120"
+
+long_function 116 >src/core/b.c
+accepts a_function_at_the_limit
+
+# The report names what is above the aim without failing.
+long_function 57 >src/core/b.c
+"$here/scripts/lint.sh" --quick --root "$tmp/tree" >"$tmp/out" 2>&1
+[ $? -eq 0 ] && grep -q '^sizes: 3 functions, median 4 lines, 1 above 60$' "$tmp/out" &&
+    grep -qx '    src/core/b.c:1 core_long(): 61' "$tmp/out" && r=yes || r=no
+verdict $r sizes_are_reported "the report is not what it should be"
+clean_tree
+
 printf '// %s: later\n' TO''DO >>src/core/a.c
 refuses forbidden_todo words "src/core/a.c:7:"
 

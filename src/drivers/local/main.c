@@ -8,58 +8,58 @@
 
 #include "core/cleanup.h"
 #include "core/log.h"
+#include "core/option.h"
 #include "core/str.h"
 #include "drivers/local/local.h"
 #include "drivers/serve.h"
 #include "sys/file.h"
 
-static const char usage[] =
-    "Usage: openshell-driver-local --bind-socket PATH --state-dir DIR --gateway-endpoint URL [OPTIONS]\n"
-    "Runs sandboxes on this machine for a gateway that calls over a UNIX socket.\n\n"
-    "      --bind-socket PATH       [$OPENSHELL_COMPUTE_DRIVER_SOCKET]\n"
-    "      --state-dir DIR          what the sandboxes leave on disk\n"
-    "      --gateway-endpoint URL   what supervisors call\n"
-    "      --tls-ca FILE, --tls-cert FILE, --tls-key FILE   client TLS of the supervisors\n"
-    "      --extra-ca FILE          more upstream trust roots, PEM\n"
-    "      --enable-bind-mounts     users may give directories of this machine to sandboxes\n"
-    "      --log-level LEVEL        error, warn, info, debug, trace [$OPENSHELL_LOG_LEVEL, info]\n"
-    "  -h, --help    -V, --version\n";
+enum {
+    OPT_NONE = 255,
+#define OPTION(id, letter, name, metavar, env, fallback, help) OPT_##id,
+#include "drivers/local/tbl/options.h"
+};
 
-enum { SOCKET = 256, STATE, ENDPOINT, TLS_CA, TLS_CERT, TLS_KEY, EXTRA_CA, BIND_MOUNTS, LOG_LEVEL };
+static const struct option flags[] = {
+#define OPTION(id, letter, name, metavar, env, fallback, help)                                               \
+    {name, sizeof(metavar) > 1 ? required_argument : no_argument, NULL, letter ? letter : OPT_##id},
+#include "drivers/local/tbl/options.h"
+    {0}};
 
-static const struct option flags[] = {{"bind-socket", required_argument, NULL, SOCKET},
-                                      {"state-dir", required_argument, NULL, STATE},
-                                      {"gateway-endpoint", required_argument, NULL, ENDPOINT},
-                                      {"tls-ca", required_argument, NULL, TLS_CA},
-                                      {"tls-cert", required_argument, NULL, TLS_CERT},
-                                      {"tls-key", required_argument, NULL, TLS_KEY},
-                                      {"extra-ca", required_argument, NULL, EXTRA_CA},
-                                      {"enable-bind-mounts", no_argument, NULL, BIND_MOUNTS},
-                                      {"log-level", required_argument, NULL, LOG_LEVEL},
-                                      {"help", no_argument, NULL, 'h'},
-                                      {"version", no_argument, NULL, 'V'},
-                                      {0}};
+static int show_help(void)
+{
+    static const struct os_option listed[] = {
+#define OPTION(id, letter, name, metavar, env, fallback, help) {name, letter, metavar, env, fallback, help},
+#include "drivers/local/tbl/options.h"
+    };
+    cleanup_buf struct os_buf text = {0};
+    os_option_help(listed, OS_ARRAY_LEN(listed), &text);
+    return printf(
+               "Usage: openshell-driver-local --bind-socket PATH --state-dir DIR --gateway-endpoint URL "
+               "[OPTIONS]\nRuns sandboxes on this machine for a gateway that calls over a UNIX socket.\n\n%s",
+               os_buf_str(&text)) < 0;
+}
 
 /* Exit code, or -1 to go on. */
 static int parse(int argc, char **argv, struct local_driver_config *cfg, const char **socket)
 {
     for (int c; (c = getopt_long(argc, argv, "hV", flags, NULL)) != -1;) {
-        const char **text = c == SOCKET     ? socket
-                            : c == STATE    ? &cfg->state_dir
-                            : c == ENDPOINT ? &cfg->gateway_endpoint
-                            : c == TLS_CA   ? &cfg->tls_ca
-                            : c == TLS_CERT ? &cfg->tls_cert
-                            : c == TLS_KEY  ? &cfg->tls_key
-                            : c == EXTRA_CA ? &cfg->extra_ca_file
-                                            : NULL;
+        const char **text = c == OPT_SOCKET     ? socket
+                            : c == OPT_STATE    ? &cfg->state_dir
+                            : c == OPT_ENDPOINT ? &cfg->gateway_endpoint
+                            : c == OPT_TLS_CA   ? &cfg->tls_ca
+                            : c == OPT_TLS_CERT ? &cfg->tls_cert
+                            : c == OPT_TLS_KEY  ? &cfg->tls_key
+                            : c == OPT_EXTRA_CA ? &cfg->extra_ca_file
+                                                : NULL;
         if (text)
             *text = optarg;
-        else if (c == LOG_LEVEL)
+        else if (c == OPT_LOG_LEVEL)
             cfg->log_level = optarg;
-        else if (c == BIND_MOUNTS)
+        else if (c == OPT_BIND_MOUNTS)
             cfg->enable_bind_mounts = true;
         else if (c == 'h')
-            return fputs(usage, stdout) < 0;
+            return show_help();
         else if (c == 'V')
             return printf("openshell-driver-local %s\n", OPENSHELL_VERSION) < 0;
         else
@@ -90,9 +90,8 @@ int main(int argc, char **argv)
     }
     os_log_set_level(parsed);
     signal(SIGPIPE, SIG_IGN);
-    cleanup_free char *bin = os_exe_dir();
-    cleanup_free char *supervisor = os_asprintf("%s/openshell-sandbox", bin ? bin : ".");
-    cleanup_free char *launcher = os_asprintf("%s/openshell-local-launcher", bin ? bin : ".");
+    cleanup_free char *supervisor = os_program_path("openshell-sandbox");
+    cleanup_free char *launcher = os_program_path("openshell-local-launcher");
     cfg.supervisor = supervisor;
     cfg.launcher = launcher;
     struct driver *d = local_driver_new(&cfg, &err);

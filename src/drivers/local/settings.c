@@ -27,7 +27,7 @@ static int check_program(const char *path, const char *what, struct os_error *er
         return os_error_set(
             err, OS_FAILED_PRECONDITION,
             "the local driver needs the program '%s' (%s), and it is not there or not executable; "
-            "install it beside openshell-gateway",
+            "install it beside openshell-gateway or in ../libexec/openshell seen from there",
             path ? path : "", what);
     return 0;
 }

@@ -1,9 +1,9 @@
 /* Every key of gateway.toml. No key is dropped silently: what this gateway cannot do is refused by name.
- * TABLE(table)                     a table whose keys are listed here
- * KEY(table, key, kind, field)     kind: TEXT BOOL ADDRESS NUMBER LIST MODE; goes into struct config_file
- * REQUIRED(table, key, field)      TEXT that must be given when the table is
- * IGNORED(table, key)              accepted without effect, as published
- * UNBUILT(table, key, part)        belongs to a part this gateway does not have */
+ * TABLE(table)                        a table whose keys are listed here
+ * KEY(table, key, kind, field, help)  kind: TEXT BOOL ADDRESS NUMBER LIST MODE; goes into struct config_file
+ * REQUIRED(table, key, field, help)   TEXT that must be given when the table is
+ * IGNORED(table, key)                 accepted without effect, as published
+ * UNBUILT(table, key, part)           belongs to a part this gateway does not have */
 /* clang-format off */
 #define ROOT    "openshell"
 #define GATEWAY "openshell.gateway"
@@ -13,14 +13,22 @@ IGNORED(ROOT, "version")
 UNBUILT(ROOT, "supervisor",         "supervisor middleware")
 UNBUILT(ROOT, "credential_drivers", "credential drivers")
 TABLE(GATEWAY)
-KEY(GATEWAY, "bind_address",                   ADDRESS, bind)
-KEY(GATEWAY, "health_bind_address",            ADDRESS, health)
-KEY(GATEWAY, "log_level",                      TEXT,    log_level)
-KEY(GATEWAY, "compute_drivers",                LIST,    compute_drivers)
-KEY(GATEWAY, "server_sans",                    LIST,    server_sans)
-KEY(GATEWAY, "ssh_session_ttl_secs",           NUMBER,  ssh_session_ttl_secs)
-KEY(GATEWAY, "policy_validation_failure_mode", MODE,    failure_mode)
-KEY(GATEWAY, "disable_tls",                    BOOL,    disable_tls)
+KEY(GATEWAY, "bind_address",                   ADDRESS, bind,
+    "address and port to listen on, as --bind-address and --port")
+KEY(GATEWAY, "health_bind_address",            ADDRESS, health,
+    "address and port of the plain HTTP health listener")
+KEY(GATEWAY, "log_level",                      TEXT,    log_level,
+    "error, warn, info, debug or trace")
+KEY(GATEWAY, "compute_drivers",                LIST,    compute_drivers,
+    "compute drivers; this version has \"local\"")
+KEY(GATEWAY, "server_sans",                    LIST,    server_sans,
+    "more host names and IP addresses for the generated server certificate")
+KEY(GATEWAY, "ssh_session_ttl_secs",           NUMBER,  ssh_session_ttl_secs,
+    "life of SSH session tokens in seconds, 0 = for ever")
+KEY(GATEWAY, "policy_validation_failure_mode", MODE,    failure_mode,
+    "what a sandbox does with a policy it cannot load: \"fail_closed\" or \"retain_last_valid\"")
+KEY(GATEWAY, "disable_tls",                    BOOL,    disable_tls,
+    "plaintext; for loopback and trusted proxies only")
 UNBUILT(GATEWAY, "metrics_bind_address",           "the metrics listener")
 UNBUILT(GATEWAY, "credential_drivers",             "credential drivers")
 UNBUILT(GATEWAY, "default_credential_driver",      "credential drivers")
@@ -44,31 +52,47 @@ UNBUILT(GATEWAY, "oidc",                           "OIDC")
 UNBUILT(GATEWAY, "otlp",                           "trace export")
 UNBUILT(GATEWAY, "interceptors",                   "interceptors")
 TABLE(GATEWAY ".tls")
-REQUIRED(GATEWAY ".tls", "cert_path",  tls_cert)
-REQUIRED(GATEWAY ".tls", "key_path",   tls_key)
-KEY(GATEWAY ".tls", "client_ca_path",  TEXT, tls_client_ca)
+REQUIRED(GATEWAY ".tls", "cert_path",  tls_cert,
+    "server certificate chain, PEM")
+REQUIRED(GATEWAY ".tls", "key_path",   tls_key,
+    "its key")
+KEY(GATEWAY ".tls", "client_ca_path",  TEXT, tls_client_ca,
+    "CA that client certificates must come from")
 IGNORED(GATEWAY ".tls", "require_client_auth")
 UNBUILT(GATEWAY ".tls", "external_cert_path",    "a second certificate by server name")
 UNBUILT(GATEWAY ".tls", "external_key_path",     "a second certificate by server name")
 UNBUILT(GATEWAY ".tls", "external_server_names", "a second certificate by server name")
 TABLE(GATEWAY ".auth")
-KEY(GATEWAY ".auth", "allow_unauthenticated_users", BOOL, allow_unauthenticated)
+KEY(GATEWAY ".auth", "allow_unauthenticated_users", BOOL, allow_unauthenticated,
+    "whoever reaches the gateway may do everything")
 TABLE(GATEWAY ".mtls_auth")
-KEY(GATEWAY ".mtls_auth", "enabled", BOOL, mtls_auth)
+KEY(GATEWAY ".mtls_auth", "enabled", BOOL, mtls_auth,
+    "users are client certificates")
 TABLE(GATEWAY ".gateway_jwt")
-REQUIRED(GATEWAY ".gateway_jwt", "signing_key_path", jwt_signing)
-REQUIRED(GATEWAY ".gateway_jwt", "public_key_path",  jwt_public)
-REQUIRED(GATEWAY ".gateway_jwt", "kid_path",         jwt_kid)
-KEY(GATEWAY ".gateway_jwt", "gateway_id", TEXT,   jwt_gateway_id)
-KEY(GATEWAY ".gateway_jwt", "ttl_secs",   NUMBER, jwt_ttl_secs)
+REQUIRED(GATEWAY ".gateway_jwt", "signing_key_path", jwt_signing,
+    "key that signs sandbox tokens")
+REQUIRED(GATEWAY ".gateway_jwt", "public_key_path",  jwt_public,
+    "its public key")
+REQUIRED(GATEWAY ".gateway_jwt", "kid_path",         jwt_kid,
+    "file with the id of the key")
+KEY(GATEWAY ".gateway_jwt", "gateway_id", TEXT,   jwt_gateway_id,
+    "name of the gateway in the tokens")
+KEY(GATEWAY ".gateway_jwt", "ttl_secs",   NUMBER, jwt_ttl_secs,
+    "life of sandbox tokens in seconds, 0 = for ever")
 TABLE("openshell.drivers")
 TABLE(LOCAL)
-KEY(LOCAL, "enable_bind_mounts", BOOL,   local_bind_mounts)
-KEY(LOCAL, "extra_ca_file",      TEXT,   local_extra_ca)
-KEY(LOCAL, "extra_hosts_file",   TEXT,   local_extra_hosts)
-KEY(LOCAL, "agent_uid",          NUMBER, local_agent_uid)
-KEY(LOCAL, "worker_uid",         NUMBER, local_worker_uid)
-KEY(LOCAL, "mask",               LIST,   local_mask)
+KEY(LOCAL, "enable_bind_mounts", BOOL,   local_bind_mounts,
+    "users may give directories of this machine to sandboxes")
+KEY(LOCAL, "extra_ca_file",      TEXT,   local_extra_ca,
+    "PEM file: certificate authorities that sandboxes' proxies trust upstream, besides the machine's")
+KEY(LOCAL, "extra_hosts_file",   TEXT,   local_extra_hosts,
+    "hosts file: names that sandboxes' proxies look up there before DNS")
+KEY(LOCAL, "agent_uid",          NUMBER, local_agent_uid,
+    "user and group id of agents")
+KEY(LOCAL, "worker_uid",         NUMBER, local_worker_uid,
+    "user and group id of the proxy processes")
+KEY(LOCAL, "mask",               LIST,   local_mask,
+    "paths of this machine that no sandbox sees")
 /* clang-format on */
 #undef ROOT
 #undef GATEWAY

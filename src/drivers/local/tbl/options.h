@@ -1,0 +1,16 @@
+/* Options of openshell-driver-local, in the order in which --help and openshell-driver-local(8) list them.
+ * OPTION(id, letter, name, metavar, env, fallback, help) - metavar "" = a switch. */
+/* clang-format off */
+OPTION(SOCKET,      0,   "bind-socket", "PATH", "OPENSHELL_COMPUTE_DRIVER_SOCKET", NULL, "where the gateway calls; required")
+OPTION(STATE,       0,   "state-dir", "DIR", NULL, NULL, "what the sandboxes leave on disk; required")
+OPTION(ENDPOINT,    0,   "gateway-endpoint", "URL", NULL, NULL, "what supervisors call; required")
+OPTION(TLS_CA,      0,   "tls-ca", "FILE", NULL, NULL, "CA of the gateway, for the supervisors; needs --tls-cert and --tls-key")
+OPTION(TLS_CERT,    0,   "tls-cert", "FILE", NULL, NULL, "client certificate of the supervisors")
+OPTION(TLS_KEY,     0,   "tls-key", "FILE", NULL, NULL, "its key")
+OPTION(EXTRA_CA,    0,   "extra-ca", "FILE", NULL, NULL, "more upstream trust roots, PEM")
+OPTION(BIND_MOUNTS, 0,   "enable-bind-mounts", "", NULL, NULL, "users may give directories of this machine to sandboxes")
+OPTION(LOG_LEVEL,   0,   "log-level", "LEVEL", "OPENSHELL_LOG_LEVEL", "info", "error, warn, info, debug or trace")
+OPTION(HELP,        'h', "help", "", NULL, NULL, "this text")
+OPTION(VERSION,     'V', "version", "", NULL, NULL, "the version")
+/* clang-format on */
+#undef OPTION
