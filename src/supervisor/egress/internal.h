@@ -10,6 +10,7 @@
  *   relay.c        opaque: bytes both ways
  *   tls.c, ca.c    terminates TLS with a certificate of the sandbox CA
  *   l7/http.c      requests inside a tunnel, one after the other
+ *   l7/gate.c      is the request for this tunnel, and may it pass
  *   l7/inspect.c   what the rules need to know of a body;  l7/body.c  reads it;  l7/judge.c  may it pass
  *   l7/head.c      request heads in and out;  l7/exchange.c  one request and its response
  *   forward.c      absolute-form requests
@@ -169,6 +170,29 @@ void request_free(struct egress_request *r);
  * what the first request is answered with when there is no upstream, else NULL. */
 void http_serve(struct egress_conn *c, const char *scheme, const char *upstream_error);
 
+/* --- l7/gate.c: what a request inside a tunnel must pass, whatever the protocol --- */
+
+struct deny_answer;
+struct tunnel_http {
+    struct egress_conn *c;
+    const char *scheme;
+    bool inspect;
+    const char *upstream_error;
+    /* Sends the answer in the protocol of the tunnel. */
+    void (*answer)(const struct tunnel_http *t, struct egress_request *r, const struct deny_answer *a);
+};
+/* Each of these answers and logs what it refuses, and is false then. In this order: */
+
+/* The request is for the endpoint of the tunnel and its target is canonical; sets method and target. */
+bool gate_admit(const struct tunnel_http *t, struct egress_request *r);
+/* The rules, for a request that was inspected; without an upstream also that. */
+bool gate_allow(const struct tunnel_http *t, struct egress_request *r);
+
+/* Answers 400 and says why in an event; the target is not shown, it could be anything. */
+void gate_refuse_malformed(const struct tunnel_http *t, struct egress_request *r, const struct os_error *err);
+/* Answers 502. */
+void gate_no_upstream(const struct tunnel_http *t, struct egress_request *r, const char *reason);
+
 /* Canonicalises the target with the loosest setting of the connection and splits the query; -1 with the text
  * of spec/proxy.md 3.4. */
 int request_parse(struct egress_request *r, struct os_error *err);
@@ -178,6 +202,7 @@ bool request_is_h2c_upgrade(const struct http1_head *h);
 /* What has to be read of a request before it can be judged (spec/proxy.md 6.6, 6.7). */
 struct inspect_plan {
     enum policy_protocol protocol; /* POLICY_GRAPHQL, POLICY_JSON_RPC, POLICY_MCP; else nothing */
+    const char *what;              /* in texts about its body */
     bool body;                     /* the body is needed */
     bool strict_tool_names;
     size_t limit; /* bytes of it */
@@ -191,12 +216,17 @@ int request_inspect(struct egress_request *r, struct os_error *err);
 /* Reads the whole body of an HTTP/1 request, at most limit bytes, into r->body. The text of an excess begins
  * with what. Not before: the client is told to go on where it asks. */
 int body_collect(struct egress_request *r, const char *what, size_t limit, struct os_error *err);
+/* The error for such an excess. */
+int body_too_long(const char *what, size_t limit, struct os_error *err);
 
 enum request_verdict { REQUEST_FORWARD, REQUEST_DENY };
 /* Judges by the rules and logs the decision; on REQUEST_DENY out_policy and reason say why. */
 enum request_verdict request_judge(struct egress_request *r, const char *scheme, bool forward,
                                    const char **policy, struct os_buf *reason);
 
+/* The field goes upstream: it is no hop field, and does not frame a body that was read before the judgement.
+ * forward also leaves out what a proxy answers for. */
+bool request_field_passes(const struct egress_request *r, const struct http1_field *f, bool forward);
 /* Writes the request head for the upstream: canonical target, fields in order without hop fields. forward
  * also replaces Host by host_field and drops what a proxy answers for (spec/proxy.md 5). */
 void request_write_head(struct egress_request *r, bool forward, const char *host_field);
@@ -217,13 +247,28 @@ enum exchange_end exchange_run(struct egress_request *r, struct os_error *err);
 /* "HTTP/1.1 <status line>\r\n\r\n" alone. */
 void deny_bare(struct egress_stream *to, const char *status_line);
 void deny_plain(struct egress_stream *to, const char *status_line, const char *text);
+/* An answer with a JSON body, not yet in the form of a protocol. */
+struct deny_answer {
+    const char *status_line; /* "403 Forbidden" */
+    char *policy;            /* value of X-OpenShell-Policy; NULL = none */
+    char *json;              /* NULL = nothing to answer */
+};
+#define cleanup_answer __attribute__((cleanup(deny_answer_free)))
+void deny_answer_free(struct deny_answer *a);
 /* {"detail":..,"error":..,"reason":..}; reason is left out when NULL or empty. */
-void deny_json(struct egress_stream *to, const char *status_line, const char *error, const char *detail,
-               const char *reason);
-/* As deny_json with "message" for "detail". */
-void deny_json_message(struct egress_stream *to, const char *status_line, const char *error,
+void deny_make_json(struct deny_answer *a, const char *status_line, const char *error, const char *detail,
+                    const char *reason);
+/* As deny_make_json with "message" for "detail". */
+void deny_make_message(struct deny_answer *a, const char *status_line, const char *error,
                        const char *message);
 /* The L7 denial body (spec/proxy.md 6.3). */
+void deny_make_request(struct deny_answer *a, const struct egress_request *r, const char *policy,
+                       const char *detail);
+/* As HTTP/1, closing. */
+void deny_send(struct egress_stream *to, const struct deny_answer *a);
+/* Made and sent. */
+void deny_json(struct egress_stream *to, const char *status_line, const char *error, const char *detail,
+               const char *reason);
 void deny_request(struct egress_stream *to, const struct egress_request *r, const char *policy,
                   const char *detail);
 
