@@ -9,7 +9,8 @@
  *   tunnel.c       CONNECT: answers 200, finds out what is inside
  *   relay.c        opaque: bytes both ways
  *   tls.c, ca.c    terminates TLS with a certificate of the sandbox CA
- *   l7/http.c      requests inside a tunnel, one after the other
+ *   hello.c        what the agent's TLS client offers, so that both sides speak one protocol
+ *   l7/http.c      requests inside a tunnel, one after the other;  l7/h2*.c  the same in HTTP/2, side by side
  *   l7/gate.c      is the request for this tunnel, and may it pass
  *   l7/inspect.c   what the rules need to know of a body;  l7/body.c  reads it;  l7/judge.c  may it pass
  *   l7/head.c      request heads in and out;  l7/exchange.c  one request and its response
@@ -31,6 +32,7 @@
 #include "supervisor/egress/ca.h"
 #include "supervisor/egress/destination.h"
 #include "supervisor/egress/egress.h"
+#include "supervisor/egress/hello.h"
 #include "supervisor/egress/names.h"
 #include "supervisor/egress/stream.h"
 
@@ -73,6 +75,7 @@ struct egress_conn {
     struct egress_conn *next, **link;
     int client_fd, upstream_fd; /* shut down from outside to end the connection; -1 = none */
     bool cut_on_reload;
+    bool cut_gently; /* only reading from the agent ends: it is told a last word */
 
     struct sockaddr_storage agent, local;
     struct os_arena arena; /* lives as long as the connection */
@@ -97,6 +100,8 @@ struct egress_conn {
 bool conn_set_upstream(struct egress_conn *c, int fd);
 /* From now on a policy change ends the connection at once. */
 void conn_follow_policy(struct egress_conn *c);
+/* From now on being cut leaves the way to the agent open. */
+void conn_cut_gently(struct egress_conn *c);
 /* A newer policy is published than the one this connection was admitted under. */
 bool conn_stale(const struct egress_conn *c);
 void *egress_accept_loop(void *egress);
@@ -139,10 +144,12 @@ int dial_upstream(struct egress_conn *c, const struct net_addrs *addrs, struct o
 /* Bytes both ways until both directions ended. */
 void relay_opaque(struct egress_conn *c);
 
-/* TLS handshake with the agent, with a certificate for c->host. */
-int tls_accept_agent(struct egress_conn *c, struct os_error *err);
-/* TLS handshake with the upstream, verified for c->host. */
-int tls_connect_upstream(struct egress_conn *c, struct os_error *err);
+/* TLS handshake with the agent, with a certificate for c->host, up to its ClientHello. */
+int tls_hold_agent(struct egress_conn *c, struct egress_hello *hello, struct os_error *err);
+/* TLS handshake with the upstream, verified for c->host, for a protocol that the agent's client offers. */
+int tls_connect_upstream(struct egress_conn *c, struct egress_hello *hello, struct os_error *err);
+/* The rest of the handshake with the agent, for the protocol that the upstream speaks. */
+int tls_accept_agent(struct egress_conn *c, struct egress_hello *hello, struct os_error *err);
 
 /* --- requests --- */
 
@@ -169,6 +176,8 @@ void request_free(struct egress_request *r);
 /* Requests inside a tunnel until it ends; scheme is that of the tunnel, "https" or "http". upstream_error is
  * what the first request is answered with when there is no upstream, else NULL. */
 void http_serve(struct egress_conn *c, const char *scheme, const char *upstream_error);
+/* The same where TLS agreed on HTTP/2 on both sides. */
+void h2_serve(struct egress_conn *c);
 
 /* --- l7/gate.c: what a request inside a tunnel must pass, whatever the protocol --- */
 
