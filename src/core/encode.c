@@ -53,6 +53,23 @@ static int sextet(char c)
     return c == '-' ? 62 : c == '_' ? 63 : -1;
 }
 
+void os_base64_decode_lenient(struct os_buf *out, const char *text, size_t n)
+{
+    uint32_t v = 0;
+    unsigned bits = 0;
+    for (size_t i = 0; i < n && text[i] != '='; i++) {
+        int s = text[i] == '+' ? 62 : text[i] == '/' ? 63 : sextet(text[i]);
+        if (s < 0)
+            continue;
+        v = v << 6 | (uint32_t)s;
+        bits += 6;
+        if (bits >= 8) {
+            bits -= 8;
+            os_buf_addc(out, (char)(v >> bits & 0xff));
+        }
+    }
+}
+
 bool os_base64url_decode(struct os_buf *out, const char *text, size_t n)
 {
     while (n && text[n - 1] == '=')

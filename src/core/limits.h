@@ -157,6 +157,17 @@
 #define OS_AUDIT_JSON 65536 /* bytes of one audit object */
 #define OS_AUDIT_FILES 3    /* daily log files kept */
 
+/* Inspected messages (spec/proxy.md 6.6, 6.7, 14.3, 19) */
+#define OS_JSON_DEPTH 128                  /* nested arrays and objects */
+#define OS_JSON_VALUES 65536               /* values of one text; each costs up to 300 bytes once parsed */
+#define OS_JSON_EXCERPT 128                /* bytes of a foreign name repeated in an error */
+#define OS_GRAPHQL_DEPTH 128               /* nested selections, values and types of a document */
+#define OS_GRAPHQL_TOKENS 20000            /* tokens of a document */
+#define OS_WEBSOCKET_TEXT 4194304          /* bytes of a text message, as sent and inflated */
+#define OS_WEBSOCKET_FRAGMENTS 4096        /* frames of a text message */
+#define OS_WEBSOCKET_BINARY_FRAME 16777216 /* bytes of a binary frame */
+#define OS_WEBSOCKET_KEPT 65536            /* bytes of buffer kept between two text messages */
+
 /* SSH server (spec/supervisor.md 11) */
 #define OS_SSH_LOGIN_MS 30000 /* key exchange and authentication */
 #define OS_SSH_LOGIN_ATTEMPTS 10

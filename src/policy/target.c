@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "core/encode.h"
 #include "core/limits.h"
 #include "core/str.h"
 
@@ -14,23 +15,12 @@ static bool is_control(unsigned char c)
     return c < 0x20 || c == 0x7f;
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 /* Value of the two digits at s, -1 when they are not two hex digits within n bytes. */
 static int hex_pair(const char *s, size_t n)
 {
-    if (n < 2 || hex_value(s[0]) < 0 || hex_value(s[1]) < 0)
+    if (n < 2 || os_hex_value(s[0]) < 0 || os_hex_value(s[1]) < 0)
         return -1;
-    return hex_value(s[0]) * 16 + hex_value(s[1]);
+    return os_hex_value(s[0]) * 16 + os_hex_value(s[1]);
 }
 
 static int refuse(struct os_error *err, const char *text)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/encode.h"
 #include "core/limits.h"
 #include "core/str.h"
 
@@ -36,25 +37,14 @@ void rpc_message_encode(struct os_buf *out, const char *text)
     }
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 void rpc_message_decode(struct os_buf *out, const char *value, size_t n)
 {
     size_t start = out->len;
     for (size_t i = 0; i < n; i++) {
         int hi = -1, lo = -1;
         if (value[i] == '%' && n - i > 2) {
-            hi = hex_digit(value[i + 1]);
-            lo = hex_digit(value[i + 2]);
+            hi = os_hex_value(value[i + 1]);
+            lo = os_hex_value(value[i + 2]);
         }
         char c = value[i];
         if (hi >= 0 && lo >= 0) {

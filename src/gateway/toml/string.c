@@ -2,16 +2,8 @@
 #include <string.h>
 
 #include "core/cleanup.h"
+#include "core/encode.h"
 #include "gateway/toml/reader.h"
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
 
 static void add_utf8(struct os_buf *out, uint32_t c)
 {
@@ -37,7 +29,7 @@ static int unicode(struct toml_reader *r, size_t digits, struct os_buf *out)
 {
     uint32_t c = 0;
     for (size_t i = 1; i <= digits; i++) {
-        int d = hex_digit(toml_peek(r, i));
+        int d = os_hex_value(toml_peek(r, i));
         if (d < 0)
             return toml_fail(r, r->at, "\\%c takes %zu hexadecimal digits", toml_peek(r, 0), digits);
         c = c << 4 | (uint32_t)d;

@@ -1,6 +1,7 @@
 /* HTTP/1 body framing: finds the end of a body while it is copied through unchanged. */
 #include <string.h>
 
+#include "core/encode.h"
 #include "net/http1/chars.h"
 #include "net/http1/http1.h"
 
@@ -27,14 +28,6 @@ void http1_body_start(struct http1_body *b, enum http1_framing framing, uint64_t
     b->done = b->done || framing == HTTP1_NO_BODY;
 }
 
-static int hex_value(unsigned char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static int refuse(struct os_error *err, const char *what)
 {
     return os_error_set(err, OS_INVALID_ARGUMENT, "%s", what);
@@ -42,7 +35,7 @@ static int refuse(struct os_error *err, const char *what)
 
 static int size_byte(struct http1_body *b, unsigned char c, struct os_error *err)
 {
-    int v = hex_value(c);
+    int v = os_hex_value((char)c);
     if (v >= 0 && b->state == SIZE) {
         if (b->left > (INT64_MAX >> 4) || b->digits == 16)
             return refuse(err, "chunk size is too large");

@@ -29,6 +29,7 @@ HOSTS = {
     "list.lan": PRIVATE, "wrong.lan": PRIVATE, "shared.lan": SHARED, "meta.test": "169.254.169.254",
     "loop.test": "127.0.0.1", "loop6.test": "::1", "mapped.test": "::ffff:127.0.0.1", "ula.lan": ULA, "any.lan": PRIVATE,
     "mixed.glob.test": PUBLIC, "tcp.test": PUBLIC, "query.test": PUBLIC,
+    "gql.test": PUBLIC, "rpc.test": PUBLIC, "mcp.test": PUBLIC, "sql.test": PUBLIC,
 }
 
 POLICY = """
@@ -48,6 +49,19 @@ network_policies:
       - {host: query.test, port: 443, protocol: rest, enforcement: enforce, rules: [
           {allow: {method: GET, path: "/d", query: {tag: "foo-*"}}}]}
       - {host: badcert.test, port: 443, protocol: rest, enforcement: enforce, access: full}
+    binaries: [{path: /usr/bin/curl}]
+  bodies:
+    endpoints:
+      - {host: gql.test, ports: [443, 80], protocol: graphql, enforcement: enforce, path: /graphql, graphql_max_body_bytes: 2000,
+         persisted_queries: allow_registered, graphql_persisted_queries: {abc: {operation_type: query, fields: [viewer]}},
+         rules: [{allow: {operation_type: query, fields: [viewer, "repo*"]}}, {allow: {operation_type: mutation, operation_name: Safe}}],
+         deny_rules: [{operation_type: "*", fields: [secret]}]}
+      - {host: gql.test, ports: [443, 80], protocol: rest, enforcement: enforce, access: full}
+      - {host: rpc.test, port: 443, protocol: json-rpc, enforcement: enforce, json_rpc: {max_body_bytes: 1000},
+         rules: [{allow: {method: reports.list}}]}
+      - {host: mcp.test, ports: [443, 80], protocol: mcp, enforcement: enforce, path: /mcp, rules: [{allow: {method: initialize}},
+          {allow: {method: "tools/call", tool: "search*"}}], deny_rules: [{method: tools/call, tool: search.all}]}
+      - {host: sql.test, port: 7, protocol: sql, access: read-only}
     binaries: [{path: /usr/bin/curl}]
   wide:
     endpoints:
