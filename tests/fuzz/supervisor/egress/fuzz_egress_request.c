@@ -33,7 +33,7 @@ static void check(struct egress_request *r, bool forward)
     }
     struct os_arena cleanup_arena arena = {0};
     struct egress_request second = {.conn = &again, .arena = &arena};
-    if (rest_parse(&second, NULL) == 0)
+    if (request_parse(&second, NULL) == 0)
         must(!strcmp(second.path, r->path));
     else
         must(strlen(r->path) >= 1000); /* only its length can be against it */
@@ -49,7 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     struct egress_request r = {.conn = &c, .arena = &arena};
     r.method = os_arena_strndup(&arena, c.head.method.p, c.head.method.n);
-    if (rest_parse(&r, NULL) == 0) {
+    if (request_parse(&r, NULL) == 0) {
         check(&r, false);
         os_buf_clear(&r.out);
         check(&r, true);
