@@ -11,6 +11,7 @@ struct side {
     struct os_buf out; /* frames on their way to the socket */
     size_t written;
     bool readable; /* a read may give something */
+    bool deaf;     /* it takes nothing any more */
     bool gone;
 };
 
@@ -58,13 +59,25 @@ static void closed(struct serving *s, enum h2_side which)
         failed(s, which, &err);
 }
 
+/* A write failed. What the upstream said before it closed may still wait to be read. */
+static void deafen(struct serving *s, enum h2_side which)
+{
+    s->side[which].deaf = true;
+    s->side[which].readable = true;
+    s->side[which].written = s->side[which].out.len;
+    if (which == H2_AGENT)
+        closed(s, which);
+    else
+        h2_relay_drain(s->h);
+}
+
 /* Writes what can be written now; true when something was. */
 static bool write_side(struct serving *s, enum h2_side which)
 {
     struct os_error err cleanup_error = {0};
     struct side *side = &s->side[which];
     bool moved = false;
-    while (!side->gone) {
+    while (!side->gone && !side->deaf) {
         if (side->written == side->out.len) {
             os_buf_clear(&side->out);
             side->written = 0;
@@ -78,11 +91,10 @@ static bool write_side(struct serving *s, enum h2_side which)
         ssize_t n = stream_write(side->stream, side->out.data + side->written, side->out.len - side->written);
         if (n == STREAM_AGAIN)
             break;
-        if (n < 0) {
-            closed(s, which);
-            break;
-        }
-        side->written += (size_t)n;
+        if (n < 0)
+            deafen(s, which);
+        else
+            side->written += (size_t)n;
         moved = true;
     }
     return moved;

@@ -17,7 +17,8 @@ static void add(struct h2_section *s, const char *name, const char *value)
 }
 
 /* A good request; NULL leaves a pseudo-header out. */
-static struct h2_section request(const char *method, const char *scheme, const char *authority, const char *path)
+static struct h2_section request(const char *method, const char *scheme, const char *authority,
+                                 const char *path)
 {
     static const char *const names[] = {":method", ":scheme", ":authority", ":path"};
     const char *const values[] = {method, scheme, authority, path};
