@@ -129,6 +129,18 @@
 #define OS_PROXY_SNIFF_MS 100          /* wait for an ambiguous first byte sequence of a tunnel */
 #define OS_PROXY_BODY_IDLE_MS 300000   /* request body without progress */
 #define OS_PROXY_LINGER_MS 1000        /* for the peer to read a last answer */
+/* HTTP/2 through the proxy. What one connection holds is bounded by twice OS_PROXY_H2_WINDOW for bodies on
+ * their way, OS_L7_BODY_MAX for bodies read for a judgement (one stream alone may have its endpoint's limit),
+ * and per stream by one head or trailers of OS_PROXY_HEADER in either direction and as much again waiting to
+ * be sent. */
+#define OS_PROXY_H2_STREAMS 100          /* concurrent streams of an agent's connection */
+#define OS_PROXY_H2_STREAM_WINDOW 262144 /* bytes of one stream that were not passed on yet */
+#define OS_PROXY_H2_WINDOW 4194304       /* ... and of all streams, in one direction */
+#define OS_PROXY_H2_QUEUE 400            /* frames that wait for a peer before nothing more is read */
+#define OS_PROXY_H2_INTERIM 16           /* interim responses of one stream that are passed on */
+#define OS_PROXY_H2_WORTHLESS_BURST                                                                          \
+    1000 /* pings, settings, empty frames at once, beyond those that follow data */
+#define OS_PROXY_H2_WORTHLESS_RATE 100 /* ... and per second */
 #define OS_PROXY_PIPE 262144           /* bytes of pipe per direction of an opaque tunnel */
 #define OS_PROXY_STACK 262144          /* bytes of stack per connection thread */
 #define OS_DNS_PORT 53

@@ -105,10 +105,17 @@ void conn_announce_reload(struct egress_conn *c, bool yes)
         eventfd_write(fd, 1);
 }
 
+void conn_cut_gently(struct egress_conn *c)
+{
+    pthread_mutex_lock(&c->egress->lock);
+    c->cut_gently = true;
+    pthread_mutex_unlock(&c->egress->lock);
+}
+
 static void cut(const struct egress_conn *c)
 {
     if (c->client_fd >= 0)
-        shutdown(c->client_fd, SHUT_RDWR);
+        shutdown(c->client_fd, c->cut_gently ? SHUT_RD : SHUT_RDWR);
     if (c->upstream_fd >= 0)
         shutdown(c->upstream_fd, SHUT_RDWR);
 }

@@ -69,46 +69,24 @@ static int write_files(const char *dir, const char *pem, struct os_buf *bundle, 
     return os_file_write_atomic(both, bundle->data, bundle->len, 0644, err);
 }
 
-bool egress_ca_wrong_name(const SSL *ssl)
-{
-    const char *host = SSL_get_app_data(ssl);
-    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-    size_t n = name ? strlen(name) : 0;
-    if (n && name[n - 1] == '.')
-        n--;
-    return name && !(host && strlen(host) == n && !strncasecmp(host, name, n));
-}
-
-/* A handshake for another host than the one that was authorised is a client error, or an attempt to reach
- * something else behind the same address. */
-static int check_sni(SSL *ssl, int *alert, void *arg)
-{
-    if (!egress_ca_wrong_name(ssl))
-        return SSL_TLSEXT_ERR_OK;
-    *alert = SSL_AD_UNRECOGNIZED_NAME;
-    return SSL_TLSEXT_ERR_ALERT_FATAL;
-}
-
 static int make_server(struct egress_ca *ca, const char *pem, struct os_error *err)
 {
-    static const char *const alpn[] = {"http/1.1", NULL};
     cleanup_free char *key = net_key_pem(ca->key);
     if (!key)
         return net_tls_error(err, "cannot encode the key");
-    ca->server = net_tls_server(&(struct net_tls_pem){.cert = pem, .key = key}, alpn, false, err);
+    ca->server = net_tls_server(&(struct net_tls_pem){.cert = pem, .key = key}, NULL, false, err);
     OPENSSL_cleanse(key, strlen(key));
     if (!ca->server)
         return -1;
     SSL_CTX_set_session_cache_mode(ca->server, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_options(ca->server, SSL_OP_NO_TICKET);
     SSL_CTX_set_num_tickets(ca->server, 0);
-    SSL_CTX_set_tlsext_servername_callback(ca->server, check_sni);
+    hello_attach(ca->server);
     return 0;
 }
 
 static SSL_CTX *make_client(const char *extra_roots, struct os_error *err)
 {
-    static const char *const alpn[] = {"http/1.1", NULL};
     cleanup_buf struct os_buf roots = {0};
     net_tls_system_bundle(&roots);
     if (extra_roots) {
@@ -119,7 +97,7 @@ static SSL_CTX *make_client(const char *extra_roots, struct os_error *err)
         os_error_set(err, OS_FAILED_PRECONDITION, "no TLS root certificates available");
         return NULL;
     }
-    return net_tls_client(&(struct net_tls_pem){.ca = os_buf_str(&roots)}, alpn, false, err);
+    return net_tls_client(&(struct net_tls_pem){.ca = os_buf_str(&roots)}, NULL, false, err);
 }
 
 /* The upstream trust; NULL with *err when the roots cannot be read, which is tried again next time. */
@@ -271,11 +249,11 @@ static int certificate(struct egress_ca *ca, const char *host, X509 **cert, EVP_
     return 0;
 }
 
-SSL *egress_ca_server(struct egress_ca *ca, const char *host, struct os_error *err)
+SSL *egress_ca_server(struct egress_ca *ca, struct egress_hello *hello, struct os_error *err)
 {
     X509 *cert = NULL;
     EVP_PKEY *key = NULL;
-    if (certificate(ca, host, &cert, &key, err) < 0)
+    if (certificate(ca, hello->host, &cert, &key, err) < 0)
         return NULL;
     SSL *ssl = SSL_new(ca->server);
     bool ok = ssl && SSL_use_cert_and_key(ssl, cert, key, ca->chain, 1) == 1;
@@ -286,7 +264,7 @@ SSL *egress_ca_server(struct egress_ca *ca, const char *host, struct os_error *e
         SSL_free(ssl);
         return NULL;
     }
-    SSL_set_app_data(ssl, (void *)(uintptr_t)host);
+    SSL_set_app_data(ssl, hello);
     SSL_set_accept_state(ssl);
     return ssl;
 }

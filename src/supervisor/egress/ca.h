@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "core/error.h"
+#include "supervisor/egress/hello.h"
 
 struct egress_ca;
 
@@ -16,11 +17,10 @@ struct egress_ca *egress_ca_new(const char *dir, const char *extra_ca_file, cons
                                 struct os_error *err);
 void egress_ca_free(struct egress_ca *ca);
 
-/* Server side for a connection to host, with a certificate for it. A client that names another host in SNI
- * is refused. host must outlive the SSL. Any thread. */
-SSL *egress_ca_server(struct egress_ca *ca, const char *host, struct os_error *err);
-/* Why the handshake with the agent failed, when it was for what the client asked: another name in SNI. */
-bool egress_ca_wrong_name(const SSL *ssl);
+/* Server side for a connection to hello->host, with a certificate for it. The handshake stops once behind the
+ * ClientHello (see hello.h), where a client that names another host in SNI is refused. hello must outlive the
+ * SSL. Any thread. */
+SSL *egress_ca_server(struct egress_ca *ca, struct egress_hello *hello, struct os_error *err);
 /* Client side that verifies host. Any thread. */
 SSL *egress_ca_client(struct egress_ca *ca, const char *host, struct os_error *err);
 /* Hosts in the certificate cache. */

@@ -6,7 +6,8 @@
 #include "core/str.h"
 #include "supervisor/egress/internal.h"
 
-static void answer(struct egress_stream *to, const char *status_line, const char *headers, const char *body)
+static void send_answer(struct egress_stream *to, const char *status_line, const char *headers,
+                        const char *body)
 {
     cleanup_buf struct os_buf out = {0};
     os_buf_addf(&out, "HTTP/1.1 %s\r\n%s\r\n%s", status_line, headers, body);
@@ -16,13 +17,13 @@ static void answer(struct egress_stream *to, const char *status_line, const char
 
 void deny_bare(struct egress_stream *to, const char *status_line)
 {
-    answer(to, status_line, "", "");
+    send_answer(to, status_line, "", "");
 }
 
 void deny_plain(struct egress_stream *to, const char *status_line, const char *text)
 {
     cleanup_free char *headers = os_asprintf("Content-Length: %zu\r\n", strlen(text));
-    answer(to, status_line, headers, text);
+    send_answer(to, status_line, headers, text);
 }
 
 /* JSON text of bytes that need not be UTF-8 (paths of executables). */
@@ -37,47 +38,39 @@ static json_t *text(const char *s)
     return json_string(copy);
 }
 
-static void send_json(struct egress_stream *to, const char *status_line, const char *more_headers,
-                      json_t *body)
+/* Takes the value. */
+static void put_json(struct deny_answer *a, const char *status_line, json_t *body)
 {
-    cleanup_free char *json = json_dumps(body, JSON_COMPACT | JSON_SORT_KEYS);
+    a->status_line = status_line;
+    a->json = json_dumps(body, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(body);
-    if (!json)
-        return;
-    cleanup_free char *headers =
-        os_asprintf("Content-Type: application/json\r\nContent-Length: %zu\r\n%sConnection: close\r\n",
-                    strlen(json), more_headers);
-    answer(to, status_line, headers, json);
 }
 
-void deny_json(struct egress_stream *to, const char *status_line, const char *error, const char *detail,
-               const char *reason)
+void deny_make_json(struct deny_answer *a, const char *status_line, const char *error, const char *detail,
+                    const char *reason)
 {
     json_t *body = json_object();
     json_object_set_new(body, "error", text(error));
     json_object_set_new(body, "detail", text(detail));
     if (reason && *reason)
         json_object_set_new(body, "reason", text(reason));
-    send_json(to, status_line, "", body);
+    put_json(a, status_line, body);
 }
 
-void deny_json_message(struct egress_stream *to, const char *status_line, const char *error,
-                       const char *message)
+void deny_make_message(struct deny_answer *a, const char *status_line, const char *error, const char *message)
 {
     json_t *body = json_object();
     json_object_set_new(body, "error", text(error));
     json_object_set_new(body, "message", text(message));
-    send_json(to, status_line, "", body);
+    put_json(a, status_line, body);
 }
 
 /* A policy name is any YAML key; in a header only visible ASCII is left of it. */
-static char *policy_header(const char *policy)
+static char *policy_value(const char *policy)
 {
     cleanup_buf struct os_buf h = {0};
-    os_buf_adds(&h, "X-OpenShell-Policy: ");
     for (const char *p = policy; *p; p++)
         os_buf_addc(&h, *p >= 0x20 && *p < 0x7f ? *p : '?');
-    os_buf_adds(&h, "\r\n");
     return os_buf_take(&h);
 }
 
@@ -93,12 +86,11 @@ static void set_request(json_t *o, const struct egress_request *r)
         json_object_set_new(o, "binary", text(c->who.process.exe));
 }
 
-void deny_request(struct egress_stream *to, const struct egress_request *r, const char *policy,
-                  const char *detail)
+void deny_make_request(struct deny_answer *a, const struct egress_request *r, const char *policy,
+                       const char *detail)
 {
     json_t *body = json_object(), *missing = json_object();
     cleanup_free char *rule = os_asprintf("%s %s", r->method, r->path);
-    cleanup_free char *header = policy_header(policy);
     json_object_set_new(body, "error", text("policy_denied"));
     json_object_set_new(body, "policy", text(policy));
     json_object_set_new(body, "rule", text(rule));
@@ -109,5 +101,41 @@ void deny_request(struct egress_stream *to, const struct egress_request *r, cons
     set_request(missing, r);
     json_object_set_new(body, "rule_missing", missing);
     json_object_set_new(body, "next_steps", json_array());
-    send_json(to, "403 Forbidden", header ? header : "", body);
+    put_json(a, "403 Forbidden", body);
+    a->policy = policy_value(policy);
+}
+
+void deny_answer_free(struct deny_answer *a)
+{
+    free(a->policy);
+    free(a->json);
+    *a = (struct deny_answer){0};
+}
+
+void deny_send(struct egress_stream *to, const struct deny_answer *a)
+{
+    if (!a->json)
+        return;
+    cleanup_buf struct os_buf headers = {0};
+    os_buf_addf(&headers, "Content-Type: application/json\r\nContent-Length: %zu\r\n", strlen(a->json));
+    if (a->policy)
+        os_buf_addf(&headers, "X-OpenShell-Policy: %s\r\n", a->policy);
+    os_buf_adds(&headers, "Connection: close\r\n");
+    send_answer(to, a->status_line, os_buf_str(&headers), a->json);
+}
+
+void deny_json(struct egress_stream *to, const char *status_line, const char *error, const char *detail,
+               const char *reason)
+{
+    struct deny_answer a cleanup_answer = {0};
+    deny_make_json(&a, status_line, error, detail, reason);
+    deny_send(to, &a);
+}
+
+void deny_request(struct egress_stream *to, const struct egress_request *r, const char *policy,
+                  const char *detail)
+{
+    struct deny_answer a cleanup_answer = {0};
+    deny_make_request(&a, r, policy, detail);
+    deny_send(to, &a);
 }

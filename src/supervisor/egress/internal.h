@@ -9,7 +9,9 @@
  *   tunnel.c       CONNECT: answers 200, finds out what is inside
  *   relay.c        opaque: bytes both ways
  *   tls.c, ca.c    terminates TLS with a certificate of the sandbox CA
- *   l7/http.c      requests inside a tunnel, one after the other
+ *   hello.c        what the agent's TLS client offers, so that both sides speak one protocol
+ *   l7/http.c      requests inside a tunnel, one after the other;  l7/h2*.c  the same in HTTP/2, side by side
+ *   l7/gate.c      is the request for this tunnel, and may it pass
  *   l7/inspect.c   what the rules need to know of a body;  l7/body.c  reads it;  l7/judge.c  may it pass
  *   l7/head.c      request heads in and out;  l7/exchange.c  one request and its response
  *   forward.c      absolute-form requests
@@ -30,6 +32,7 @@
 #include "supervisor/egress/ca.h"
 #include "supervisor/egress/destination.h"
 #include "supervisor/egress/egress.h"
+#include "supervisor/egress/hello.h"
 #include "supervisor/egress/l7/capacity.h"
 #include "supervisor/egress/names.h"
 #include "supervisor/egress/stream.h"
@@ -74,7 +77,8 @@ struct egress_conn {
     struct egress_conn *next, **link;
     int client_fd, upstream_fd; /* shut down from outside to end the connection; -1 = none */
     bool cut_on_reload;
-    int reload_fd; /* eventfd that is told of a reload instead of the cut; -1 = none */
+    int reload_fd;   /* eventfd that is told of a reload instead of the cut; -1 = none */
+    bool cut_gently; /* only reading from the agent ends: it is told a last word */
 
     struct sockaddr_storage agent, local;
     struct os_arena arena; /* lives as long as the connection */
@@ -99,6 +103,8 @@ struct egress_conn {
 bool conn_set_upstream(struct egress_conn *c, int fd);
 /* From now on a policy change ends the connection at once. */
 void conn_follow_policy(struct egress_conn *c);
+/* From now on being cut leaves the way to the agent open. */
+void conn_cut_gently(struct egress_conn *c);
 /* A newer policy is published than the one this connection was admitted under. */
 bool conn_stale(const struct egress_conn *c);
 /* Whether a policy change is announced on c->reload_fd instead: for connections that say goodbye first. */
@@ -145,10 +151,12 @@ void relay_opaque(struct egress_conn *c);
 /* The same where either side may be under TLS. */
 void relay_streams(struct egress_conn *c);
 
-/* TLS handshake with the agent, with a certificate for c->host. */
-int tls_accept_agent(struct egress_conn *c, struct os_error *err);
-/* TLS handshake with the upstream, verified for c->host. */
-int tls_connect_upstream(struct egress_conn *c, struct os_error *err);
+/* TLS handshake with the agent, with a certificate for c->host, up to its ClientHello. */
+int tls_hold_agent(struct egress_conn *c, struct egress_hello *hello, struct os_error *err);
+/* TLS handshake with the upstream, verified for c->host, for a protocol that the agent's client offers. */
+int tls_connect_upstream(struct egress_conn *c, struct egress_hello *hello, struct os_error *err);
+/* The rest of the handshake with the agent, for the protocol that the upstream speaks. */
+int tls_accept_agent(struct egress_conn *c, struct egress_hello *hello, struct os_error *err);
 
 /* --- requests --- */
 
@@ -180,6 +188,31 @@ void request_free(struct egress_request *r);
 /* Requests inside a tunnel until it ends; scheme is that of the tunnel, "https" or "http". upstream_error is
  * what the first request is answered with when there is no upstream, else NULL. */
 void http_serve(struct egress_conn *c, const char *scheme, const char *upstream_error);
+/* The same where TLS agreed on HTTP/2 on both sides. */
+void h2_serve(struct egress_conn *c);
+
+/* --- l7/gate.c: what a request inside a tunnel must pass, whatever the protocol --- */
+
+struct deny_answer;
+struct tunnel_http {
+    struct egress_conn *c;
+    const char *scheme;
+    bool inspect;
+    const char *upstream_error;
+    /* Sends the answer in the protocol of the tunnel. */
+    void (*answer)(const struct tunnel_http *t, struct egress_request *r, const struct deny_answer *a);
+};
+/* Each of these answers and logs what it refuses, and is false then. In this order: */
+
+/* The request is for the endpoint of the tunnel and its target is canonical; sets method and target. */
+bool gate_admit(const struct tunnel_http *t, struct egress_request *r);
+/* The rules, for a request that was inspected; without an upstream also that. */
+bool gate_allow(const struct tunnel_http *t, struct egress_request *r);
+
+/* Answers 400 and says why in an event; the target is not shown, it could be anything. */
+void gate_refuse_malformed(const struct tunnel_http *t, struct egress_request *r, const struct os_error *err);
+/* Answers 502. */
+void gate_no_upstream(const struct tunnel_http *t, struct egress_request *r, const char *reason);
 
 /* Canonicalises the target with the loosest setting of the connection and splits the query; -1 with the text
  * of spec/proxy.md 3.4. */
@@ -190,6 +223,7 @@ bool request_is_h2c_upgrade(const struct http1_head *h);
 /* What has to be read of a request before it can be judged (spec/proxy.md 6.6, 6.7). */
 struct inspect_plan {
     enum policy_protocol protocol; /* POLICY_GRAPHQL, POLICY_JSON_RPC, POLICY_MCP; else nothing */
+    const char *what;              /* in texts about its body */
     bool body;                     /* the body is needed */
     bool strict_tool_names;
     size_t limit; /* bytes of it */
@@ -203,6 +237,8 @@ int request_inspect(struct egress_request *r, struct os_error *err);
 /* Reads the whole body of an HTTP/1 request, at most limit bytes, into r->body. The text of an excess begins
  * with what. Not before: the client is told to go on where it asks. */
 int body_collect(struct egress_request *r, const char *what, size_t limit, struct os_error *err);
+/* The error for such an excess. */
+int body_too_long(const char *what, size_t limit, struct os_error *err);
 
 /* Sets the request's kind and what that needs, when it is a valid upgrade to a WebSocket. */
 void upgrade_recognise(struct egress_request *r);
@@ -216,6 +252,9 @@ enum request_verdict { REQUEST_FORWARD, REQUEST_DENY };
 enum request_verdict request_judge(struct egress_request *r, const char *scheme, bool forward,
                                    const char **policy, struct os_buf *reason);
 
+/* The field goes upstream: it is no hop field, and does not frame a body that was read before the judgement.
+ * forward also leaves out what a proxy answers for. */
+bool request_field_passes(const struct egress_request *r, const struct http1_field *f, bool forward);
 /* Writes the request head for the upstream: canonical target, fields in order without hop fields. forward
  * also replaces Host by host_field and drops what a proxy answers for (spec/proxy.md 5). */
 void request_write_head(struct egress_request *r, bool forward, const char *host_field);
@@ -237,13 +276,28 @@ enum exchange_end exchange_run(struct egress_request *r, struct os_error *err);
 /* "HTTP/1.1 <status line>\r\n\r\n" alone. */
 void deny_bare(struct egress_stream *to, const char *status_line);
 void deny_plain(struct egress_stream *to, const char *status_line, const char *text);
+/* An answer with a JSON body, not yet in the form of a protocol. */
+struct deny_answer {
+    const char *status_line; /* "403 Forbidden" */
+    char *policy;            /* value of X-OpenShell-Policy; NULL = none */
+    char *json;              /* NULL = nothing to answer */
+};
+#define cleanup_answer __attribute__((cleanup(deny_answer_free)))
+void deny_answer_free(struct deny_answer *a);
 /* {"detail":..,"error":..,"reason":..}; reason is left out when NULL or empty. */
-void deny_json(struct egress_stream *to, const char *status_line, const char *error, const char *detail,
-               const char *reason);
-/* As deny_json with "message" for "detail". */
-void deny_json_message(struct egress_stream *to, const char *status_line, const char *error,
+void deny_make_json(struct deny_answer *a, const char *status_line, const char *error, const char *detail,
+                    const char *reason);
+/* As deny_make_json with "message" for "detail". */
+void deny_make_message(struct deny_answer *a, const char *status_line, const char *error,
                        const char *message);
 /* The L7 denial body (spec/proxy.md 6.3). */
+void deny_make_request(struct deny_answer *a, const struct egress_request *r, const char *policy,
+                       const char *detail);
+/* As HTTP/1, closing. */
+void deny_send(struct egress_stream *to, const struct deny_answer *a);
+/* Made and sent. */
+void deny_json(struct egress_stream *to, const char *status_line, const char *error, const char *detail,
+               const char *reason);
 void deny_request(struct egress_stream *to, const struct egress_request *r, const char *policy,
                   const char *detail);
 

@@ -166,6 +166,8 @@ int stream_handshake(struct egress_stream *s, int timeout_ms, struct os_error *e
         int r = SSL_do_handshake(s->ssl);
         if (r == 1)
             return 0;
+        if (SSL_want_client_hello_cb(s->ssl))
+            return 1;
         if (tls_outcome(s->ssl, r, &wants) != STREAM_AGAIN)
             return net_tls_error_of(s->ssl, err, "TLS handshake failed");
         int64_t left = end - os_clock_mono_ms();

@@ -43,7 +43,8 @@ ssize_t stream_write(struct egress_stream *s, const void *p, size_t n);
 int stream_send(struct egress_stream *s, const void *p, size_t n, int timeout_ms);
 /* TLS has bytes that a poll on the socket does not show. */
 bool stream_decrypted(const struct egress_stream *s);
-/* Completes the handshake of s->ssl; -1 with *err, and s->ssl stays for the reason. */
+/* Completes the handshake of s->ssl: 0, or 1 when it is held behind a ClientHello and goes on with the next
+ * call; -1 with *err, and s->ssl stays for the reason. */
 int stream_handshake(struct egress_stream *s, int timeout_ms, struct os_error *err);
 /* Ends our direction. */
 void stream_end(struct egress_stream *s);

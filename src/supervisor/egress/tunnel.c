@@ -176,18 +176,21 @@ static bool is_benign(const char *text)
 }
 
 /* The handshake with the agent failed: say so where it was our refusal or a real fault. */
-static void report_handshake(struct egress_conn *c, const struct os_error *err)
+static void report_handshake(struct egress_conn *c, const struct egress_hello *hello,
+                             const struct os_error *err)
 {
     struct conn_event ev = {"Refuse", AUDIT_SEV_HIGH, AUDIT_DENIED, "request-authority",
                             "TLS server name differs from the CONNECT host"};
-    if (c->client.ssl && egress_ca_wrong_name(c->client.ssl)) {
+    if (hello->wrong_name) {
         event_conn(c, &ev, "TLS relay error: server name differs from %s", c->host);
     } else if (strcasestr(os_error_text(err), "no application protocol")) {
         ev.rule_type = "tls";
         ev.severity = AUDIT_SEV_MEDIUM;
-        ev.detail =
-            "client speaks none of the protocols that can be inspected (HTTP/1.1); offer http/1.1, or set "
-            "tls: skip on the endpoint";
+        ev.detail = hello->h2
+                        ? "client offers h2 alone, which the upstream does not speak; offer http/1.1 too, "
+                          "or set tls: skip on the endpoint"
+                        : "client speaks none of the protocols that can be inspected (HTTP/1.1, HTTP/2); "
+                          "offer http/1.1, or set tls: skip on the endpoint";
         event_conn(c, &ev, "TLS relay error: no application protocol");
     } else if (!is_benign(os_error_text(err))) {
         event_failure(c, "TLS relay error", err);
@@ -196,17 +199,22 @@ static void report_handshake(struct egress_conn *c, const struct os_error *err)
 
 static void serve_tls(struct egress_conn *c)
 {
-    struct os_error err cleanup_error = {0};
-    if (tls_accept_agent(c, &err) < 0) {
-        report_handshake(c, &err);
+    struct os_error err cleanup_error = {0}, upstream cleanup_error = {0};
+    struct egress_hello *hello = os_arena_alloc(&c->arena, sizeof(*hello));
+    hello->host = c->host;
+    if (tls_hold_agent(c, hello, &err) < 0) {
+        report_handshake(c, hello, &err);
         return;
     }
-    if (tls_connect_upstream(c, &err) == 0) {
-        http_serve(c, "https", NULL);
-        return;
-    }
-    event_failure(c, "TLS relay error", &err);
-    http_serve(c, "https", os_error_text(&err));
+    bool connected = tls_connect_upstream(c, hello, &upstream) == 0;
+    if (!connected)
+        event_failure(c, "TLS relay error", &upstream);
+    if (tls_accept_agent(c, hello, &err) < 0)
+        report_handshake(c, hello, &err);
+    else if (hello->speak_h2)
+        h2_serve(c);
+    else
+        http_serve(c, "https", connected ? NULL : os_error_text(&upstream));
 }
 
 static void refuse_unsupported(struct egress_conn *c, enum tunnel_class class)

@@ -274,8 +274,8 @@ def h2_only_client_is_told_so(w):
         raise AssertionError("the handshake was accepted")
     except ssl.SSLError as why:
         contains(str(why).lower(), "no application protocol")
-    w.egress.audit("DENIED /usr/bin/curl(64) -> api.test:443 [policy:api engine:tls] [reason:client speaks none of the "
-                   "protocols that can be inspected (HTTP/1.1)", since)
+    w.egress.audit("DENIED /usr/bin/curl(64) -> api.test:443 [policy:api engine:tls] [reason:client offers h2 alone, "
+                   "which the upstream does not speak", since)
 
 
 @suite.case

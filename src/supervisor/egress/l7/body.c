@@ -12,7 +12,7 @@ static size_t wire_limit(size_t limit)
     return 2 * limit + OS_HTTP1_CHUNK_LINE;
 }
 
-static int too_long(const char *what, size_t limit, struct os_error *err)
+int body_too_long(const char *what, size_t limit, struct os_error *err)
 {
     return os_error_set(err, OS_OUT_OF_RANGE, "%s request body exceeds %zu byte inspection limit", what,
                         limit);
@@ -53,7 +53,7 @@ int body_collect(struct egress_request *r, const char *what, size_t limit, struc
     r->body_read = true;
     r->body.max = limit;
     if (h->framing == HTTP1_LENGTH && h->length > limit)
-        return too_long(what, limit, err);
+        return body_too_long(what, limit, err);
     http1_body_start(&framing, h->framing, h->length);
     if (!framing.done && invite(r, err) < 0)
         return -1;
@@ -66,7 +66,7 @@ int body_collect(struct egress_request *r, const char *what, size_t limit, struc
         stream_consume(client, (size_t)n);
         wire += (size_t)n;
         if (r->body.failed)
-            return too_long(what, limit, err);
+            return body_too_long(what, limit, err);
         if (wire > wire_limit(limit))
             return os_error_set(err, OS_OUT_OF_RANGE,
                                 "%s chunked request body exceeds inspection framing limit", what);

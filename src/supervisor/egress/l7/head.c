@@ -70,6 +70,13 @@ static bool is_framing_field(const struct http1_field *f)
            http1_text_is_nocase(f->name, "expect");
 }
 
+bool request_field_passes(const struct egress_request *r, const struct http1_field *f, bool forward)
+{
+    return !http1_is_hop_field(r->head, f) && !(forward && is_proxy_field(f)) &&
+           !(r->body_read && is_framing_field(f)) &&
+           !(r->reads_messages && http1_text_is_nocase(f->name, "sec-websocket-extensions"));
+}
+
 void request_write_head(struct egress_request *r, bool forward, const char *host_field)
 {
     const struct http1_head *h = r->head;
@@ -80,9 +87,7 @@ void request_write_head(struct egress_request *r, bool forward, const char *host
     os_buf_addf(out, " HTTP/1.%d\r\n", h->minor);
     for (size_t i = 0; i < h->n_fields; i++) {
         const struct http1_field *f = &h->fields[i];
-        if (http1_is_hop_field(h, f) || (forward && is_proxy_field(f)) ||
-            (r->body_read && is_framing_field(f)) ||
-            (r->reads_messages && http1_text_is_nocase(f->name, "sec-websocket-extensions")))
+        if (!request_field_passes(r, f, forward))
             continue;
         os_buf_add(out, f->name.p, f->name.n);
         os_buf_adds(out, ": ");

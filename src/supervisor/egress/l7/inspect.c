@@ -48,6 +48,7 @@ int inspect_plan(const struct egress_request *r, struct inspect_plan *plan, stru
     *plan = (struct inspect_plan){.protocol = POLICY_L4};
     if (!config)
         return 0;
+    plan->what = config->protocol == POLICY_GRAPHQL ? "GraphQL" : "HTTP";
     plan->limit = config->body_limit;
     plan->strict_tool_names = config->strict_tool_names;
     switch (config->protocol) {
@@ -111,8 +112,7 @@ int request_inspect(struct egress_request *r, struct os_error *err)
     struct inspect_plan plan;
     if (inspect_plan(r, &plan, err) < 0)
         return -1;
-    const char *what = plan.protocol == POLICY_GRAPHQL ? "GraphQL" : "HTTP";
-    if (plan.body && body_collect(r, what, plan.limit, err) < 0)
+    if (plan.body && body_collect(r, plan.what, plan.limit, err) < 0)
         return -1;
     inspect_request(r, &plan);
     return 0;

@@ -47,7 +47,8 @@ static int tear_down(void **state)
 static X509 *served(struct egress_ca *ca, const char *host)
 {
     struct os_error cleanup_error err = {0};
-    SSL *ssl = egress_ca_server(ca, host, &err);
+    struct egress_hello hello = {.host = host};
+    SSL *ssl = egress_ca_server(ca, &hello, &err);
     if (!ssl)
         fail_msg("%s: %s", host, os_error_text(&err));
     X509 *cert = SSL_get_certificate(ssl);
