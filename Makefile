@@ -32,7 +32,7 @@ unit e2e sanitize interop: build
 case: build
 	@scripts/run-tests.sh case $(CASE)
 
-coverage: deps
+coverage: build
 	@scripts/coverage.sh
 
 bench: build
