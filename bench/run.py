@@ -103,12 +103,14 @@ def https(g, authority):
     client = BENCH / "https_client"
     send(g, client)
     g.must("policy", "set", "one", "--policy", private.dir / "p0.yaml", "--wait")
-    direct = figures(client, 3000, "bench.test", 443, authority.pem, "direct", ADDRESS)
-    r = g.exec("one", "sh", "-c", "exec /sandbox/https_client 3000 bench.test 443 \"$SSL_CERT_FILE\" proxy 10.200.0.1 3128")
-    check(r.code == 0, r)
-    p50, p99 = map(float, r.out.split())
-    added = (p50 - direct[0], p99 - direct[1])
-    row("HTTPS request added by the proxy, inspected", "us", added, ("<= 60 us p50", 60), "direct round trip", direct)
+    for option, what in (("", "HTTPS request"), ("-2", "HTTP/2 request")):
+        direct = figures(client, *option.split(), 3000, "bench.test", 443, authority.pem, "direct", ADDRESS)
+        r = g.exec("one", "sh", "-c", f"exec /sandbox/https_client {option} 3000 bench.test 443 \"$SSL_CERT_FILE\" "
+                   "proxy 10.200.0.1 3128")
+        check(r.code == 0, r)
+        p50, p99 = map(float, r.out.split())
+        added = (p50 - direct[0], p99 - direct[1])
+        row(f"{what} added by the proxy, inspected", "us", added, ("<= 60 us p50", 60), "direct round trip", direct)
 
 
 def memory(g):

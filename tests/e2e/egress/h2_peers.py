@@ -181,6 +181,9 @@ class OriginConn:
             self.h.send_data(stream, b"half")
             self.flush()
             self.closing = True
+        elif path == "/turnaway":
+            self.flush()
+            self.sock.sendall(frame(GOAWAY, 0, 0, struct.pack(">II", stream - 2, 0)))
         elif path == "/goaway":
             self.flush()
             self.sock.sendall(frame(GOAWAY, 0, 0, struct.pack(">II", stream, 0)))

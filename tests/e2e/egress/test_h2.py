@@ -342,6 +342,15 @@ def an_upstream_that_leaves_lets_streams_finish(w):
 
 
 @suite.case
+def what_an_upstream_that_leaves_did_not_look_at_can_be_tried_again(w):
+    w.fresh()
+    with w.client() as c:
+        equal(c.ask("GET", "/x").status, 200, "before")
+        equal(c.ask("GET", "/turnaway").reset, 7, "REFUSED_STREAM")
+        c.until_closed()
+
+
+@suite.case
 def an_upstream_that_vanishes_is_a_502_or_a_reset(w):
     w.fresh()
     since = w.egress.mark()
@@ -353,8 +362,9 @@ def an_upstream_that_vanishes_is_a_502_or_a_reset(w):
     w.egress.audit("NET:FAIL [LOW]", since)
     with w.client() as c:
         a = c.ask("GET", "/half")
-        equal((a.status, a.body), (200, b"half"), "what came")
-        check(a.reset is not None, "no reset")
+        if a.status != 502:  # the end may overtake what was sent before it
+            equal((a.status, a.body), (200, b"half"), "what came")
+            check(a.reset is not None, "no reset")
     with w.client() as c:
         equal(c.ask("GET", "/headerbomb").status, 502, "response head too long")
         equal(c.ask("GET", "/x").status, 200, "next")

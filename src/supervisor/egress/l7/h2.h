@@ -85,6 +85,7 @@ struct h2_relay {
     const struct tunnel_http *t;
     nghttp2_session *session[H2_SIDES];
     struct h2_stream *streams;
+    size_t n_streams; /* also those that only one side still has */
     size_t collected; /* bytes of bodies read for the judgement */
     struct h2_bucket resets[H2_SIDES], worthless[H2_SIDES];
     int64_t waits_since[H2_SIDES]; /* for the first SETTINGS or the rest of a head; 0 = not */

@@ -73,7 +73,7 @@ static void begin(struct h2_stream *st, bool ended)
     struct h2_relay *h = st->h;
     st->request.ended = ended;
     h->t->c->requests++;
-    if (h->draining) {
+    if (h->draining || h->n_streams > 2 * OS_PROXY_H2_STREAMS) {
         refuse(st);
         return;
     }
@@ -102,6 +102,9 @@ static void collect(struct h2_stream *st, const uint8_t *data, size_t n)
         body_too_long(st->plan.what, st->plan.limit, &err);
         gate_refuse_malformed(st->h->t, &st->r, &err);
     } else if (!within_budget(st, n)) {
+        os_error_set(&err, OS_RESOURCE_EXHAUSTED, "bodies that wait to be judged exceed %d bytes",
+                     OS_L7_BODY_MAX);
+        event_failure(st->h->t->c, "L7 relay error", &err);
         refuse(st);
     }
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 
+#include "core/clock.h"
 #include "core/str.h"
 #include "supervisor/egress/l7/h2.h"
 
@@ -10,8 +11,9 @@ struct side {
     struct egress_stream *stream;
     struct os_buf out; /* frames on their way to the socket */
     size_t written;
-    bool readable; /* a read may give something */
-    bool deaf;     /* it takes nothing any more */
+    int64_t blocked_ms; /* since when the socket takes nothing; 0 = it does */
+    bool readable;      /* a read may give something */
+    bool deaf;          /* it takes nothing any more */
     bool gone;
 };
 
@@ -89,8 +91,11 @@ static bool write_side(struct serving *s, enum h2_side which)
                 break;
         }
         ssize_t n = stream_write(side->stream, side->out.data + side->written, side->out.len - side->written);
-        if (n == STREAM_AGAIN)
+        if (n == STREAM_AGAIN) {
+            side->blocked_ms = side->blocked_ms ? side->blocked_ms : os_clock_mono_ms();
             break;
+        }
+        side->blocked_ms = 0;
         if (n < 0)
             deafen(s, which);
         else
@@ -134,11 +139,27 @@ static bool read_side(struct serving *s, enum h2_side which)
     return true;
 }
 
+/* How long to wait at most for something to move; -1 = any time. */
+static int patience(struct serving *s, struct os_error *err)
+{
+    int64_t now = os_clock_mono_ms();
+    int timeout = h2_relay_tick(s->h, err);
+    for (enum h2_side i = 0; i < H2_SIDES; i++) {
+        if (!s->side[i].blocked_ms)
+            continue;
+        timeout = 1000;
+        if (now - s->side[i].blocked_ms > OS_PROXY_BODY_IDLE_MS)
+            os_error_set(err, OS_DEADLINE_EXCEEDED, "%s took nothing for %d s",
+                         i == H2_AGENT ? "client" : "upstream", OS_PROXY_BODY_IDLE_MS / 1000);
+    }
+    return timeout;
+}
+
 static void wait_any(struct serving *s)
 {
     struct os_error err cleanup_error = {0};
     struct pollfd p[H2_SIDES];
-    int timeout = h2_relay_tick(s->h, &err);
+    int timeout = patience(s, &err);
     if (err.code) {
         end_agent(s, &err);
         return;
@@ -153,10 +174,7 @@ static void wait_any(struct serving *s)
         if (side->gone || !p[i].events)
             p[i].fd = -1;
     }
-    bool blocked = is_clogged(s, H2_AGENT) || is_clogged(s, H2_UPSTREAM);
-    int n = poll(p, H2_SIDES, blocked ? OS_PROXY_BODY_IDLE_MS : timeout);
-    if (n == 0 && blocked)
-        s->over = true;
+    int n = poll(p, H2_SIDES, timeout);
     for (enum h2_side i = 0; n > 0 && i < H2_SIDES; i++)
         s->side[i].readable = s->side[i].readable || p[i].revents;
 }

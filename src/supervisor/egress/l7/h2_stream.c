@@ -20,6 +20,7 @@ struct h2_stream *h2_stream_new(struct h2_relay *h, int32_t agent)
     if (st->next)
         st->next->link = &st->next;
     h->streams = st;
+    h->n_streams++;
     return st;
 }
 
@@ -45,6 +46,7 @@ static void free_pipe(struct h2_pipe *p)
 
 void h2_stream_free(struct h2_stream *st)
 {
+    st->h->n_streams--;
     *st->link = st->next;
     if (st->next)
         st->next->link = st->link;
@@ -338,7 +340,7 @@ static void closed_upstream(struct h2_stream *st, uint32_t code, const char *why
         return;
     if (st->answered) {
         h2_stream_reset(st, H2_AGENT, carried(code, NGHTTP2_INTERNAL_ERROR));
-    } else if (!st->sent) {
+    } else if (!st->sent || code == NGHTTP2_REFUSED_STREAM) {
         h2_stream_reset(st, H2_AGENT, NGHTTP2_REFUSED_STREAM);
     } else if (st->reset) {
         h2_stream_reset(st, H2_AGENT, carried(code, NGHTTP2_INTERNAL_ERROR));
