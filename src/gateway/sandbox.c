@@ -305,12 +305,19 @@ static int composed_phase(int old, int backend, bool stopped, bool session)
     return next;
 }
 
+/* The end of the run before, told late: the new run has another instance, and its start is not over. */
+static bool is_of_earlier_run(const sandbox_row *row, const Openshell__Compute__V1__DriverSandboxStatus *st)
+{
+    return row->status->phase == PHASE(STARTING) && sandbox_backend_phase(st) == PHASE(ERROR) &&
+           *st->instance_id && strcmp(st->instance_id, row->status->agent_pod) == 0;
+}
+
 static enum sandbox_change on_snapshot(void *ctx, sandbox_row *row, struct os_arena *a)
 {
     struct snapshot *in = ctx;
     const Openshell__Compute__V1__DriverSandboxStatus *st = in->s->status;
     int old = (int)row->status->phase;
-    if (old == PHASE(DELETING) || old == PHASE(ERROR) || !st)
+    if (old == PHASE(DELETING) || old == PHASE(ERROR) || !st || is_of_earlier_run(row, st))
         return SANDBOX_KEEP;
     int backend = sandbox_backend_phase(st);
     /* Asked under the sync lock: a session that registers later writes READY after us. */

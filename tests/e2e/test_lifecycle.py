@@ -51,6 +51,20 @@ def supervisor_pid(g, name):
 
 
 @case
+def a_start_right_behind_an_end_is_not_undone_by_it(g):
+    """The end of the first run may be told when the second one has begun."""
+    for i in range(8):
+        g.cli("sandbox", "create", "--name", f"quick{i}", "--detach", "--", "sh", "-c",
+              "test -e /sandbox/ran && exec sleep infinity; touch /sandbox/ran; exit 3")
+        wait_for("the end", lambda: phase(g, f"quick{i}") == "Error", 20, 0.005)
+        g.must("sandbox", "start", f"quick{i}")
+        ready(g, f"quick{i}")
+    time.sleep(0.2)
+    equal([phase(g, f"quick{i}") for i in range(8)], ["Ready"] * 8, "phases")
+    g.must("sandbox", "delete", *(f"quick{i}" for i in range(8)))
+
+
+@case
 def stop_ends_everything_and_start_brings_the_files_back(g):
     path = private.dir / "policy.yaml"
     path.write_text(POLICY)
