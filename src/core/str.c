@@ -148,6 +148,16 @@ bool os_utf8_valid(const char *s, size_t n)
     return true;
 }
 
+char *os_utf8_force(char *s, size_t n)
+{
+    if (os_utf8_valid(s, n))
+        return s;
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)s[i] >= 0x80)
+            s[i] = '?';
+    return s;
+}
+
 void os_strv_take(struct os_strv *l, char *owned)
 {
     l->v = os_realloc(l->v, l->n + 2, sizeof(*l->v));

@@ -27,6 +27,8 @@ bool os_str_u64(const char *s, uint64_t max, uint64_t *out);
 bool os_str_u64n(const char *s, size_t n, uint64_t max, uint64_t *out);
 /* True when s is well-formed UTF-8 (RFC 3629). */
 bool os_utf8_valid(const char *s, size_t n);
+/* Makes n bytes valid UTF-8: what is not, loses every byte that is not ASCII to '?'. Returns s. */
+char *os_utf8_force(char *s, size_t n);
 
 struct os_strv {
     char **v; /* NULL-terminated once non-empty */

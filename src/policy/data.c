@@ -110,23 +110,11 @@ static json_t *ports_of(const policy_endpoint_doc *ep)
     return a;
 }
 
-static json_t *registered(const ProtobufCMessage *value)
-{
-    const policy_graphql *g = (const void *)value;
-    json_t *o = json_object();
-    if (!g)
-        return o;
-    put_text(o, "operation_type", g->operation_type);
-    put_text(o, "operation_name", g->operation_name);
-    put_filled(o, "fields", texts(g->fields, g->n_fields));
-    return o;
-}
-
 static void put_options(json_t *o, const policy_endpoint_doc *ep)
 {
     put_text(o, "persisted_queries", ep->persisted_queries);
     put_filled(o, "graphql_persisted_queries",
-               map(ep->graphql_persisted_queries, ep->n_graphql_persisted_queries, registered));
+               map(ep->graphql_persisted_queries, ep->n_graphql_persisted_queries, registered_operation));
     put_number(o, "graphql_max_body_bytes", ep->graphql_max_body_bytes);
     put_number(o, "json_rpc_max_body_bytes", ep->json_rpc_max_body_bytes);
     if (ep->mcp && ep->mcp->_strict_tool_names_case)

@@ -58,18 +58,6 @@ static json_t *deny_rules(const policy_endpoint_doc *ep)
 
 /* --- endpoints --- */
 
-static json_t *graphql(const ProtobufCMessage *value)
-{
-    const policy_graphql *g = (const void *)value;
-    json_t *o = json_object();
-    if (!g)
-        return o;
-    put_text(o, "operation_type", g->operation_type);
-    put_text(o, "operation_name", g->operation_name);
-    put_filled(o, "fields", texts(g->fields, g->n_fields));
-    return o;
-}
-
 static json_int_t port(uint32_t p)
 {
     return p > UINT16_MAX ? UINT16_MAX : p;
@@ -127,7 +115,7 @@ static json_t *endpoint(const policy_endpoint_doc *ep)
     put_true(o, "allow_uninspected_credentials", ep->allow_uninspected_credentials);
     put_text(o, "persisted_queries", ep->persisted_queries);
     put_filled(o, "graphql_persisted_queries",
-               map(ep->graphql_persisted_queries, ep->n_graphql_persisted_queries, graphql));
+               map(ep->graphql_persisted_queries, ep->n_graphql_persisted_queries, registered_operation));
     put_number(o, "graphql_max_body_bytes", ep->graphql_max_body_bytes);
     put_text(o, "credential_signing", ep->credential_signing);
     put_text(o, "signing_service", ep->signing_service);

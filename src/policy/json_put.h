@@ -82,6 +82,19 @@ static inline json_t *matcher(const ProtobufCMessage *value)
     return text(m ? m->glob : "");
 }
 
+/* A persisted GraphQL operation. */
+static inline json_t *registered_operation(const ProtobufCMessage *value)
+{
+    const policy_graphql *g = (const void *)value;
+    json_t *o = json_object();
+    if (!g)
+        return o;
+    put_text(o, "operation_type", g->operation_type);
+    put_text(o, "operation_name", g->operation_name);
+    put_filled(o, "fields", texts(g->fields, g->n_fields));
+    return o;
+}
+
 static inline json_t *map(const void *entries, size_t n, json_t *(*value)(const ProtobufCMessage *))
 {
     cleanup_arena struct os_arena arena = {0};

@@ -69,17 +69,20 @@ struct rpc_conn_ops {
 
 enum rpc_phase { RPC_OPENING, RPC_LIVE, RPC_PINGED, RPC_DOUBTED, RPC_LINGER };
 
+/* A socket of either kind, under every name that libuv has for it. */
+union rpc_socket {
+    uv_handle_t handle;
+    uv_stream_t stream;
+    uv_tcp_t tcp;
+    uv_pipe_t pipe;
+};
+
 struct rpc_conn {
     struct rpc_turn *turn;
     const struct rpc_conn_ops *ops;
     void *owner; /* server or client */
     struct rpc_conn *prev, *next, *dirty_next;
-    union {
-        uv_handle_t handle;
-        uv_stream_t stream;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    } sock;
+    union rpc_socket sock;
     uv_timer_t timer;
     unsigned handles; /* not yet closed */
     enum rpc_phase phase;

@@ -15,12 +15,7 @@ struct rpc_handler {
 struct rpc_listener {
     struct rpc_listener *next;
     struct rpc_server *server;
-    union {
-        uv_handle_t handle;
-        uv_stream_t stream;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    } sock;
+    union rpc_socket sock;
     char *path; /* of a UNIX socket; removed when the listener closes */
 };
 

@@ -55,12 +55,8 @@ void rpc_message_decode(struct os_buf *out, const char *value, size_t n)
             c = '?';
         os_buf_addc(out, c);
     }
-    if (out->failed || out->len == start || os_utf8_valid(out->data + start, out->len - start))
-        return;
-    for (size_t i = start; i < out->len; i++) {
-        if ((unsigned char)out->data[i] >= 0x80)
-            out->data[i] = '?';
-    }
+    if (!out->failed && out->len > start)
+        os_utf8_force(out->data + start, out->len - start);
 }
 
 enum os_code rpc_status_parse(const char *value, size_t n)

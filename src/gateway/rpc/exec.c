@@ -200,17 +200,6 @@ static void relay_on_end(void *ctx, const struct os_error *status)
 
 /* --- input: client -> supervisor --- */
 
-static void send_stdin(struct exec *e, const uint8_t *data, size_t n)
-{
-    for (size_t at = 0; at < n; at += OS_RELAY_FRAME) {
-        relay_frame f = OPENSHELL__V1__RELAY_FRAME__INIT;
-        f.payload_case = OPENSHELL__V1__RELAY_FRAME__PAYLOAD_DATA;
-        f.data.data = (uint8_t *)data + at;
-        f.data.len = n - at < OS_RELAY_FRAME ? n - at : OS_RELAY_FRAME;
-        relay_send(e->relay, &f);
-    }
-}
-
 static void send_eof(struct exec *e)
 {
     relay_frame f = OPENSHELL__V1__RELAY_FRAME__INIT;
@@ -236,7 +225,7 @@ static void relay_on_open(void *ctx)
     if (e->req->timeout_seconds && !e->answered)
         uv_timer_start(&e->timer, on_timeout, (uint64_t)e->req->timeout_seconds * 1000, 0);
     if (!e->interactive) {
-        send_stdin(e, e->req->stdin.data, e->req->stdin.len);
+        relay_send_data(e->relay, e->req->stdin.data, e->req->stdin.len);
         send_eof(e);
     } else if (e->half_closed) {
         send_eof(e);
@@ -255,7 +244,7 @@ static void relay_on_writable(void *ctx)
 static void input(struct exec *e, const Openshell__V1__ExecSandboxInput *in)
 {
     if (in->payload_case == OPENSHELL__V1__EXEC_SANDBOX_INPUT__PAYLOAD_STDIN) {
-        send_stdin(e, in->stdin.data, in->stdin.len);
+        relay_send_data(e->relay, in->stdin.data, in->stdin.len);
     } else if (in->payload_case == OPENSHELL__V1__EXEC_SANDBOX_INPUT__PAYLOAD_RESIZE && e->req->tty) {
         relay_frame f = OPENSHELL__V1__RELAY_FRAME__INIT;
         f.resize = in->resize;

@@ -109,13 +109,7 @@ static void relay_on_end(void *ctx, const struct os_error *status)
 
 static void send_data(struct forward *f, const uint8_t *data, size_t n)
 {
-    for (size_t at = 0; at < n; at += OS_RELAY_FRAME) {
-        relay_frame r = OPENSHELL__V1__RELAY_FRAME__INIT;
-        r.payload_case = OPENSHELL__V1__RELAY_FRAME__PAYLOAD_DATA;
-        r.data.data = (uint8_t *)data + at;
-        r.data.len = n - at < OS_RELAY_FRAME ? n - at : OS_RELAY_FRAME;
-        relay_send(f->relay, &r);
-    }
+    relay_send_data(f->relay, data, n);
     if (relay_queued(f->relay) >= OS_RELAY_WINDOW)
         rpc_call_pause(f->call);
 }

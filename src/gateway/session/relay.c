@@ -216,6 +216,17 @@ void relay_send(struct relay *r, const Openshell__V1__RelayFrame *frame)
         rpc_call_send(r->stream, &frame->base);
 }
 
+void relay_send_data(struct relay *r, const uint8_t *data, size_t n)
+{
+    for (size_t at = 0; at < n; at += OS_RELAY_FRAME) {
+        Openshell__V1__RelayFrame f = OPENSHELL__V1__RELAY_FRAME__INIT;
+        f.payload_case = OPENSHELL__V1__RELAY_FRAME__PAYLOAD_DATA;
+        f.data.data = (uint8_t *)(uintptr_t)data + at;
+        f.data.len = n - at < OS_RELAY_FRAME ? n - at : OS_RELAY_FRAME;
+        relay_send(r, &f);
+    }
+}
+
 size_t relay_queued(const struct relay *r)
 {
     return r->stream ? rpc_call_queued(r->stream) : 0;

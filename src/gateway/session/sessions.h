@@ -44,6 +44,8 @@ enum relay_target { RELAY_EXEC, RELAY_TCP, RELAY_SSH };
 struct relay *relay_open(struct sessions *s, const char *sandbox_id, enum relay_target target,
                          const Openshell__V1__RelayOpen *open, const struct relay_ops *ops, void *ctx);
 void relay_send(struct relay *r, const Openshell__V1__RelayFrame *frame);
+/* Bytes for the sandbox, in frames of at most OS_RELAY_FRAME. */
+void relay_send_data(struct relay *r, const uint8_t *data, size_t n);
 size_t relay_queued(const struct relay *r);
 void relay_pause(struct relay *r);
 void relay_resume(struct relay *r);

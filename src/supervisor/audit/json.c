@@ -50,13 +50,8 @@ static const struct label dispositions[] = {
 /* Text of bytes that need not be UTF-8 (paths, what peers sent). */
 static json_t *text_value(const char *s)
 {
-    if (os_utf8_valid(s, strlen(s)))
-        return json_string(s);
     cleanup_free char *copy = os_strdup(s);
-    for (char *p = copy; *p; p++)
-        if ((unsigned char)*p >= 0x80)
-            *p = '?';
-    return json_string(copy);
+    return json_string(os_utf8_force(copy, strlen(copy)));
 }
 
 static void set_text(json_t *o, const char *key, const char *s)

@@ -29,13 +29,8 @@ void deny_plain(struct egress_stream *to, const char *status_line, const char *t
 /* JSON text of bytes that need not be UTF-8 (paths of executables). */
 static json_t *text(const char *s)
 {
-    if (os_utf8_valid(s, strlen(s)))
-        return json_string(s);
     cleanup_free char *copy = os_strdup(s);
-    for (char *p = copy; *p; p++)
-        if ((unsigned char)*p >= 0x80)
-            *p = '?';
-    return json_string(copy);
+    return json_string(os_utf8_force(copy, strlen(copy)));
 }
 
 /* Takes the value. */
