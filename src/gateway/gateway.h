@@ -29,10 +29,8 @@ struct gateway {
     const char *host; /* bind address */
     uint16_t port;
     bool tls;
-    atomic_bool serving;                 /* database reachable, not stopping (health.h) */
-    struct health_watch *health_watches; /* loop thread */
-    uint64_t ssh_session_ttl_s;          /* 0 = SSH session tokens never expire */
-    struct forward *forwards;            /* open ForwardTcp calls; loop thread */
+    uint64_t ssh_session_ttl_s; /* 0 = SSH session tokens never expire */
+    struct forward *forwards;   /* open ForwardTcp calls; loop thread */
     struct logbus *logs;
     struct watches *watches;
     struct sessions *sessions;

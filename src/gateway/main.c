@@ -344,7 +344,6 @@ static void on_signal(uv_signal_t *s, int number)
     os_log_info("gateway", "stopping on signal %d", number);
     tell_manager("STOPPING=1");
     p->closing = p->health ? 2 : 1;
-    readiness_announce_stop(p->readiness);
     if (p->health)
         rpc_server_shutdown(p->health, 0, closed, p);
     rpc_server_shutdown(p->gw.rpc, SHUTDOWN_GRACE_MS, closed, p);

@@ -7,7 +7,6 @@
 
 #include "core/clock.h"
 #include "core/str.h"
-#include "gateway/health.h"
 
 #define PROBE_INTERVAL_MS 5000
 #define PROBE_TIMEOUT_MS 2000
@@ -21,7 +20,6 @@ struct readiness {
     bool ok;            /* how the last one ended */
     bool probe_ok;      /* the worker's result */
     int64_t latency_ms, probe_latency_ms;
-    bool stopping;
 };
 
 static void probe(void *arg)
@@ -43,16 +41,13 @@ static void probed(void *arg)
     r->ever = true;
     r->ok = r->probe_ok;
     r->latency_ms = r->probe_latency_ms;
-    health_set(r->gw, r->ok && !r->stopping);
 }
 
 static void on_timer(uv_timer_t *t)
 {
     struct readiness *r = t->data;
-    if (r->probing) {
-        health_set(r->gw, false); /* the last probe hangs */
+    if (r->probing)
         return;
-    }
     r->probing = true;
     r->started_ms = os_clock_mono_ms();
     rpc_server_work(r->gw->rpc, probe, probed, r);
@@ -67,12 +62,6 @@ struct readiness *readiness_new(struct gateway *gw)
     uv_timer_start(&r->timer, on_timer, 0, PROBE_INTERVAL_MS);
     uv_unref((uv_handle_t *)&r->timer);
     return r;
-}
-
-void readiness_announce_stop(struct readiness *r)
-{
-    r->stopping = true;
-    health_set(r->gw, false);
 }
 
 void readiness_stop(struct readiness *r)

@@ -8,8 +8,6 @@ struct readiness;
 
 /* Probes the store every 5 s on a worker, first at once. Loop thread. */
 struct readiness *readiness_new(struct gateway *gw);
-/* The gateway is about to stop: whoever watches its health hears it now. */
-void readiness_announce_stop(struct readiness *r);
 /* Stops the probe; call before the loop ends. */
 void readiness_stop(struct readiness *r);
 /* After the loop ended. */

@@ -9,12 +9,9 @@
 #include "core/cleanup.h"
 #include "credentials.pb-c.h"
 #include "gateway_interceptor.pb-c.h"
-#include "health.pb-c.h"
 #include "inference.pb-c.h"
 #include "middleware.pb-c.h"
 #include "openshell.pb-c.h"
-#include "reflection.pb-c.h"
-#include "reflection_v1alpha.pb-c.h"
 
 static const ProtobufCServiceDescriptor *const services[] = {
     &openshell__compute__v1__compute_driver__descriptor,
@@ -23,9 +20,6 @@ static const ProtobufCServiceDescriptor *const services[] = {
     &openshell__inference__v1__inference__descriptor,
     &openshell__middleware__v1__supervisor_middleware__descriptor,
     &openshell__v1__open_shell__descriptor,
-    &grpc__health__v1__health__descriptor,
-    &grpc__reflection__v1__server_reflection__descriptor,
-    &grpc__reflection__v1alpha__server_reflection__descriptor,
 };
 
 static struct rpc_method table[] = {

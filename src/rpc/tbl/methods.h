@@ -1,6 +1,5 @@
-/* Every method of the published API and of gRPC's own services, one row each; the single list that server
- * dispatch, authorisation and clients expand. No include guard: define RPC_METHOD, include, and the macro is
- * undefined again.
+/* Every method of the published API, one row each; the single list that server dispatch, authorisation
+ * and clients expand. No include guard: define RPC_METHOD, include, and the macro is undefined again.
  *
  * RPC_METHOD(id, service, method, request, client_stream, response, server_stream,
  *            auth_mode, scope, workspace_role, global_role) */
@@ -100,9 +99,5 @@ RPC_METHOD(SupervisorMiddleware_Describe, "openshell.middleware.v1.SupervisorMid
 RPC_METHOD(SupervisorMiddleware_ValidateConfig, "openshell.middleware.v1.SupervisorMiddleware", "ValidateConfig", "openshell.middleware.v1.ValidateConfigRequest", 0, "openshell.middleware.v1.ValidateConfigResponse", 0, NONE, "", "", "")
 RPC_METHOD(SupervisorMiddleware_EvaluateHttpRequest, "openshell.middleware.v1.SupervisorMiddleware", "EvaluateHttpRequest", "openshell.middleware.v1.HttpRequestEvaluation", 0, "openshell.middleware.v1.HttpRequestResult", 0, NONE, "", "", "")
 RPC_METHOD(SupervisorMiddleware_EvaluateWebSocketSession, "openshell.middleware.v1.SupervisorMiddleware", "EvaluateWebSocketSession", "openshell.middleware.v1.WebSocketSessionEvent", 1, "openshell.middleware.v1.WebSocketSessionEventResult", 1, NONE, "", "", "")
-RPC_METHOD(GrpcHealth_Check, "grpc.health.v1.Health", "Check", "grpc.health.v1.HealthCheckRequest", 0, "grpc.health.v1.HealthCheckResponse", 0, UNAUTHENTICATED, "", "", "")
-RPC_METHOD(GrpcHealth_Watch, "grpc.health.v1.Health", "Watch", "grpc.health.v1.HealthCheckRequest", 0, "grpc.health.v1.HealthCheckResponse", 1, UNAUTHENTICATED, "", "", "")
-RPC_METHOD(Reflection_Info, "grpc.reflection.v1.ServerReflection", "ServerReflectionInfo", "grpc.reflection.v1.ServerReflectionRequest", 1, "grpc.reflection.v1.ServerReflectionResponse", 1, UNAUTHENTICATED, "", "", "")
-RPC_METHOD(ReflectionAlpha_Info, "grpc.reflection.v1alpha.ServerReflection", "ServerReflectionInfo", "grpc.reflection.v1.ServerReflectionRequest", 1, "grpc.reflection.v1.ServerReflectionResponse", 1, UNAUTHENTICATED, "", "", "")
 /* clang-format on */
 #undef RPC_METHOD

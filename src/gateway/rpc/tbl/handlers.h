@@ -30,10 +30,6 @@ UNARY(OpenShell_IssueSandboxToken,      rpc_issue_token)
 UNARY(OpenShell_RefreshSandboxToken,    rpc_refresh_token)
 UNARY(OpenShell_GetSandboxProviderEnvironment, rpc_get_provider_environment)
 UNARY(Inference_GetInferenceBundle,     rpc_get_inference_bundle)
-UNARY(GrpcHealth_Check,                 rpc_grpc_health_check)
-STREAM(GrpcHealth_Watch,                grpc_health_watch_rpc)
-STREAM(Reflection_Info,                 reflection_rpc)
-STREAM(ReflectionAlpha_Info,            reflection_rpc)
 /* clang-format on */
 #undef UNARY
 #undef STREAM
