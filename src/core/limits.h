@@ -26,6 +26,11 @@
 #define OS_H2_RESET_BURST 1000          /* streams a peer may reset at once ... */
 #define OS_H2_RESET_RATE 100            /* ... and per second after that */
 
+/* gRPC's own services, which need no credentials */
+#define OS_LIMIT_REFLECTION_REQUEST 4096 /* bytes of one question */
+#define OS_LIMIT_REFLECTION_ANSWERS 1000 /* questions answered on one stream */
+#define OS_LIMIT_HEALTH_WATCHES 1024     /* open Watch calls of one gateway */
+
 /* Validation (spec/gateway.md 3.1), bytes unless noted */
 #define OS_LIMIT_NAME 253
 #define OS_LIMIT_ROUTABLE_NAME 19
