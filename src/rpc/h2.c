@@ -92,6 +92,39 @@ static void on_headers_complete(struct rpc_conn *conn, const nghttp2_frame *fram
     rpc_turn_ready(call->turn, call);
 }
 
+/* The server that says goodbye has not seen the call, and nothing of its messages is gone. */
+static bool may_move(const struct rpc_conn *conn, const struct rpc_call *call, uint32_t error_code)
+{
+    bool unseen = error_code == NGHTTP2_REFUSED_STREAM || !call->opened;
+    return conn->ops->move && conn->draining && unseen && !call->tx_taken && !call->moved && !call->ending;
+}
+
+/* Calls that wait for a free stream would wait for one that may never be opened. */
+static void move_waiting(struct rpc_conn *conn)
+{
+    for (struct rpc_call *call = conn->calls, *next; call; call = next) {
+        next = call->next;
+        if (!call->opened && may_move(conn, call, NGHTTP2_NO_ERROR)) {
+            nghttp2_session_set_stream_user_data(conn->h2, call->stream_id, NULL);
+            conn->ops->move(conn, call);
+        }
+    }
+}
+
+/* RFC 9113 6.8: a notice that takes nothing back, then, once the peer must have read it, which streams were
+ * the last. What the peer opened meanwhile is served. */
+static const uint8_t goodbye[8] = "goodbye";
+
+static void on_ping_answered(struct rpc_conn *conn, const uint8_t mark[8])
+{
+    if (conn->phase != RPC_OPENING) {
+        conn->phase = RPC_LIVE;
+        rpc_conn_timer(conn, conn->is_server ? OS_H2_PING_INTERVAL_MS : OS_H2_CLIENT_PING_INTERVAL_MS);
+    }
+    if (memcmp(mark, goodbye, sizeof(goodbye)) == 0)
+        rpc_h2_goaway_final(conn);
+}
+
 static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *user)
 {
     struct rpc_conn *conn = user;
@@ -113,10 +146,8 @@ static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *
         }
         break;
     case NGHTTP2_PING:
-        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) && conn->phase != RPC_OPENING) {
-            conn->phase = RPC_LIVE;
-            rpc_conn_timer(conn, conn->is_server ? OS_H2_PING_INTERVAL_MS : OS_H2_CLIENT_PING_INTERVAL_MS);
-        }
+        if (frame->hd.flags & NGHTTP2_FLAG_ACK)
+            on_ping_answered(conn, frame->ping.opaque_data);
         break;
     case NGHTTP2_RST_STREAM:
         if (conn->is_server)
@@ -124,6 +155,7 @@ static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *
         break;
     case NGHTTP2_GOAWAY:
         conn->draining = true;
+        move_waiting(conn);
         break;
     default:
         break;
@@ -147,10 +179,15 @@ static int on_data_chunk(nghttp2_session *h2, uint8_t flags, int32_t stream_id, 
 
 static int on_stream_close(nghttp2_session *h2, int32_t stream_id, uint32_t error_code, void *user)
 {
+    struct rpc_conn *conn = user;
     struct rpc_call *call = nghttp2_session_get_stream_user_data(h2, stream_id);
     if (!call)
         return 0;
     nghttp2_session_set_stream_user_data(h2, stream_id, NULL);
+    if (may_move(conn, call, error_code)) {
+        conn->ops->move(conn, call);
+        return 0;
+    }
     call->has_deadline = false;
     if (!call->is_server)
         rpc_call_end_client(call, error_code);
@@ -172,6 +209,7 @@ static ssize_t read_data(nghttp2_session *h2, int32_t stream_id, uint8_t *buf, s
     if (n) {
         memcpy(buf, call->tx.data + call->tx_off, n);
         call->tx_off += n;
+        call->tx_taken = true;
         have -= n;
         if (!have)
             rpc_call_tx_drained(call);
@@ -197,11 +235,13 @@ static ssize_t read_data(nghttp2_session *h2, int32_t stream_id, uint8_t *buf, s
 static int on_frame_send(nghttp2_session *h2, const nghttp2_frame *frame, void *user)
 {
     struct rpc_conn *conn = user;
-    bool carries_end = frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS;
-    if (!carries_end || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+    if (frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS)
         return 0;
     struct rpc_call *call = nghttp2_session_get_stream_user_data(h2, frame->hd.stream_id);
     if (!call)
+        return 0;
+    call->opened = true;
+    if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
         return 0;
     call->tx_done = true;
     /* The answer is complete, whatever the client was still going to say (RFC 9113 8.1). */
@@ -340,6 +380,15 @@ void rpc_h2_start(struct rpc_conn *conn)
 
 void rpc_h2_goaway(struct rpc_conn *conn)
 {
+    nghttp2_submit_shutdown_notice(conn->h2);
+    nghttp2_submit_ping(conn->h2, NGHTTP2_FLAG_NONE, goodbye);
+    rpc_turn_dirty(conn->turn, conn);
+}
+
+void rpc_h2_goaway_final(struct rpc_conn *conn)
+{
+    if (conn->draining)
+        return;
     conn->draining = true;
     nghttp2_submit_goaway(conn->h2, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(conn->h2),
                           NGHTTP2_NO_ERROR, NULL, 0);

@@ -13,8 +13,10 @@ void rpc_h2_on_timer(struct rpc_conn *conn);
 void rpc_h2_flushed(struct rpc_conn *conn);
 /* Ends every call of a connection that is gone. */
 void rpc_h2_drop(struct rpc_conn *conn, const struct os_error *why);
-/* No new calls; the connection closes after the last one. */
+/* Asks the peer for no new calls, and answers those that are on their way; final takes none from now on, and
+ * is sent by itself when the peer has read the first. The connection closes after the last call. */
 void rpc_h2_goaway(struct rpc_conn *conn);
+void rpc_h2_goaway_final(struct rpc_conn *conn);
 
 /* Server: response headers, with the body (tx of the call) behind them unless fin. */
 void rpc_h2_submit(struct rpc_call *call, const nghttp2_nv *nv, size_t n, bool fin);

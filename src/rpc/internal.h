@@ -63,6 +63,8 @@ struct rpc_conn_ops {
     void (*fill)(struct rpc_conn *conn, struct os_buf *out, size_t room);
     void (*on_timer)(struct rpc_conn *conn);
     void (*on_flushed)(struct rpc_conn *conn); /* nothing is left to write */
+    /* Client: the call was not taken and is to be made again elsewhere, once. NULL on servers. */
+    void (*move)(struct rpc_conn *conn, struct rpc_call *call);
     /* Once, the last callback. The connection is freed by itself later. */
     void (*on_close)(struct rpc_conn *conn, const struct os_error *why);
 };
@@ -102,7 +104,7 @@ struct rpc_conn {
     size_t partial;      /* bytes of unfinished messages in all calls */
     unsigned resets;     /* tokens used */
     int64_t resets_ms;   /* when they were last refilled */
-    bool draining;       /* GOAWAY sent or received: no new calls, close after the last */
+    bool draining;       /* last GOAWAY sent, or any received: no new calls, close after the last */
 
     /* HTTP/1.1 and protocol detection (server_http.c) */
     bool http1;
@@ -172,6 +174,9 @@ struct rpc_call {
     bool tx_done;     /* END_STREAM is out */
     bool tx_full, wake_writer;
     bool headers_sent;
+    bool opened;   /* the first frame is with the transport */
+    bool tx_taken; /* and so are bytes of a message */
+    bool moved;    /* client: this is not the first connection */
 
     /* life */
     bool ready, started;

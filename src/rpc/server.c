@@ -9,6 +9,7 @@
 #include "core/cleanup.h"
 #include "core/limits.h"
 #include "core/str.h"
+#include "rpc/h2.h"
 #include "rpc/server_internal.h"
 
 #define LISTEN_BACKLOG 1024 /* spec/gateway.md 2 */
@@ -194,6 +195,8 @@ static void close_conns(struct rpc_server *s)
 {
     while (s->conns) {
         struct rpc_conn *conn = s->conns;
+        if (conn->h2)
+            rpc_h2_goaway_final(conn);
         for (struct rpc_call *c = conn->calls; c; c = c->next)
             rpc_call_finish(c, OS_UNAVAILABLE, "the server is shutting down");
         rpc_conn_flush(conn);
