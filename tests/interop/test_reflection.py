@@ -316,6 +316,38 @@ def a_stop_is_told_before_it_comes():
 
 
 @case
+def a_restart_costs_waiting_clients_no_call():
+    """Calls on their way when the gateway says goodbye are answered; later ones wait for the next gateway."""
+    wait_for("the first probe", lambda: health("Check").status == STATUS.SERVING, PATIENCE)
+    over, failures, answers = threading.Event(), [], [0] * 4
+
+    def hammer(i):
+        client = connect()
+        stub = client.channel.unary_unary("/openshell.v1.OpenShell/Health")
+        while not over.is_set():
+            try:
+                stub(b"", timeout=PATIENCE, wait_for_ready=True)
+                answers[i] += 1
+            except grpc.RpcError as e:
+                failures.append((code_of(e), e.details()))
+        client.close()
+    threads = [threading.Thread(target=hammer, args=(i,)) for i in range(len(answers))]
+    for t in threads:
+        t.start()
+    wait_for("the first answers", lambda: min(answers) > 10, PATIENCE)
+    for _ in range(3):
+        gateway.process.terminate()
+        equal(gateway.process.wait(PATIENCE), 0, "exit status")
+        before = list(answers)
+        gateway.start()
+        wait_for("answers of the next gateway", lambda: all(a > b + 10 for a, b in zip(answers, before)), PATIENCE)
+    over.set()
+    for t in threads:
+        t.join(PATIENCE)
+    equal(failures, [], "failures")
+
+
+@case
 def the_gateway_stops_clean():
     gateway.process.terminate()
     equal(gateway.process.wait(PATIENCE), 0, "exit status")

@@ -75,7 +75,7 @@ struct session {
     struct rpc_call *control; /* ConnectSupervisor, NULL while closed */
     bool accepted, gateway_pushes;
     uint32_t beat_ms;
-    struct backoff connect_backoff;
+    struct backoff connect_backoff, away_backoff;
 
     int64_t token_expiry_ms;
     struct log_push logs;

@@ -144,6 +144,7 @@ static void on_accepted(struct session *s, const Openshell__V1__SessionAccepted 
                                                                  : a->heartbeat_interval_secs * 1000;
     session_timer(s, TIMER_BEAT, s->beat_ms);
     backoff_reset(&s->connect_backoff);
+    backoff_reset(&s->away_backoff);
     os_log_info("session", "supervisor session established");
     session_link_up(s);
     config_session_changed(s);
@@ -196,9 +197,16 @@ static void on_done(struct rpc_call *call, void *ctx, const struct os_error *sta
     if (!session_drop(s) || s->stopping)
         return;
     uv_timer_stop(&s->timers[TIMER_BEAT]);
-    uint32_t wait = backoff_next(&s->connect_backoff, session_random());
-    os_log_info("session", "supervisor session ended (%s); next attempt in %u ms",
-                status->code == OS_OK ? "gateway closed stream" : os_error_text(status), wait);
+    /* A gateway that nobody answers for is away, and back at any time; one that answers and refuses is
+     * spared. */
+    bool away = !rpc_call_header(call, "content-type");
+    bool quiet = s->away_backoff.next_ms == s->away_backoff.max_ms; /* said often enough */
+    if (!away)
+        backoff_reset(&s->away_backoff);
+    uint32_t wait = backoff_next(away ? &s->away_backoff : &s->connect_backoff, session_random());
+    if (!away || !quiet)
+        os_log_info("session", "supervisor session ended (%s); next attempt in %u ms",
+                    status->code == OS_OK ? "gateway closed stream" : os_error_text(status), wait);
     session_timer(s, TIMER_CONNECT, wait);
     if (was_accepted)
         config_session_changed(s);
@@ -347,6 +355,7 @@ struct session *session_new(const struct session_options *opt, struct os_error *
     }
     s->fetch_backoff = (struct backoff){.first_ms = 100, .max_ms = 4000};
     s->connect_backoff = (struct backoff){.first_ms = 100, .max_ms = 30000};
+    s->away_backoff = (struct backoff){.first_ms = 100, .max_ms = 800}; /* within a second, jitter included */
     s->report_backoff = (struct backoff){.first_ms = 1000, .max_ms = 32000};
     s->exit_backoff = (struct backoff){.first_ms = 250, .max_ms = 2000};
     s->reports_tail = &s->reports;
