@@ -25,6 +25,13 @@
 #define OS_H2_LINGER_MS 2000            /* reading on after an HTTP/1.1 answer */
 #define OS_H2_RESET_BURST 1000          /* streams a peer may reset at once ... */
 #define OS_H2_RESET_RATE 100            /* ... and per second after that */
+#define OS_H2_CHATTER_BURST 10000       /* frames without content (pings, settings, empty data) at once ... */
+#define OS_H2_CHATTER_RATE 1000         /* ... and per second after that */
+#define OS_H2_QUEUE 10000               /* frames of ours that may wait for a peer that does not read */
+#define OS_H2_REQUEST_MS 120000         /* for the message of a request that has only one */
+#define OS_H2_ANSWER_MS 300000          /* a finished answer that the peer takes nothing of */
+#define OS_LIMIT_CONNECTION_ANSWERS 67108864 /* bytes of answers waiting on one connection */
+#define OS_LIMIT_REQUEST_ID 256              /* bytes of an x-request-id that is kept */
 
 /* gRPC's own services, which need no credentials */
 #define OS_LIMIT_REFLECTION_REQUEST 4096 /* bytes of one question */

@@ -36,10 +36,9 @@ static bool client_header(struct rpc_call *call, const char *name, const uint8_t
     } else if (strcmp(name, "grpc-status") == 0) {
         call->got_status = true;
         call->status.code = rpc_status_parse((const char *)value, n);
-    } else if (strcmp(name, "grpc-message") == 0) {
+    } else if (strcmp(name, "grpc-message") == 0 && !call->status.msg) {
         cleanup_buf struct os_buf text = {0};
         rpc_message_decode(&text, (const char *)value, n);
-        free(call->status.msg);
         call->status.msg = os_strdup(os_buf_str(&text));
     } else {
         return false;
@@ -63,18 +62,6 @@ static void ended_by_peer(struct rpc_call *call)
 {
     call->rx_ended = true;
     rpc_turn_ready(call->turn, call);
-}
-
-/* Token bucket over streams that the peer reset: opening and resetting costs it nothing, and us work. */
-static void count_reset(struct rpc_conn *conn)
-{
-    int64_t now = os_clock_mono_ms(), back = (now - conn->resets_ms) * OS_H2_RESET_RATE / 1000;
-    if (back > 0) {
-        conn->resets = back >= conn->resets ? 0 : conn->resets - (unsigned)back;
-        conn->resets_ms = now;
-    }
-    if (++conn->resets > OS_H2_RESET_BURST)
-        nghttp2_session_terminate_session(conn->h2, NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
 static void on_headers_complete(struct rpc_conn *conn, const nghttp2_frame *frame)
@@ -128,6 +115,7 @@ static void on_ping_answered(struct rpc_conn *conn, const uint8_t mark[8])
 static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *user)
 {
     struct rpc_conn *conn = user;
+    rpc_h2_count_received(conn, frame);
     switch (frame->hd.type) {
     case NGHTTP2_SETTINGS:
         if (conn->phase == RPC_OPENING && !(frame->hd.flags & NGHTTP2_FLAG_ACK)) {
@@ -148,10 +136,6 @@ static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *
     case NGHTTP2_PING:
         if (frame->hd.flags & NGHTTP2_FLAG_ACK)
             on_ping_answered(conn, frame->ping.opaque_data);
-        break;
-    case NGHTTP2_RST_STREAM:
-        if (conn->is_server)
-            count_reset(conn);
         break;
     case NGHTTP2_GOAWAY:
         conn->draining = true;
@@ -210,6 +194,7 @@ static ssize_t read_data(nghttp2_session *h2, int32_t stream_id, uint8_t *buf, s
         memcpy(buf, call->tx.data + call->tx_off, n);
         call->tx_off += n;
         call->tx_taken = true;
+        call->step_ms = (int64_t)uv_now(call->turn->loop);
         have -= n;
         if (!have)
             rpc_call_tx_drained(call);
@@ -235,6 +220,7 @@ static ssize_t read_data(nghttp2_session *h2, int32_t stream_id, uint8_t *buf, s
 static int on_frame_send(nghttp2_session *h2, const nghttp2_frame *frame, void *user)
 {
     struct rpc_conn *conn = user;
+    rpc_h2_count_sent(conn, frame);
     if (frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS)
         return 0;
     struct rpc_call *call = nghttp2_session_get_stream_user_data(h2, frame->hd.stream_id);
@@ -333,6 +319,10 @@ void rpc_h2_feed(struct rpc_conn *conn, const uint8_t *data, size_t n)
         rpc_conn_close(conn, OS_UNAVAILABLE, "peer broke the HTTP/2 protocol: %s", nghttp2_strerror((int)r));
         return;
     }
+    if (conn->is_server && nghttp2_session_get_outbound_queue_size(conn->h2) > OS_H2_QUEUE) {
+        rpc_conn_close(conn, OS_RESOURCE_EXHAUSTED, "the peer makes work and does not read the answers");
+        return;
+    }
     if (nghttp2_session_want_write(conn->h2) || !nghttp2_session_want_read(conn->h2) || conn->draining)
         rpc_turn_dirty(conn->turn, conn);
 }
@@ -359,7 +349,7 @@ void rpc_h2_start(struct rpc_conn *conn)
         abort();
     nghttp2_option_set_no_auto_window_update(opt, 1);
     nghttp2_option_set_no_closed_streams(opt, 1);
-    /* count_reset() is the bound; the library's own one stays behind it. */
+    /* rpc_h2_count_received() is the bound; the library's own one stays behind it. */
     nghttp2_option_set_stream_reset_rate_limit(opt, 2 * OS_H2_RESET_BURST, 2 * OS_H2_RESET_RATE);
     int r = conn->is_server ? nghttp2_session_server_new2(&conn->h2, cb, conn, opt)
                             : nghttp2_session_client_new2(&conn->h2, cb, conn, opt);
@@ -393,29 +383,6 @@ void rpc_h2_goaway_final(struct rpc_conn *conn)
     nghttp2_submit_goaway(conn->h2, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(conn->h2),
                           NGHTTP2_NO_ERROR, NULL, 0);
     rpc_turn_dirty(conn->turn, conn);
-}
-
-void rpc_h2_on_timer(struct rpc_conn *conn)
-{
-    int64_t timeout = conn->is_server ? OS_H2_PING_TIMEOUT_MS : OS_H2_CLIENT_PING_TIMEOUT_MS;
-    if (conn->phase == RPC_OPENING) {
-        rpc_conn_close(conn, OS_UNAVAILABLE, "the peer did not complete the HTTP/2 handshake in %d s",
-                       (conn->is_server ? OS_H2_OPEN_TIMEOUT_MS : OS_CONNECT_TIMEOUT_MS) / 1000);
-    } else if (conn->phase == RPC_PINGED && !conn->heard) {
-        /* A loop that did not run for a while sees the timer before the answer: look once more. */
-        conn->phase = RPC_DOUBTED;
-        rpc_conn_timer(conn, 1);
-    } else if (conn->phase == RPC_DOUBTED && !conn->heard) {
-        rpc_conn_close(conn, OS_UNAVAILABLE, "keepalive: no answer to a ping for %d s",
-                       (int)(timeout / 1000));
-    } else {
-        if (conn->phase == RPC_LIVE)
-            nghttp2_submit_ping(conn->h2, NGHTTP2_FLAG_NONE, NULL);
-        conn->phase = RPC_PINGED;
-        conn->heard = false;
-        rpc_conn_timer(conn, timeout);
-        rpc_turn_dirty(conn->turn, conn);
-    }
 }
 
 void rpc_h2_drop(struct rpc_conn *conn, const struct os_error *why)

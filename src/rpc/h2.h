@@ -9,7 +9,6 @@ void rpc_h2_start(struct rpc_conn *conn);
 /* The rpc_conn_ops of a connection that speaks HTTP/2. */
 void rpc_h2_feed(struct rpc_conn *conn, const uint8_t *data, size_t n);
 void rpc_h2_fill(struct rpc_conn *conn, struct os_buf *out, size_t room);
-void rpc_h2_on_timer(struct rpc_conn *conn);
 void rpc_h2_flushed(struct rpc_conn *conn);
 /* Ends every call of a connection that is gone. */
 void rpc_h2_drop(struct rpc_conn *conn, const struct os_error *why);
@@ -27,6 +26,14 @@ void rpc_h2_wake(struct rpc_call *call);
 void rpc_h2_reset(struct rpc_call *call, uint32_t error_code);
 /* Credits n received bytes to the stream. */
 void rpc_h2_credit(struct rpc_call *call, size_t n);
+
+/* --- h2_guard.c: what a peer may cost --- */
+
+/* Every frame, either way: too many of the cheap ones end the connection with ENHANCE_YOUR_CALM. */
+void rpc_h2_count_received(struct rpc_conn *conn, const nghttp2_frame *frame);
+void rpc_h2_count_sent(struct rpc_conn *conn, const nghttp2_frame *frame);
+/* Handshake limit and pings, and on servers calls that do not get on. One of the rpc_conn_ops. */
+void rpc_h2_on_timer(struct rpc_conn *conn);
 
 /* --- h2_headers.c: which header fields go out --- */
 
