@@ -22,7 +22,7 @@
 #define OS_H2_STREAM_WINDOW 262144      /* bytes a peer may send on a stream before we take them */
 #define OS_H2_CONNECTION_WINDOW 4194304 /* bytes in flight on all streams */
 #define OS_H2_OPEN_TIMEOUT_MS 10000     /* accept to first HTTP/2 SETTINGS or complete HTTP/1.1 head */
-#define OS_H2_LINGER_MS 2000            /* reading on after an HTTP/1.1 answer */
+#define OS_H2_LINGER_MS 2000            /* reading on after the last answer */
 #define OS_H2_RESET_BURST 1000          /* streams a peer may reset at once ... */
 #define OS_H2_RESET_RATE 100            /* ... and per second after that */
 #define OS_H2_CHATTER_BURST 10000       /* frames without content (pings, settings, empty data) at once ... */

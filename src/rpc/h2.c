@@ -79,37 +79,13 @@ static void on_headers_complete(struct rpc_conn *conn, const nghttp2_frame *fram
     rpc_turn_ready(call->turn, call);
 }
 
-/* The server that says goodbye has not seen the call, and nothing of its messages is gone. */
-static bool may_move(const struct rpc_conn *conn, const struct rpc_call *call, uint32_t error_code)
-{
-    bool unseen = error_code == NGHTTP2_REFUSED_STREAM || !call->opened;
-    return conn->ops->move && conn->draining && unseen && !call->tx_taken && !call->moved && !call->ending;
-}
-
-/* Calls that wait for a free stream would wait for one that may never be opened. */
-static void move_waiting(struct rpc_conn *conn)
-{
-    for (struct rpc_call *call = conn->calls, *next; call; call = next) {
-        next = call->next;
-        if (!call->opened && may_move(conn, call, NGHTTP2_NO_ERROR)) {
-            nghttp2_session_set_stream_user_data(conn->h2, call->stream_id, NULL);
-            conn->ops->move(conn, call);
-        }
-    }
-}
-
-/* RFC 9113 6.8: a notice that takes nothing back, then, once the peer must have read it, which streams were
- * the last. What the peer opened meanwhile is served. */
-static const uint8_t goodbye[8] = "goodbye";
-
 static void on_ping_answered(struct rpc_conn *conn, const uint8_t mark[8])
 {
     if (conn->phase != RPC_OPENING) {
         conn->phase = RPC_LIVE;
         rpc_conn_timer(conn, conn->is_server ? OS_H2_PING_INTERVAL_MS : OS_H2_CLIENT_PING_INTERVAL_MS);
     }
-    if (memcmp(mark, goodbye, sizeof(goodbye)) == 0)
-        rpc_h2_goaway_final(conn);
+    rpc_h2_goaway_read(conn, mark);
 }
 
 static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *user)
@@ -139,7 +115,7 @@ static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *
         break;
     case NGHTTP2_GOAWAY:
         conn->draining = true;
-        move_waiting(conn);
+        rpc_h2_move_waiting(conn);
         break;
     default:
         break;
@@ -168,7 +144,7 @@ static int on_stream_close(nghttp2_session *h2, int32_t stream_id, uint32_t erro
     if (!call)
         return 0;
     nghttp2_session_set_stream_user_data(h2, stream_id, NULL);
-    if (may_move(conn, call, error_code)) {
+    if (rpc_h2_may_move(conn, call, error_code)) {
         conn->ops->move(conn, call);
         return 0;
     }
@@ -298,19 +274,12 @@ void rpc_h2_fill(struct rpc_conn *conn, struct os_buf *out, size_t room)
     }
 }
 
-/* Everything is written: a session that has nothing more to do is closed. */
-void rpc_h2_flushed(struct rpc_conn *conn)
-{
-    if (!nghttp2_session_want_read(conn->h2) && !nghttp2_session_want_write(conn->h2))
-        rpc_conn_close(conn, OS_UNAVAILABLE, "HTTP/2 session ended");
-    else if (conn->draining && !conn->ncalls)
-        rpc_conn_close(conn, OS_UNAVAILABLE, "connection drained");
-}
-
 /* --- session --- */
 
 void rpc_h2_feed(struct rpc_conn *conn, const uint8_t *data, size_t n)
 {
+    if (conn->phase == RPC_LINGER)
+        return;
     ssize_t r = nghttp2_session_mem_recv(conn->h2, data, n);
     if (r < 0) {
         if (r == NGHTTP2_ERR_FLOODED)
@@ -366,34 +335,4 @@ void rpc_h2_start(struct rpc_conn *conn)
     nghttp2_submit_settings(conn->h2, NGHTTP2_FLAG_NONE, iv, conn->is_server ? 3 : 4);
     nghttp2_session_set_local_window_size(conn->h2, NGHTTP2_FLAG_NONE, 0, OS_H2_CONNECTION_WINDOW);
     rpc_turn_dirty(conn->turn, conn);
-}
-
-void rpc_h2_goaway(struct rpc_conn *conn)
-{
-    nghttp2_submit_shutdown_notice(conn->h2);
-    nghttp2_submit_ping(conn->h2, NGHTTP2_FLAG_NONE, goodbye);
-    rpc_turn_dirty(conn->turn, conn);
-}
-
-void rpc_h2_goaway_final(struct rpc_conn *conn)
-{
-    if (conn->draining)
-        return;
-    conn->draining = true;
-    nghttp2_submit_goaway(conn->h2, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(conn->h2),
-                          NGHTTP2_NO_ERROR, NULL, 0);
-    rpc_turn_dirty(conn->turn, conn);
-}
-
-void rpc_h2_drop(struct rpc_conn *conn, const struct os_error *why)
-{
-    while (conn->calls) {
-        struct rpc_call *call = conn->calls;
-        call->has_deadline = false;
-        if (call->is_server)
-            rpc_call_end(call, false, OS_CANCELLED, "the client's connection is gone");
-        else
-            rpc_call_end(call, true, OS_UNAVAILABLE, os_error_text(why));
-        rpc_call_detach(call);
-    }
 }

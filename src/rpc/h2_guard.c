@@ -94,7 +94,9 @@ static bool check_stalls(struct rpc_conn *conn)
 void rpc_h2_on_timer(struct rpc_conn *conn)
 {
     int64_t timeout = conn->is_server ? OS_H2_PING_TIMEOUT_MS : OS_H2_CLIENT_PING_TIMEOUT_MS;
-    if (conn->phase == RPC_OPENING) {
+    if (conn->phase == RPC_LINGER) {
+        rpc_conn_close(conn, OS_UNAVAILABLE, "the peer did not close after the end");
+    } else if (conn->phase == RPC_OPENING) {
         rpc_conn_close(conn, OS_UNAVAILABLE, "the peer did not complete the HTTP/2 handshake in %d s",
                        (conn->is_server ? OS_H2_OPEN_TIMEOUT_MS : OS_CONNECT_TIMEOUT_MS) / 1000);
     } else if (conn->phase == RPC_PINGED && !conn->heard) {

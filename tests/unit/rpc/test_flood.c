@@ -146,7 +146,9 @@ static void assert_thrown_out(struct raw *r, uint32_t code)
     assert_true(r->gone);
     assert_int_equal(raw_count(r, NGHTTP2_GOAWAY, &goaway), 1);
     assert_int_equal(word(goaway + 4), code);
-    assert_null(r->f.server->conns);
+    shutdown(r->fd, SHUT_RDWR);
+    while (r->f.server->conns)
+        uv_run(&r->f.loop, UV_RUN_ONCE);
 }
 
 static void raw_close(struct raw *r)
