@@ -22,9 +22,21 @@
 #define OS_H2_STREAM_WINDOW 262144      /* bytes a peer may send on a stream before we take them */
 #define OS_H2_CONNECTION_WINDOW 4194304 /* bytes in flight on all streams */
 #define OS_H2_OPEN_TIMEOUT_MS 10000     /* accept to first HTTP/2 SETTINGS or complete HTTP/1.1 head */
-#define OS_H2_LINGER_MS 2000            /* reading on after an HTTP/1.1 answer */
+#define OS_H2_LINGER_MS 2000            /* reading on after the last answer */
 #define OS_H2_RESET_BURST 1000          /* streams a peer may reset at once ... */
 #define OS_H2_RESET_RATE 100            /* ... and per second after that */
+#define OS_H2_CHATTER_BURST 10000       /* frames without content (pings, settings, empty data) at once ... */
+#define OS_H2_CHATTER_RATE 1000         /* ... and per second after that */
+#define OS_H2_QUEUE 10000               /* frames of ours that may wait for a peer that does not read */
+#define OS_H2_REQUEST_MS 120000         /* for the message of a request that has only one */
+#define OS_H2_ANSWER_MS 300000          /* a finished answer that the peer takes nothing of */
+#define OS_LIMIT_CONNECTION_ANSWERS 67108864 /* bytes of answers waiting on one connection */
+#define OS_LIMIT_REQUEST_ID 256              /* bytes of an x-request-id that is kept */
+
+/* gRPC's own services, which need no credentials */
+#define OS_LIMIT_REFLECTION_REQUEST 4096 /* bytes of one question */
+#define OS_LIMIT_REFLECTION_ANSWERS 1000 /* questions answered on one stream */
+#define OS_LIMIT_HEALTH_WATCHES 1024     /* open Watch calls of one gateway */
 
 /* Validation (spec/gateway.md 3.1), bytes unless noted */
 #define OS_LIMIT_NAME 253

@@ -24,6 +24,7 @@
 #include "gateway/options.h"
 #include "gateway/paths.h"
 #include "gateway/readiness.h"
+#include "gateway/rpc/grpc_health.h"
 #include "gateway/rpc/handlers.h"
 #include "gateway/session/sessions.h"
 #include "gateway/ssh_session.h"
@@ -45,7 +46,6 @@ struct program {
     uv_loop_t loop;
     struct gateway_options options;
     struct compute_events *events;
-    struct readiness *readiness;
     struct rpc_server *health; /* plain HTTP on --health-port */
     SSL_CTX *tls;
     uv_signal_t sigterm, sigint;
@@ -264,7 +264,7 @@ static void register_handlers(struct gateway *gw)
 static void primary_http(void *ctx, const struct rpc_http_request *req, struct rpc_http_response *resp)
 {
     struct program *p = ctx;
-    readiness_http(p->readiness, req, resp);
+    readiness_http(p->gw.readiness, req, resp);
 }
 
 static int primary_authenticate(void *ctx, struct rpc_call *call, struct os_error *err)
@@ -298,7 +298,8 @@ static int start_servers(struct program *p, struct os_error *err)
     p->gw.watches = watches_new(&p->gw);
     p->gw.sessions = sessions_new(&p->gw);
     p->events = compute_events_new(&p->gw);
-    p->readiness = readiness_new(&p->gw);
+    p->gw.health_watches = health_watches_new();
+    p->gw.readiness = readiness_new(&p->gw, health_watches_tell, p->gw.health_watches);
     register_handlers(&p->gw);
     p->port = rpc_server_listen(p->gw.rpc, o->bind_address, o->port, err);
     if (p->port < 0)
@@ -343,6 +344,7 @@ static void on_signal(uv_signal_t *s, int number)
         return;
     os_log_info("gateway", "stopping on signal %d", number);
     tell_manager("STOPPING=1");
+    readiness_ending(p->gw.readiness);
     p->closing = p->health ? 2 : 1;
     if (p->health)
         rpc_server_shutdown(p->health, 0, closed, p);
@@ -442,12 +444,13 @@ static void stop(struct program *p)
     if (gw->driver)
         gw->driver->ops->free(gw->driver->self);
     compute_events_free(p->events);
-    if (p->readiness)
-        readiness_stop(p->readiness);
+    if (gw->readiness)
+        readiness_stop(gw->readiness);
     uv_walk(&p->loop, close_handle, NULL);
     uv_run(&p->loop, UV_RUN_DEFAULT);
     uv_loop_close(&p->loop);
-    readiness_free(p->readiness);
+    readiness_free(gw->readiness);
+    health_watches_free(gw->health_watches);
     sessions_free(gw->sessions);
     watches_free(gw->watches);
     logbus_free(gw->logs);

@@ -1,4 +1,4 @@
-/* /healthz, /readyz and /health. */
+/* The database probe; /healthz, /readyz and /health. */
 #include "gateway/readiness.h"
 
 #include <jansson.h>
@@ -20,7 +20,36 @@ struct readiness {
     bool ok;            /* how the last one ended */
     bool probe_ok;      /* the worker's result */
     int64_t latency_ms, probe_latency_ms;
+    bool ending;
+    readiness_fn *changed;
+    void *ctx;
+    bool told; /* what `changed` heard last; not serving before the first probe */
 };
+
+static bool is_late(const struct readiness *r)
+{
+    return r->probing && os_clock_mono_ms() - r->started_ms > PROBE_TIMEOUT_MS;
+}
+
+bool readiness_serving(const struct readiness *r)
+{
+    return r->ever && r->ok && !is_late(r) && !r->ending;
+}
+
+static void tell(struct readiness *r)
+{
+    bool serving = readiness_serving(r);
+    if (serving == r->told)
+        return;
+    r->told = serving;
+    r->changed(r->ctx, serving);
+}
+
+void readiness_ending(struct readiness *r)
+{
+    r->ending = true;
+    tell(r);
+}
 
 static void probe(void *arg)
 {
@@ -41,22 +70,27 @@ static void probed(void *arg)
     r->ever = true;
     r->ok = r->probe_ok;
     r->latency_ms = r->probe_latency_ms;
+    tell(r);
 }
 
 static void on_timer(uv_timer_t *t)
 {
     struct readiness *r = t->data;
-    if (r->probing)
+    if (r->probing) {
+        tell(r);
         return;
+    }
     r->probing = true;
     r->started_ms = os_clock_mono_ms();
     rpc_server_work(r->gw->rpc, probe, probed, r);
 }
 
-struct readiness *readiness_new(struct gateway *gw)
+struct readiness *readiness_new(struct gateway *gw, readiness_fn *changed, void *ctx)
 {
     struct readiness *r = os_calloc(1, sizeof(*r));
     r->gw = gw;
+    r->changed = changed;
+    r->ctx = ctx;
     uv_timer_init(gw->loop, &r->timer);
     r->timer.data = r;
     uv_timer_start(&r->timer, on_timer, 0, PROBE_INTERVAL_MS);
@@ -76,15 +110,15 @@ void readiness_free(struct readiness *r)
 
 static void report(const struct readiness *r, struct rpc_http_response *resp)
 {
-    bool late = r->probing && os_clock_mono_ms() - r->started_ms > PROBE_TIMEOUT_MS;
-    bool ok = r->ever && r->ok && !late;
+    bool late = is_late(r), ok = readiness_serving(r);
     const char *status = ok ? "healthy" : "unhealthy";
     json_t *db = json_pack("{s:s}", "status", status);
     if (r->ever && !late)
         json_object_set_new(db, "latency_ms", json_integer(r->latency_ms));
     if (!ok)
         json_object_set_new(db, "error",
-                            json_string(late      ? "database health check timed out"
+                            json_string(r->ending ? "the gateway is shutting down"
+                                        : late    ? "database health check timed out"
                                         : r->ever ? "database unavailable"
                                                   : "readiness monitor still initializing"));
     json_t *all = json_pack("{s:s,s:s,s:{s:o}}", "status", status, "version", OPENSHELL_VERSION, "checks",

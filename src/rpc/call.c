@@ -19,6 +19,7 @@ struct rpc_call *rpc_call_new(struct rpc_turn *turn, bool is_server)
     call->turn = turn;
     call->is_server = is_server;
     call->headers.max = 2 * OS_LIMIT_HEADER_LIST;
+    call->step_ms = (int64_t)uv_now(turn->loop);
     rpc_turn_add(turn, call);
     return call;
 }
@@ -117,6 +118,14 @@ const char *rpc_call_header(const struct rpc_call *call, const char *name)
         p = value + strlen(value) + 1;
     }
     return NULL;
+}
+
+const char *rpc_call_request_id(struct rpc_call *call)
+{
+    const char *given = rpc_call_header(call, "x-request-id");
+    if (given && strlen(given) <= OS_LIMIT_REQUEST_ID)
+        return given;
+    return *call->request_id ? call->request_id : os_uuid(call->request_id);
 }
 
 void *rpc_call_principal(const struct rpc_call *call)
@@ -232,6 +241,7 @@ void rpc_call_finish(struct rpc_call *call, enum os_code code, const char *messa
     if (!call->is_server || !may_send(call))
         return;
     call->finished = true;
+    call->step_ms = (int64_t)uv_now(call->turn->loop);
     os_error_set(&call->status, code, "%s", message ? message : "");
     call->tx_ended = call->tx_trailers = true;
     if (!call->conn)

@@ -164,6 +164,21 @@ static struct rpc_conn *current(struct rpc_client *c)
     return c->conn;
 }
 
+void rpc_client_move(struct rpc_conn *conn, struct rpc_call *call)
+{
+    struct rpc_client *c = conn->owner;
+    rpc_call_ref(call);
+    rpc_call_detach(call);
+    call->stream_id = 0;
+    call->headers_sent = call->tx_deferred = false;
+    call->moved = true;
+    struct rpc_conn *next = current(c);
+    rpc_call_attach(call, next);
+    if (next->h2 && rpc_client_submit(c, call) < 0)
+        rpc_call_end(call, false, OS_UNAVAILABLE, "the connection takes no more calls");
+    rpc_call_unref(call);
+}
+
 struct rpc_call *rpc_client_call(struct rpc_client *c, enum rpc_method_id id, const struct rpc_call_ops *ops,
                                  void *ctx, int64_t deadline_ms)
 {

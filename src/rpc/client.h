@@ -31,6 +31,10 @@ void rpc_client_set_bearer(struct rpc_client *c, const char *token);
  * to release handles. */
 void rpc_client_free(struct rpc_client *c);
 
+/* A server that says goodbye (GOAWAY) finishes the calls it has taken; new ones open a new connection. A call
+ * that it has not taken moves there too if nothing of its messages was sent, and ends UNAVAILABLE otherwise.
+ */
+
 /* Starts a call; messages sent before the connection is up are queued. deadline_ms 0 = none (otherwise sent
  * as grpc-timeout and enforced locally). Failure to connect arrives in on_done as UNAVAILABLE. */
 struct rpc_call *rpc_client_call(struct rpc_client *c, enum rpc_method_id id, const struct rpc_call_ops *ops,

@@ -227,6 +227,7 @@ struct rpc_conn *rpc_client_connect(struct rpc_client *c)
                                             .fill = rpc_h2_fill,
                                             .on_flushed = rpc_h2_flushed,
                                             .on_timer = on_timer,
+                                            .move = rpc_client_move,
                                             .on_close = on_close};
     struct rpc_conn *conn = rpc_conn_new(&c->turn, &ops, c, false);
     conn->next = c->conns;

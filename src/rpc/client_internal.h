@@ -34,5 +34,7 @@ void rpc_endpoint_free(struct rpc_endpoint *e);
 struct rpc_conn *rpc_client_connect(struct rpc_client *c);
 /* Sends the request of a call over an open connection. */
 int rpc_client_submit(struct rpc_client *c, struct rpc_call *call);
+/* Takes a call off a connection that is on its way out, to the one for new calls. */
+void rpc_client_move(struct rpc_conn *conn, struct rpc_call *call);
 
 #endif

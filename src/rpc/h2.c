@@ -36,10 +36,9 @@ static bool client_header(struct rpc_call *call, const char *name, const uint8_t
     } else if (strcmp(name, "grpc-status") == 0) {
         call->got_status = true;
         call->status.code = rpc_status_parse((const char *)value, n);
-    } else if (strcmp(name, "grpc-message") == 0) {
+    } else if (strcmp(name, "grpc-message") == 0 && !call->status.msg) {
         cleanup_buf struct os_buf text = {0};
         rpc_message_decode(&text, (const char *)value, n);
-        free(call->status.msg);
         call->status.msg = os_strdup(os_buf_str(&text));
     } else {
         return false;
@@ -65,18 +64,6 @@ static void ended_by_peer(struct rpc_call *call)
     rpc_turn_ready(call->turn, call);
 }
 
-/* Token bucket over streams that the peer reset: opening and resetting costs it nothing, and us work. */
-static void count_reset(struct rpc_conn *conn)
-{
-    int64_t now = os_clock_mono_ms(), back = (now - conn->resets_ms) * OS_H2_RESET_RATE / 1000;
-    if (back > 0) {
-        conn->resets = back >= conn->resets ? 0 : conn->resets - (unsigned)back;
-        conn->resets_ms = now;
-    }
-    if (++conn->resets > OS_H2_RESET_BURST)
-        nghttp2_session_terminate_session(conn->h2, NGHTTP2_ENHANCE_YOUR_CALM);
-}
-
 static void on_headers_complete(struct rpc_conn *conn, const nghttp2_frame *frame)
 {
     struct rpc_call *call = nghttp2_session_get_stream_user_data(conn->h2, frame->hd.stream_id);
@@ -92,9 +79,19 @@ static void on_headers_complete(struct rpc_conn *conn, const nghttp2_frame *fram
     rpc_turn_ready(call->turn, call);
 }
 
+static void on_ping_answered(struct rpc_conn *conn, const uint8_t mark[8])
+{
+    if (conn->phase != RPC_OPENING) {
+        conn->phase = RPC_LIVE;
+        rpc_conn_timer(conn, conn->is_server ? OS_H2_PING_INTERVAL_MS : OS_H2_CLIENT_PING_INTERVAL_MS);
+    }
+    rpc_h2_goaway_read(conn, mark);
+}
+
 static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *user)
 {
     struct rpc_conn *conn = user;
+    rpc_h2_count_received(conn, frame);
     switch (frame->hd.type) {
     case NGHTTP2_SETTINGS:
         if (conn->phase == RPC_OPENING && !(frame->hd.flags & NGHTTP2_FLAG_ACK)) {
@@ -113,17 +110,12 @@ static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *
         }
         break;
     case NGHTTP2_PING:
-        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) && conn->phase != RPC_OPENING) {
-            conn->phase = RPC_LIVE;
-            rpc_conn_timer(conn, conn->is_server ? OS_H2_PING_INTERVAL_MS : OS_H2_CLIENT_PING_INTERVAL_MS);
-        }
-        break;
-    case NGHTTP2_RST_STREAM:
-        if (conn->is_server)
-            count_reset(conn);
+        if (frame->hd.flags & NGHTTP2_FLAG_ACK)
+            on_ping_answered(conn, frame->ping.opaque_data);
         break;
     case NGHTTP2_GOAWAY:
         conn->draining = true;
+        rpc_h2_move_waiting(conn);
         break;
     default:
         break;
@@ -147,10 +139,15 @@ static int on_data_chunk(nghttp2_session *h2, uint8_t flags, int32_t stream_id, 
 
 static int on_stream_close(nghttp2_session *h2, int32_t stream_id, uint32_t error_code, void *user)
 {
+    struct rpc_conn *conn = user;
     struct rpc_call *call = nghttp2_session_get_stream_user_data(h2, stream_id);
     if (!call)
         return 0;
     nghttp2_session_set_stream_user_data(h2, stream_id, NULL);
+    if (rpc_h2_may_move(conn, call, error_code)) {
+        conn->ops->move(conn, call);
+        return 0;
+    }
     call->has_deadline = false;
     if (!call->is_server)
         rpc_call_end_client(call, error_code);
@@ -172,6 +169,8 @@ static ssize_t read_data(nghttp2_session *h2, int32_t stream_id, uint8_t *buf, s
     if (n) {
         memcpy(buf, call->tx.data + call->tx_off, n);
         call->tx_off += n;
+        call->tx_taken = true;
+        call->step_ms = (int64_t)uv_now(call->turn->loop);
         have -= n;
         if (!have)
             rpc_call_tx_drained(call);
@@ -197,11 +196,14 @@ static ssize_t read_data(nghttp2_session *h2, int32_t stream_id, uint8_t *buf, s
 static int on_frame_send(nghttp2_session *h2, const nghttp2_frame *frame, void *user)
 {
     struct rpc_conn *conn = user;
-    bool carries_end = frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS;
-    if (!carries_end || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+    rpc_h2_count_sent(conn, frame);
+    if (frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS)
         return 0;
     struct rpc_call *call = nghttp2_session_get_stream_user_data(h2, frame->hd.stream_id);
     if (!call)
+        return 0;
+    call->opened = true;
+    if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
         return 0;
     call->tx_done = true;
     /* The answer is complete, whatever the client was still going to say (RFC 9113 8.1). */
@@ -272,25 +274,22 @@ void rpc_h2_fill(struct rpc_conn *conn, struct os_buf *out, size_t room)
     }
 }
 
-/* Everything is written: a session that has nothing more to do is closed. */
-void rpc_h2_flushed(struct rpc_conn *conn)
-{
-    if (!nghttp2_session_want_read(conn->h2) && !nghttp2_session_want_write(conn->h2))
-        rpc_conn_close(conn, OS_UNAVAILABLE, "HTTP/2 session ended");
-    else if (conn->draining && !conn->ncalls)
-        rpc_conn_close(conn, OS_UNAVAILABLE, "connection drained");
-}
-
 /* --- session --- */
 
 void rpc_h2_feed(struct rpc_conn *conn, const uint8_t *data, size_t n)
 {
+    if (conn->phase == RPC_LINGER)
+        return;
     ssize_t r = nghttp2_session_mem_recv(conn->h2, data, n);
     if (r < 0) {
         if (r == NGHTTP2_ERR_FLOODED)
             nghttp2_session_terminate_session(conn->h2, NGHTTP2_ENHANCE_YOUR_CALM);
         rpc_conn_flush(conn);
         rpc_conn_close(conn, OS_UNAVAILABLE, "peer broke the HTTP/2 protocol: %s", nghttp2_strerror((int)r));
+        return;
+    }
+    if (conn->is_server && nghttp2_session_get_outbound_queue_size(conn->h2) > OS_H2_QUEUE) {
+        rpc_conn_close(conn, OS_RESOURCE_EXHAUSTED, "the peer makes work and does not read the answers");
         return;
     }
     if (nghttp2_session_want_write(conn->h2) || !nghttp2_session_want_read(conn->h2) || conn->draining)
@@ -319,7 +318,7 @@ void rpc_h2_start(struct rpc_conn *conn)
         abort();
     nghttp2_option_set_no_auto_window_update(opt, 1);
     nghttp2_option_set_no_closed_streams(opt, 1);
-    /* count_reset() is the bound; the library's own one stays behind it. */
+    /* rpc_h2_count_received() is the bound; the library's own one stays behind it. */
     nghttp2_option_set_stream_reset_rate_limit(opt, 2 * OS_H2_RESET_BURST, 2 * OS_H2_RESET_RATE);
     int r = conn->is_server ? nghttp2_session_server_new2(&conn->h2, cb, conn, opt)
                             : nghttp2_session_client_new2(&conn->h2, cb, conn, opt);
@@ -336,48 +335,4 @@ void rpc_h2_start(struct rpc_conn *conn)
     nghttp2_submit_settings(conn->h2, NGHTTP2_FLAG_NONE, iv, conn->is_server ? 3 : 4);
     nghttp2_session_set_local_window_size(conn->h2, NGHTTP2_FLAG_NONE, 0, OS_H2_CONNECTION_WINDOW);
     rpc_turn_dirty(conn->turn, conn);
-}
-
-void rpc_h2_goaway(struct rpc_conn *conn)
-{
-    conn->draining = true;
-    nghttp2_submit_goaway(conn->h2, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(conn->h2),
-                          NGHTTP2_NO_ERROR, NULL, 0);
-    rpc_turn_dirty(conn->turn, conn);
-}
-
-void rpc_h2_on_timer(struct rpc_conn *conn)
-{
-    int64_t timeout = conn->is_server ? OS_H2_PING_TIMEOUT_MS : OS_H2_CLIENT_PING_TIMEOUT_MS;
-    if (conn->phase == RPC_OPENING) {
-        rpc_conn_close(conn, OS_UNAVAILABLE, "the peer did not complete the HTTP/2 handshake in %d s",
-                       (conn->is_server ? OS_H2_OPEN_TIMEOUT_MS : OS_CONNECT_TIMEOUT_MS) / 1000);
-    } else if (conn->phase == RPC_PINGED && !conn->heard) {
-        /* A loop that did not run for a while sees the timer before the answer: look once more. */
-        conn->phase = RPC_DOUBTED;
-        rpc_conn_timer(conn, 1);
-    } else if (conn->phase == RPC_DOUBTED && !conn->heard) {
-        rpc_conn_close(conn, OS_UNAVAILABLE, "keepalive: no answer to a ping for %d s",
-                       (int)(timeout / 1000));
-    } else {
-        if (conn->phase == RPC_LIVE)
-            nghttp2_submit_ping(conn->h2, NGHTTP2_FLAG_NONE, NULL);
-        conn->phase = RPC_PINGED;
-        conn->heard = false;
-        rpc_conn_timer(conn, timeout);
-        rpc_turn_dirty(conn->turn, conn);
-    }
-}
-
-void rpc_h2_drop(struct rpc_conn *conn, const struct os_error *why)
-{
-    while (conn->calls) {
-        struct rpc_call *call = conn->calls;
-        call->has_deadline = false;
-        if (call->is_server)
-            rpc_call_end(call, false, OS_CANCELLED, "the client's connection is gone");
-        else
-            rpc_call_end(call, true, OS_UNAVAILABLE, os_error_text(why));
-        rpc_call_detach(call);
-    }
 }

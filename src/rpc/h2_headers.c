@@ -42,9 +42,7 @@ void rpc_h2_respond(struct rpc_call *call, bool fin)
     cleanup_buf struct os_buf message = {0};
     add(&f, ":status", "200");
     add(&f, "content-type", "application/grpc");
-    const char *id = rpc_call_header(call, "x-request-id");
-    if (id)
-        add(&f, "x-request-id", id);
+    add(&f, "x-request-id", rpc_call_request_id(call));
     if (fin)
         add_status(&f, call, code, &message);
     rpc_h2_submit(call, f.nv, f.n, fin);
@@ -69,9 +67,7 @@ void rpc_h2_respond_http(struct rpc_call *call, int status, const char *content_
     if (content_type)
         add(&f, "content-type", content_type);
     add(&f, "content-length", size);
-    const char *id = rpc_call_header(call, "x-request-id");
-    if (id)
-        add(&f, "x-request-id", id);
+    add(&f, "x-request-id", rpc_call_request_id(call));
     rpc_h2_submit(call, f.nv, f.n, fin);
 }
 

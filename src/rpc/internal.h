@@ -13,6 +13,7 @@
 #include <uv.h>
 
 #include "core/buf.h"
+#include "core/id.h"
 #include "rpc/call.h"
 
 struct rpc_conn;
@@ -63,6 +64,8 @@ struct rpc_conn_ops {
     void (*fill)(struct rpc_conn *conn, struct os_buf *out, size_t room);
     void (*on_timer)(struct rpc_conn *conn);
     void (*on_flushed)(struct rpc_conn *conn); /* nothing is left to write */
+    /* Client: the call was not taken and is to be made again elsewhere, once. NULL on servers. */
+    void (*move)(struct rpc_conn *conn, struct rpc_call *call);
     /* Once, the last callback. The connection is freed by itself later. */
     void (*on_close)(struct rpc_conn *conn, const struct os_error *why);
 };
@@ -75,6 +78,12 @@ union rpc_socket {
     uv_stream_t stream;
     uv_tcp_t tcp;
     uv_pipe_t pipe;
+};
+
+/* Token bucket. */
+struct rpc_bucket {
+    unsigned used;
+    int64_t filled_ms;
 };
 
 struct rpc_conn {
@@ -103,9 +112,8 @@ struct rpc_conn {
     unsigned ncalls;
     size_t header_bytes; /* of all calls */
     size_t partial;      /* bytes of unfinished messages in all calls */
-    unsigned resets;     /* tokens used */
-    int64_t resets_ms;   /* when they were last refilled */
-    bool draining;       /* GOAWAY sent or received: no new calls, close after the last */
+    struct rpc_bucket resets, chatter;
+    bool draining; /* last GOAWAY sent, or any received: no new calls, close after the last */
 
     /* HTTP/1.1 and protocol detection (server_http.c) */
     bool http1;
@@ -157,8 +165,9 @@ struct rpc_call {
     void (*principal_free)(void *);
 
     /* received */
-    struct os_buf headers; /* "name\0value\0"...; fixed once complete */
-    size_t header_bytes;   /* as counted by RFC 9113 10.5.1 */
+    struct os_buf headers;        /* "name\0value\0"...; fixed once complete */
+    size_t header_bytes;          /* as counted by RFC 9113 10.5.1 */
+    char request_id[OS_UUID_LEN]; /* server: when the client sent none that can be kept; else "" */
     bool headers_done, headers_refused;
     struct os_buf rx;
     size_t rx_off, rx_uncredited, rx_partial;
@@ -175,6 +184,9 @@ struct rpc_call {
     bool tx_done;     /* END_STREAM is out */
     bool tx_full, wake_writer;
     bool headers_sent;
+    bool opened;   /* the first frame is with the transport */
+    bool tx_taken; /* and so are bytes of a message */
+    bool moved;    /* client: this is not the first connection */
 
     /* life */
     bool ready, started;
@@ -182,6 +194,7 @@ struct rpc_call {
     bool ending;   /* `end` is known and to be told */
     bool graceful; /* ... after what is complete was delivered */
     bool done_told;
+    int64_t step_ms; /* loop time: begun, answered, last byte taken by the peer */
     bool has_deadline;
     bool got_status;        /* client: grpc-status came */
     int http_status;        /* client */
@@ -209,6 +222,8 @@ void rpc_call_discard(struct rpc_call *call);
 void rpc_call_tx_drained(struct rpc_call *call);
 /* Appends received DATA bytes. */
 void rpc_call_receive(struct rpc_call *call, const uint8_t *data, size_t n);
+/* The request's id: the client's, or a new one. */
+const char *rpc_call_request_id(struct rpc_call *call);
 void rpc_call_add_header(struct rpc_call *call, const char *name, size_t name_len, const char *value,
                          size_t value_len);
 /* Tells on_done at once (rpc_client_free). */

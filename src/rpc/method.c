@@ -9,11 +9,17 @@
 #include "core/cleanup.h"
 #include "credentials.pb-c.h"
 #include "gateway_interceptor.pb-c.h"
+#include "health.pb-c.h"
 #include "inference.pb-c.h"
 #include "middleware.pb-c.h"
 #include "openshell.pb-c.h"
+#include "reflection.pb-c.h"
+#include "reflection_v1alpha.pb-c.h"
 
 static const ProtobufCServiceDescriptor *const services[] = {
+    &grpc__health__v1__health__descriptor,
+    &grpc__reflection__v1__server_reflection__descriptor,
+    &grpc__reflection__v1alpha__server_reflection__descriptor,
     &openshell__compute__v1__compute_driver__descriptor,
     &openshell__credentials__v1__credential_driver__descriptor,
     &openshell__gateway_interceptor__v1__gateway_interceptor__descriptor,

@@ -9,6 +9,7 @@
 #include "core/cleanup.h"
 #include "core/limits.h"
 #include "core/str.h"
+#include "rpc/h2.h"
 #include "rpc/server_internal.h"
 
 #define LISTEN_BACKLOG 1024 /* spec/gateway.md 2 */
@@ -170,10 +171,13 @@ static void on_grace_closed(uv_handle_t *h)
     free(h);
 }
 
-static void told(void *arg)
+static void on_told(uv_timer_t *t)
 {
-    struct rpc_server *s = arg;
-    s->on_shutdown(s->shutdown_arg);
+    struct rpc_server *s = t->data;
+    s->grace = NULL;
+    uv_close((uv_handle_t *)t, on_grace_closed);
+    if (s->on_shutdown)
+        s->on_shutdown(s->shutdown_arg);
 }
 
 void rpc_server_settle(struct rpc_server *s)
@@ -181,12 +185,7 @@ void rpc_server_settle(struct rpc_server *s)
     if (!s->shutting_down || s->shutdown_told || s->conns || rpc_pool_busy(s->pool))
         return;
     s->shutdown_told = true;
-    if (s->grace) {
-        uv_close((uv_handle_t *)s->grace, on_grace_closed);
-        s->grace = NULL;
-    }
-    if (s->on_shutdown)
-        rpc_pool_post(s->pool, told, s);
+    uv_timer_start(s->grace, on_told, 0, 0); /* keeps a loop going that has nothing else left */
 }
 
 /* Whoever is still here is told to come back elsewhere or later. */
@@ -194,6 +193,8 @@ static void close_conns(struct rpc_server *s)
 {
     while (s->conns) {
         struct rpc_conn *conn = s->conns;
+        if (conn->h2)
+            rpc_h2_goaway_final(conn);
         for (struct rpc_call *c = conn->calls; c; c = c->next)
             rpc_call_finish(c, OS_UNAVAILABLE, "the server is shutting down");
         rpc_conn_flush(conn);

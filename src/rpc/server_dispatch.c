@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "core/cleanup.h"
-#include "core/id.h"
 #include "core/limits.h"
 #include "core/str.h"
 #include "rpc/h2.h"
@@ -66,10 +65,25 @@ static void unary_work(void *arg)
     protobuf_c_message_pack(response, u->response);
 }
 
+/* Answers that wait for this client to read them: small ones are bounded by the number of streams. */
+static bool waits_too_much(const struct rpc_call *call, size_t n)
+{
+    if (n <= OS_RELAY_WINDOW || !call->conn)
+        return false;
+    size_t waiting = n;
+    for (const struct rpc_call *c = call->conn->calls; c; c = c->next)
+        waiting += rpc_call_queued(c);
+    return waiting > OS_LIMIT_CONNECTION_ANSWERS;
+}
+
 static void unary_answer(void *arg)
 {
     struct unary *u = arg;
-    if (u->response)
+    if (u->response && waits_too_much(u->call, u->response_len))
+        os_error_set(&u->err, OS_RESOURCE_EXHAUSTED,
+                     "more than %d bytes of answers wait for this client to read them",
+                     OS_LIMIT_CONNECTION_ANSWERS);
+    else if (u->response)
         rpc_call_send_packed(u->call, u->response, u->response_len);
     rpc_call_finish(u->call, u->err.code, u->err.msg);
     unary_unref(u);
@@ -136,6 +150,7 @@ static void start_http(struct rpc_server *s, struct rpc_call *call, int refuse_w
     size_t n = resp.body ? strlen(resp.body) : 0;
     bool body = n && !os_str_eq(method, "HEAD");
     call->finished = call->tx_ended = true;
+    call->step_ms = (int64_t)uv_now(s->turn.loop);
     if (body)
         os_buf_add(&call->tx, resp.body, n);
     rpc_h2_respond_http(call, resp.status, resp.content_type, n, !body);
@@ -203,11 +218,6 @@ static void start_grpc(struct rpc_server *s, struct rpc_call *call)
 void rpc_server_dispatch(struct rpc_call *call)
 {
     struct rpc_server *s = call->conn->owner;
-    if (!rpc_call_header(call, "x-request-id") && !call->headers_refused) {
-        char id[OS_UUID_LEN];
-        os_uuid(id);
-        rpc_call_add_header(call, "x-request-id", strlen("x-request-id"), id, strlen(id));
-    }
     const char *type = rpc_call_header(call, "content-type");
     if (!is_grpc(type))
         start_http(s, call, call->headers_refused ? 431 : 0);

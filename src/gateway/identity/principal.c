@@ -94,11 +94,21 @@ static int from_connection(struct gateway *gw, struct rpc_call *call, struct pri
     return 0;
 }
 
+/* Methods that need no caller; of gRPC's own services also those that do not exist (spec/identity.md 2). */
+static bool is_for_anyone(const struct rpc_call *call)
+{
+    const struct rpc_method *m = rpc_call_method(call);
+    if (m)
+        return m->auth == RPC_AUTH_UNAUTHENTICATED;
+    const char *path = rpc_call_header(call, ":path");
+    return path && (os_str_starts(path, "/grpc.reflection.") || os_str_starts(path, "/grpc.health."));
+}
+
 int principal_authenticate(void *ctx, struct rpc_call *call, struct os_error *err)
 {
     struct gateway *gw = ctx;
     const struct rpc_method *m = rpc_call_method(call);
-    if (m && m->auth == RPC_AUTH_UNAUTHENTICATED)
+    if (is_for_anyone(call))
         return 0;
     struct principal p = {0};
     bool found;

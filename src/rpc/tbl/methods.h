@@ -1,5 +1,6 @@
-/* Every method of the published API, one row each; the single list that server dispatch, authorisation
- * and clients expand. No include guard: define RPC_METHOD, include, and the macro is undefined again.
+/* Every method of the published API, one row each, and at the end those of gRPC's own services; the single
+ * list that server dispatch, authorisation and clients expand. No include guard: define RPC_METHOD, include,
+ * and the macro is undefined again.
  *
  * RPC_METHOD(id, service, method, request, client_stream, response, server_stream,
  *            auth_mode, scope, workspace_role, global_role) */
@@ -99,5 +100,11 @@ RPC_METHOD(SupervisorMiddleware_Describe, "openshell.middleware.v1.SupervisorMid
 RPC_METHOD(SupervisorMiddleware_ValidateConfig, "openshell.middleware.v1.SupervisorMiddleware", "ValidateConfig", "openshell.middleware.v1.ValidateConfigRequest", 0, "openshell.middleware.v1.ValidateConfigResponse", 0, NONE, "", "", "")
 RPC_METHOD(SupervisorMiddleware_EvaluateHttpRequest, "openshell.middleware.v1.SupervisorMiddleware", "EvaluateHttpRequest", "openshell.middleware.v1.HttpRequestEvaluation", 0, "openshell.middleware.v1.HttpRequestResult", 0, NONE, "", "", "")
 RPC_METHOD(SupervisorMiddleware_EvaluateWebSocketSession, "openshell.middleware.v1.SupervisorMiddleware", "EvaluateWebSocketSession", "openshell.middleware.v1.WebSocketSessionEvent", 1, "openshell.middleware.v1.WebSocketSessionEventResult", 1, NONE, "", "", "")
+/* gRPC's own services: not part of the published API, and for anyone. */
+RPC_METHOD(GrpcHealth_Check, "grpc.health.v1.Health", "Check", "grpc.health.v1.HealthCheckRequest", 0, "grpc.health.v1.HealthCheckResponse", 0, UNAUTHENTICATED, "", "", "")
+RPC_METHOD(GrpcHealth_List, "grpc.health.v1.Health", "List", "grpc.health.v1.HealthListRequest", 0, "grpc.health.v1.HealthListResponse", 0, UNAUTHENTICATED, "", "", "")
+RPC_METHOD(GrpcHealth_Watch, "grpc.health.v1.Health", "Watch", "grpc.health.v1.HealthCheckRequest", 0, "grpc.health.v1.HealthCheckResponse", 1, UNAUTHENTICATED, "", "", "")
+RPC_METHOD(GrpcReflection_v1, "grpc.reflection.v1.ServerReflection", "ServerReflectionInfo", "grpc.reflection.v1.ServerReflectionRequest", 1, "grpc.reflection.v1.ServerReflectionResponse", 1, UNAUTHENTICATED, "", "", "")
+RPC_METHOD(GrpcReflection_v1alpha, "grpc.reflection.v1alpha.ServerReflection", "ServerReflectionInfo", "grpc.reflection.v1alpha.ServerReflectionRequest", 1, "grpc.reflection.v1alpha.ServerReflectionResponse", 1, UNAUTHENTICATED, "", "", "")
 /* clang-format on */
 #undef RPC_METHOD

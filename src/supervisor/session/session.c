@@ -210,7 +210,9 @@ static void on_done(struct rpc_call *call, void *ctx, const struct os_error *sta
     if (!session_drop(s) || s->stopping)
         return;
     uv_timer_stop(&s->timers[TIMER_BEAT]);
-    bool away = status->code == OS_UNAVAILABLE, again = away && s->connect_backoff.next_ms >= AWAY_MAX_MS;
+    /* One that nobody answers for is away, and back at any time; one that answers and refuses is spared. */
+    bool away = status->code == OS_UNAVAILABLE && !rpc_call_header(call, "content-type");
+    bool again = away && s->connect_backoff.next_ms >= AWAY_MAX_MS;
     s->connect_backoff.max_ms = away ? AWAY_MAX_MS : REFUSED_MAX_MS;
     uint32_t wait = backoff_next(&s->connect_backoff, session_random());
     os_log(again ? OS_LOG_DEBUG : OS_LOG_INFO, "session",

@@ -73,7 +73,13 @@ static int health(void *ctx, struct rpc_call *call, const ProtobufCMessage *requ
                   ProtobufCMessage **response, struct os_error *err)
 {
     Openshell__V1__HealthResponse *r = pb_new(arena, openshell__v1__health_response);
+    struct fixture *f = ctx;
     r->version = os_arena_strdup(arena, "1.2.3");
+    if (f->large) {
+        r->version = os_arena_alloc(arena, f->large + 1);
+        memset(r->version, 'v', f->large);
+        r->version[f->large] = '\0';
+    }
     *response = &r->base;
     return 0;
 }

@@ -28,7 +28,8 @@ struct fixture {
     enum transport transport;
     char *endpoint;
     bool shut;
-    bool refuse; /* authenticate says no */
+    bool refuse;  /* authenticate says no */
+    size_t large; /* bytes of text in the answer of Health; 0 = "1.2.3" */
     unsigned authenticated, principals_freed;
     char *last_header; /* x-test of the last authenticated request */
     char *last_cn, *last_ou;

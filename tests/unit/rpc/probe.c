@@ -36,6 +36,8 @@ static int on_frame(nghttp2_session *h2, const nghttp2_frame *frame, void *user)
     if (frame->hd.type == NGHTTP2_GOAWAY) {
         p->goaway = true;
         p->goaway_code = frame->goaway.error_code;
+        if (p->goaways < OS_ARRAY_LEN(p->goaway_last))
+            p->goaway_last[p->goaways++] = frame->goaway.last_stream_id;
     }
     return 0;
 }
@@ -129,19 +131,23 @@ static void send_ready(struct probe *p)
     }
 }
 
+void probe_step(struct probe *p)
+{
+    uint8_t buf[16384];
+    send_ready(p);
+    uv_run(&p->f->loop, UV_RUN_NOWAIT);
+    struct pollfd fd = {.fd = p->fd, .events = POLLIN};
+    poll(&fd, 1, 1);
+    ssize_t n = recv(p->fd, buf, sizeof(buf), 0);
+    if (n > 0)
+        assert_int_equal(nghttp2_session_mem_recv(p->h2, buf, (size_t)n), n);
+    else if (n == 0 || errno != EAGAIN)
+        p->gone = true;
+}
+
 void probe_run(struct probe *p, unsigned want)
 {
-    for (int i = 0; i < 10000 && p->closed < want && !p->gone; i++) {
-        uint8_t buf[16384];
-        send_ready(p);
-        uv_run(&p->f->loop, UV_RUN_NOWAIT);
-        struct pollfd fd = {.fd = p->fd, .events = POLLIN};
-        poll(&fd, 1, 1);
-        ssize_t n = recv(p->fd, buf, sizeof(buf), 0);
-        if (n > 0)
-            assert_int_equal(nghttp2_session_mem_recv(p->h2, buf, (size_t)n), n);
-        else if (n == 0 || errno != EAGAIN)
-            p->gone = true;
-    }
+    for (int i = 0; i < 10000 && p->closed < want && !p->gone; i++)
+        probe_step(p);
     os_buf_adds(&p->headers, "");
 }

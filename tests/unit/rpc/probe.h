@@ -16,7 +16,9 @@ struct probe {
     uint32_t reset_code; /* of the last closed stream */
     bool gone, goaway;
     uint32_t goaway_code;
-    const char *send; /* request body still to send */
+    unsigned goaways;
+    int32_t goaway_last[4]; /* last stream ids of the first ones */
+    const char *send;       /* request body still to send */
     size_t send_len;
 };
 
@@ -28,5 +30,7 @@ int32_t probe_request(struct probe *p, const char *path, const char *const *extr
                       size_t n);
 /* Moves bytes until `closed` reached want or the server left. */
 void probe_run(struct probe *p, unsigned want);
+/* Moves what there is in both directions, once. */
+void probe_step(struct probe *p);
 
 #endif

@@ -136,6 +136,30 @@ static void test_large_headers(void **state)
     fixture_stop(&f);
 }
 
+/* Kept if supplied, but not whatever its length: it comes back in every answer. */
+static void test_long_request_id(void **state)
+{
+    struct fixture f;
+    fixture_start(&f, PLAIN);
+    for (int n = 100; n <= 60000; n += 59900) {
+        struct probe p;
+        char *line = malloc((size_t)n + 16);
+        strcpy(line, "x-request-id: ");
+        memset(line + 14, 'i', (size_t)n);
+        line[14 + n] = '\0';
+        const char *const extra[] = {line, NULL};
+        probe_open(&p, &f);
+        probe_request(&p, HEALTH, extra, "\0\0\0\0\0", 5);
+        probe_run(&p, 1);
+        assert_non_null(strstr(p.headers.data, "grpc-status: 0"));
+        assert_int_equal(strstr(p.headers.data, line) != NULL, n == 100);
+        assert_non_null(strstr(p.headers.data, "x-request-id: "));
+        free(line);
+        probe_close(&p);
+    }
+    fixture_stop(&f);
+}
+
 static void test_rapid_reset(void **state)
 {
     struct fixture f;
@@ -243,13 +267,10 @@ static void test_http1_over_tls(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_odd_requests),
-        cmocka_unit_test(test_request_body_larger_than_its_refusal),
-        cmocka_unit_test(test_large_headers),
-        cmocka_unit_test(test_rapid_reset),
-        cmocka_unit_test(test_garbage_after_preface),
-        cmocka_unit_test(test_http1),
-        cmocka_unit_test(test_http1_over_tls),
+        cmocka_unit_test(test_odd_requests),  cmocka_unit_test(test_request_body_larger_than_its_refusal),
+        cmocka_unit_test(test_large_headers), cmocka_unit_test(test_long_request_id),
+        cmocka_unit_test(test_rapid_reset),   cmocka_unit_test(test_garbage_after_preface),
+        cmocka_unit_test(test_http1),         cmocka_unit_test(test_http1_over_tls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

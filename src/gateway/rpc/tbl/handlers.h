@@ -30,6 +30,11 @@ UNARY(OpenShell_IssueSandboxToken,      rpc_issue_token)
 UNARY(OpenShell_RefreshSandboxToken,    rpc_refresh_token)
 UNARY(OpenShell_GetSandboxProviderEnvironment, rpc_get_provider_environment)
 UNARY(Inference_GetInferenceBundle,     rpc_get_inference_bundle)
+STREAM(GrpcHealth_Check,                health_check_rpc)
+STREAM(GrpcHealth_List,                 health_list_rpc)
+STREAM(GrpcHealth_Watch,                health_watch_rpc)
+STREAM(GrpcReflection_v1,               reflection_rpc)
+STREAM(GrpcReflection_v1alpha,          reflection_rpc)
 /* clang-format on */
 #undef UNARY
 #undef STREAM

@@ -280,8 +280,8 @@ static void checks_utf8_of_whole_messages(void **state)
                                       "\xff",
                                       "a\xe2\x82",
                                       "\xf8\x88\x80\x80\x80",
-                                      "\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xed\xa0\x80"
-                                      "edited"};
+                                      ("\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xed\xa0\x80"
+                                       "edited")};
     for (size_t i = 0; i < OS_ARRAY_LEN(bad); i++) {
         frame(FIN | WEBSOCKET_TEXT, bad[i]);
         assert_string_equal(client(), failed);

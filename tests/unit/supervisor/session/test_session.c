@@ -16,6 +16,7 @@
 #include "core/log.h"
 #include "fake_gateway.h"
 #include "fake_monitor.h"
+#include "supervisor/session/internal.h"
 #include "supervisor/session/session.h"
 
 static uv_loop_t loop;
@@ -303,6 +304,45 @@ static void comes_back_after_a_loss(void **state)
     open_shell("echo alive");
     RUN_UNTIL(gw.relay.ended);
     assert_string_equal(os_buf_str(&gw.relay.out), "alive\n");
+}
+
+/* However long it was away. The timer is looked at and then let go, instead of waited for. */
+static void gateway_that_is_back_is_found_within_a_second(void **state)
+{
+    connect_session();
+    fake_gateway_down(&gw);
+    RUN_UNTIL(gw.down && !session_connected(session));
+    uv_timer_t *next = &session->timers[TIMER_CONNECT];
+    uint64_t longest = 0;
+    for (int i = 0; i < 12; i++) {
+        RUN_UNTIL(!session->control && uv_is_active((uv_handle_t *)next));
+        uint64_t due = uv_timer_get_due_in(next);
+        longest = due > longest ? due : longest;
+        uv_timer_start(next, next->timer_cb, 0, 0);
+        RUN_UNTIL(session->control);
+    }
+    assert_in_range(longest, 500, 1000);
+    fake_gateway_up(&gw);
+    RUN_UNTIL(session_connected(session));
+}
+
+/* One that is there and says no is not asked every second. */
+static void gateway_that_refuses_is_spared(void **state)
+{
+    connect_session();
+    uv_timer_t *next = &session->timers[TIMER_CONNECT];
+    uint64_t longest = 0;
+    for (int i = 0; i < 12; i++) {
+        gw.no_accept = true;
+        RUN_UNTIL(gw.control);
+        rpc_call_finish(gw.control, OS_UNAVAILABLE, "not now");
+        RUN_UNTIL(!session->control && uv_is_active((uv_handle_t *)next));
+        uint64_t due = uv_timer_get_due_in(next);
+        longest = due > longest ? due : longest;
+        uv_timer_start(next, next->timer_cb, 0, 0);
+        RUN_UNTIL(session->control);
+    }
+    assert_in_range(longest, 15000, 36000);
 }
 
 static void token_is_renewed(void **state)
@@ -654,6 +694,8 @@ int main(void)
         T(policy_reports_keep_their_order),
         T(hello),
         T(comes_back_after_a_loss),
+        T(gateway_that_is_back_is_found_within_a_second),
+        T(gateway_that_refuses_is_spared),
         T(token_is_renewed),
         T(options_are_checked),
         T(exec_streams_and_status),
