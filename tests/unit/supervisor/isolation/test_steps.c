@@ -233,16 +233,18 @@ static bool opens(const char *path, int flags)
 static void landlock_child(void)
 {
     char file[64];
-    const char *read_only[] = {"/usr", "/etc/passwd", "/no/such/path"}, *read_write[] = {"/tmp", BUILD_ROOT};
+    /* /proc: a leak check at exit looks there */
+    const char *read_only[] = {"/usr", "/etc/passwd", "/proc", "/no/such/path"},
+               *read_write[] = {"/tmp", BUILD_ROOT};
     struct isolation_paths paths = {.read_only = read_only,
-                                    .n_read_only = 3,
+                                    .n_read_only = 4,
                                     .read_write = read_write,
                                     .n_read_write = 2,
                                     .agent = AGENT};
     struct isolation_ruleset rules;
-    struct os_error err = {0};
+    cleanup_error struct os_error err = {0};
     EXPECT(isolation_landlock_prepare(&paths, &rules, &err) == 0);
-    EXPECT(rules.fd >= 0 && rules.abi >= 1 && rules.skipped == 1 && rules.rules == 4);
+    EXPECT(rules.fd >= 0 && rules.abi >= 1 && rules.skipped == 1 && rules.rules == 5);
     struct isolation i = {.landlock = rules.fd};
     EXPECT(isolation_no_new_privs(&i) == 0);
     snprintf(file, sizeof(file), "%s/made", scratch);
@@ -258,7 +260,7 @@ static void required_child(void)
     const char *missing[] = {"/no/such/path"};
     struct isolation_paths paths = {.read_only = missing, .n_read_only = 1, .hard_requirement = true};
     struct isolation_ruleset rules;
-    struct os_error err = {0};
+    cleanup_error struct os_error err = {0};
     EXPECT(isolation_landlock_prepare(&paths, &rules, &err) == -1);
     EXPECT(strstr(os_error_text(&err), "/no/such/path"));
     paths.hard_requirement = false;
