@@ -1,6 +1,6 @@
 /* What a policy grants without naming it, because programs take it for granted and nothing of the machine is
- * reached through it: the standard devices (null(4), random(4), tty(4), pts(4), shm_overview(7)), and with /usr
- * the directories that are links into it on a merged system. */
+ * reached through it: the standard devices (null(4), random(4), tty(4), pts(4), shm_overview(7)), and with
+ * /usr the directories that are links into it on a merged system. */
 #ifndef SUPERVISOR_ISOLATION_IMPLIED_H
 #define SUPERVISOR_ISOLATION_IMPLIED_H
 
