@@ -24,6 +24,7 @@ struct flag_spec {
     const char *fallback;  /* NULL = none */
     const char *choices;   /* "table,yaml,json"; NULL = any */
     const char *conflicts; /* "other,another"; positionals by their name */
+    const char *tip;       /* what to do instead, told when a conflict is met; NULL = nothing */
     const char *requires;  /* one flag name */
     bool repeat, required, hidden;
     bool last_wins; /* may be given again, the last one counts */

@@ -27,8 +27,9 @@ static const struct arg_spec gateway_name[] = {{"NAME", "Gateway", false, false,
 
 static const struct flag_spec create_flags[] = {
     TEXT("name", "NAME", "Name of the sandbox, at most 19 characters (default: generated)"),
-    TEXT("from", "SOURCE", "What it runs over: host, dir:PATH, oci:PATH[:NAME], an image reference or a community sandbox name"),
-    TEXT("upload", "LOCAL[:PATH]", "Copy files into the sandbox before attaching", .repeat = true, .conflicts = "COMMAND"),
+    TEXT("from", "SOURCE", "What it runs over: host (default), dir:PATH or oci:PATH[:NAME]; with other gateways an image reference"),
+    TEXT("upload", "LOCAL[:PATH]", "Copy files into the sandbox before attaching", .repeat = true, .conflicts = "COMMAND",
+         .tip = "create the sandbox with --upload --detach alone, then run the command with: openshell sandbox exec -n <NAME> -- <COMMAND>"),
     SWITCH("no-git-ignore", "Upload files that .gitignore excludes, too", .requires = "upload"),
     SWITCH("keep", "Stay usable after the main process has ended"),
     SWITCH("no-keep", "Delete the sandbox when its main process has been attached to and left", .conflicts = "keep,editor,forward,detach"),
@@ -194,7 +195,7 @@ static const struct command_spec policy_commands[] = {
                  "  openshell policy check policy.yaml --connect db.example.com:5432 --binary /usr/bin/psql --address 10.0.0.5\n"
                  "\n  Exit codes: 0 no errors, and allowed if asked; 1 errors in the file; 3 denied\n"},
     {.name = "get", .about = "Show the policy of a sandbox", .flags = policy_get_flags, .args = sandbox_name, .run = policy_get_run},
-    {.name = "list", .about = "List policy revisions of a sandbox", .flags = policy_list_flags, .args = sandbox_name, .run = policy_list_run},
+    {.name = "list", .about = "List policy revisions of a sandbox (CREATED in ms since 1970)", .flags = policy_list_flags, .args = sandbox_name, .run = policy_list_run},
     {.name = "delete", .about = "Remove the policy of all sandboxes", .flags = policy_delete_flags, .run = policy_delete_run},
     {0}};
 
@@ -221,7 +222,7 @@ static const struct command_spec settings_commands[] = {
     {0}};
 
 static const struct flag_spec logs_flags[] = {
-    {.name = "lines", .letter = 'n', .kind = FLAG_U32, .metavar = "LINES", .fallback = "200", .help = "Lines to show"},
+    {.name = "lines", .letter = 'n', .kind = FLAG_U32, .metavar = "LINES", .fallback = "200", .help = "Lines to show (0 = none, with --tail only new ones)"},
     SWITCH("tail", "Follow new lines"),
     SWITCH("follow", "Same as --tail", .letter = 'f', .hidden = true),
     TEXT("since", "DURATION", "Only lines of the last DURATION (30s, 5m, 1h)"),

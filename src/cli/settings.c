@@ -266,9 +266,11 @@ static const update_response *update(struct cli *cli, update_request *req, const
         req->name = (char *)name;
         req->workspace = (char *)cli->workspace;
     }
-    return cli_call(cli, RPC_OpenShell_UpdateConfig, &req->base, 0, &response, err) < 0
-               ? NULL
-               : (const update_response *)response;
+    if (cli_call(cli, RPC_OpenShell_UpdateConfig, &req->base, 0, &response, err) == 0)
+        return (const update_response *)response;
+    if (name)
+        cli_sandbox_failed(cli, name, err);
+    return NULL;
 }
 
 int settings_set_run(struct cli *cli, struct os_error *err)
