@@ -60,6 +60,7 @@ struct command_spec {
     const struct flag_spec *flags;   /* NULL = none but the global ones */
     const struct arg_spec *args;     /* NULL = none */
     const char *examples;            /* lines for the help; NULL = none */
+    const char *keys;                /* the same, about the keys it takes */
     const struct habit_spec *habits; /* NULL = none */
     /* Exit code, or -1 with *err set (shown, exit 1). */
     int (*run)(struct cli *cli, struct os_error *err);

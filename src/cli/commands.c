@@ -49,12 +49,12 @@ static const struct flag_spec create_flags[] = {
     SWITCH("no-tty", "Give the main process no terminal", .last_wins = true),
     SWITCH("detach", "Start without attaching", .conflicts = "no-keep,editor"),
     SWITCH("attach", "Attach although there is no terminal: show the output, return the exit code", .conflicts = "detach,editor"),
-    SWITCH("auto-providers", "Create missing providers from local credentials", .last_wins = true),
+    SWITCH("auto-providers", "Create missing providers from local credentials (no effect yet)", .last_wins = true),
     SWITCH("no-auto-providers", "Never create providers", .last_wins = true),
     TEXT("label", "KEY=VALUE", "Label", .repeat = true),
     TEXT("env", "KEY=VALUE", "Environment variable of the main process", .letter = 'e', .repeat = true),
     SWITCH("no-credential-warnings", "Do not warn about --env keys that look like credentials"),
-    TEXT("approval-mode", "MODE", "Who approves policy proposals of the agent", .fallback = "manual", .choices = "manual,auto"),
+    TEXT("approval-mode", "MODE", "Who approves policy proposals of the agent (no effect yet)", .fallback = "manual", .choices = "manual,auto"),
     SWITCH("start-gateway", "Start a gateway on this machine, without asking, when none is configured or it does not run"),
     OUTPUT("table,yaml,json"),
     FLAGS_END};
@@ -213,9 +213,14 @@ static const struct flag_spec settings_delete_flags[] = {
     SWITCH("global", "For all sandboxes"),
     SWITCH("yes", "Do not ask before a change to all sandboxes"), FLAGS_END};
 
+static const char settings_keys[] =
+#define SETTING(key, kind, choices, used, help) "  " key "  " help "\n"
+#include "core/tbl/settings.h"
+    ;
+
 static const struct command_spec settings_commands[] = {
-    {.name = "get", .alias = "list", .about = "Show the settings of a sandbox", .flags = settings_get_flags, .args = sandbox_name, .run = settings_get_run},
-    {.name = "set", .about = "Set a setting", .flags = settings_set_flags, .args = sandbox_name, .run = settings_set_run,
+    {.name = "get", .alias = "list", .about = "Show the settings of a sandbox", .flags = settings_get_flags, .args = sandbox_name, .keys = settings_keys, .run = settings_get_run},
+    {.name = "set", .about = "Set a setting", .flags = settings_set_flags, .args = sandbox_name, .keys = settings_keys, .run = settings_set_run,
      .examples = "  openshell settings set demo --key ocsf_json_enabled --value true\n"
                  "  openshell settings set --global --key ocsf_json_enabled --value true --yes\n"},
     {.name = "delete", .about = "Unset a setting", .flags = settings_delete_flags, .args = sandbox_name, .run = settings_delete_run},
@@ -299,7 +304,7 @@ static const struct command_spec root_commands[] = {
     {.name = "logs", .alias = "lg", .heading = SANDBOX_HEADING, .about = "Show log lines of a sandbox", .flags = logs_flags, .args = sandbox_name, .run = logs_run, .habits = logs_habits,
      .examples = "  openshell logs demo --since 5m\n  openshell logs demo --source sandbox --level debug --tail\n"},
     {.name = "policy", .alias = "pol", .heading = SANDBOX_HEADING, .about = "Read, change and check policies", .sub = policy_commands, .habits = policy_habits},
-    {.name = "settings", .heading = SANDBOX_HEADING, .about = "Read and change settings", .sub = settings_commands},
+    {.name = "settings", .heading = SANDBOX_HEADING, .about = "Read and change settings", .sub = settings_commands, .keys = settings_keys},
     {.name = "gateway", .alias = "gw", .heading = GATEWAY_HEADING, .about = "Start, register and select gateways", .sub = gateway_commands},
     {.name = "ssh-proxy", .hidden = true, .heading = GATEWAY_HEADING, .about = "Connect standard input and output to the SSH server of a sandbox", .flags = ssh_proxy_flags, .run = ssh_proxy_run},
     {.name = "status", .heading = GATEWAY_HEADING, .about = "Is the gateway there, and am I let in?", .flags = output_flags, .run = status_run},

@@ -89,6 +89,8 @@ static void set_approval(struct cli *cli, const char *name)
             "warning: failed to set approval mode '%s' on sandbox '%s': %s\n  retry with: openshell settings "
             "set %s --key proposal_approval_mode --value %s\n",
             mode, name, cli->server_message, name, mode);
+    else
+        settings_say_unused(req.setting_key);
 }
 
 static int upload_all(struct cli *cli, const Openshell__V1__Sandbox *s, const struct create_extras *x,
@@ -215,6 +217,8 @@ int sandbox_create_run(struct cli *cli, struct os_error *err)
     struct create_extras x;
     bool keep = !args_given(cli->args, "no-keep");
     int usage = check_usage(cli);
+    if (!usage && args_last_of(cli->args, "auto-providers", "no-auto-providers") > 0)
+        say(stderr, YELLOW "!" END " --auto-providers has no effect: this version creates no providers\n");
     create_request *req = usage ? NULL : create_request_build(cli, &x, err);
     if (!req)
         return usage ? usage : -1;

@@ -136,6 +136,10 @@ static int command_page(const char *dir, const struct args *a, struct os_error *
         man_paragraph(&p);
         man_text(&p, "The options of every command are in openshell(1).");
     }
+    if (c->keys) {
+        man_heading(&p, "KEYS");
+        man_lines(&p, c->keys);
+    }
     if (c->examples) {
         man_heading(&p, "EXAMPLES");
         man_lines(&p, c->examples);
