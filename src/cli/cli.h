@@ -30,6 +30,7 @@ struct cli {
     struct rpc_client *rpc;
     bool answered;      /* the gateway has answered a call */
     bool catch_signals; /* a stream is ended by SIGINT, SIGQUIT, SIGTERM with 128 + signal; the run goes on */
+    int caught;         /* the signal that ended a stream, 0 = none */
     bool lost;          /* the connection broke or never came up */
     const char *server_message; /* of the last failed call, as the server sent it */
 };

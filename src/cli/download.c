@@ -230,6 +230,7 @@ int sandbox_download_run(struct cli *cli, struct os_error *err)
         return -1;
     const char *id = s->metadata->id;
     say(stderr, "Downloading sandbox:%s -> %s\n", src.path, dest);
+    cli->catch_signals = true; /* nothing half-made is left behind */
     if (probe(cli, id, &src, err) < 0 ||
         (src.is_dir ? fetch_dir(cli, id, &src, dest, err) : fetch_file(cli, id, &src, dest, err)) < 0)
         return -1;
