@@ -193,7 +193,7 @@ static const struct command_spec policy_commands[] = {
      .examples = "  openshell policy check policy.yaml\n"
                  "  openshell policy check policy.yaml --request 'POST https://api.example.com/v1/x' --binary /usr/bin/curl\n"
                  "  openshell policy check policy.yaml --connect db.example.com:5432 --binary /usr/bin/psql --address 10.0.0.5\n"
-                 "\n  Exit codes: 0 no errors, and allowed if asked; 1 errors in the file; 3 denied\n"},
+                 "\n  Exit codes: 0 no errors, and allowed if asked; 1 errors in the file; 3 denied; 4 the body decides\n"},
     {.name = "get", .about = "Show the policy of a sandbox", .flags = policy_get_flags, .args = sandbox_name, .run = policy_get_run},
     {.name = "list", .about = "List policy revisions of a sandbox (CREATED in ms since 1970)", .flags = policy_list_flags, .args = sandbox_name, .run = policy_list_run},
     {.name = "delete", .about = "Remove the policy of all sandboxes", .flags = policy_delete_flags, .run = policy_delete_run},
