@@ -86,7 +86,7 @@ def a_sandbox_that_is_not_there_is_named_by_every_command(g):
 @case
 def revisions_have_dates(g):
     create(g, "box")
-    r = g.must("policy", "get", "box", "--rev", "1")
+    r = wait_for("revision 1", lambda: (lambda r: r if "Loaded: " in r.out else None)(g.must("policy", "get", "box", "--rev", "1")))
     for label in ("Created: ", "Loaded:  "):
         check(any(line.startswith(label) and line.endswith(")") and " ms (20" in line for line in r.out.splitlines()), r)
     r = g.must("policy", "get", "box", "--rev", "9")
