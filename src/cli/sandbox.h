@@ -28,4 +28,7 @@ Openshell__Sandbox__V1__GetSandboxConfigResponse *sandbox_fetch_config(struct cl
 /* Text from the peer as a JSON string; bytes that are not UTF-8 are replaced. */
 json_t *json_text(const char *s);
 
+/* Says on stderr that a setting is kept for nothing, if so. */
+void settings_say_unused(const char *key);
+
 #endif

@@ -197,6 +197,7 @@ static void on_signal(uv_signal_t *h, int signum)
     struct stream *s = h->data;
     if (s->finished)
         return;
+    s->cli->caught = signum;
     finish(s, 128 + signum);
     if (s->call)
         rpc_call_cancel(s->call);
@@ -303,7 +304,8 @@ int stream_run(struct cli *cli, Openshell__V1__ExecSandboxRequest *req, enum str
 int stream_run_io(struct cli *cli, Openshell__V1__ExecSandboxRequest *req, const struct stream_io *io,
                   struct os_error *err)
 {
-    return run(cli, req, io->read ? STREAM_PIPE : STREAM_NO_INPUT, io, NULL, err);
+    int code = run(cli, req, io->read ? STREAM_PIPE : STREAM_NO_INPUT, io, NULL, err);
+    return cli->caught ? os_error_set(err, OS_CANCELLED, "interrupted") : code;
 }
 
 bool stream_read_ahead(struct os_buf *out, size_t max)

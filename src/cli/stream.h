@@ -24,7 +24,7 @@ struct stream_io {
     int (*write)(void *ctx, const void *data, size_t n, struct os_error *err);
     void *ctx;
 };
-/* As stream_run(). */
+/* As stream_run(); a signal that was caught (cli->catch_signals) is OS_CANCELLED "interrupted". */
 int stream_run_io(struct cli *cli, Openshell__V1__ExecSandboxRequest *req, const struct stream_io *io,
                   struct os_error *err);
 
