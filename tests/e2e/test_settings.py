@@ -61,7 +61,8 @@ def settings_of_a_sandbox(g):
     equal(lines[2], "Policy Source: sandbox")
     equal(lines[4:], ["Settings:", "  agent_policy_proposals_enabled = <unset> (unset)",
                       "  ocsf_json_enabled = <unset> (unset)", "  proposal_approval_mode = <unset> (unset)",
-                      "  providers_v2_enabled = <unset> (unset)"])
+                      "  providers_v2_enabled = <unset> (unset)", "  secret_egress_allow = <unset> (unset)",
+                      "  secret_egress_mode = <unset> (unset)"])
     equal(g.must("settings", "set", "box", "--key", "ocsf_json_enabled", "--value", "ON").out,
           "✓ Set sandbox setting ocsf_json_enabled=true for box (revision 1)\n")
     j = json.loads(g.must("settings", "list", "box", "--json").out)
@@ -77,7 +78,7 @@ def settings_of_a_sandbox(g):
 def bad_values_are_refused_before_the_gateway_is_asked(g):
     for key, value, text in (
             ("nope", "1", "unknown setting key 'nope'. Allowed keys: providers_v2_enabled, ocsf_json_enabled, "
-                          "agent_policy_proposals_enabled, proposal_approval_mode"),
+                          "agent_policy_proposals_enabled, proposal_approval_mode, secret_egress_mode, secret_egress_allow"),
             ("ocsf_json_enabled", "maybe", "invalid bool value 'maybe' for key 'ocsf_json_enabled'; expected one of: "
                                            "true,false,yes,no,1,0"),
             ("proposal_approval_mode", "x", "invalid value 'x' for key 'proposal_approval_mode'; expected one of: "

@@ -218,6 +218,43 @@ void event_name_published(struct egress *e, const char *name, const struct net_a
                                                    .message = message});
 }
 
+/* --- secrets --- */
+
+void event_secret(const struct egress_request *r, const struct event_secret *ev)
+{
+    const struct egress_conn *c = r->conn;
+    uint64_t suppressed = 0;
+    if (!take_token(&c->egress->secret_events, &suppressed))
+        return;
+    const struct conn_event of = {.severity = ev->certain ? AUDIT_SEV_HIGH : AUDIT_SEV_LOW,
+                                  .action = ev->action};
+    struct audit_event out = base(c, AUDIT_FINDING, &of);
+    cleanup_free char *uid = os_asprintf("openshell.secret_egress.%s", ev->rule);
+    cleanup_free char *title = os_asprintf("Secret in request: %s in %s%s to %s:%u, fingerprint %s", ev->rule,
+                                           ev->place, ev->form, c->host, c->port, ev->fingerprint);
+    cleanup_buf struct os_buf message = {.max = OS_AUDIT_LINE};
+    os_buf_addf(&message, "%s %s:%u%s carries a secret: rule %s, place %s%s, fingerprint %s", r->method,
+                c->host, c->port, r->path, ev->rule, ev->place, ev->form, ev->fingerprint);
+    if (suppressed)
+        os_buf_addf(&message, "; %llu more not logged", (unsigned long long)suppressed);
+    out.finding_uid = uid;
+    out.title = title;
+    out.message = os_buf_str(&message);
+    audit_emit(c->egress->opt.audit, &out);
+}
+
+void event_secret_setting(struct egress *e, size_t n)
+{
+    cleanup_free char *message =
+        os_asprintf("setting secret_egress_allow: entry %zu is not RULE@HOST and is ignored", n);
+    os_log_warn(LOG, "%s", message);
+    audit_emit(e->opt.audit, &(struct audit_event){.cls = AUDIT_CONFIG,
+                                                   .activity = "Log",
+                                                   .state = "invalid",
+                                                   .severity = AUDIT_SEV_MEDIUM,
+                                                   .message = message});
+}
+
 static const char *hint(const char *protocol, uint16_t port)
 {
     if (strcmp(protocol, "udp"))

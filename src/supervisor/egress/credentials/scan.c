@@ -191,7 +191,7 @@ static size_t take_found(struct secret_scan *s, struct span *b, size_t at, const
         b->aws_end = at + shape->prefix_len + SHAPE_AWS_REACH;
         return at + shape->prefix_len;
     }
-    bool acts = s->acts && v->certain && !v->allowed;
+    bool acts = s->acts && (v->certain || s->hints) && !v->allowed;
     if (!v->allowed)
         report(s, b, at, v);
     if (acts && !s->redacts) {

@@ -24,6 +24,7 @@ typedef void secret_hit_fn(void *ctx, const struct secret_hit *hit);
 struct secret_scan {
     struct secret_view view;
     bool acts, redacts; /* certain secrets do not pass; they are overwritten instead of blocked */
+    bool hints;         /* also what is only reported otherwise */
     secret_hit_fn *hit;
     void *ctx;
     bool blocked;

@@ -12,7 +12,7 @@ void upgrade_recognise(struct egress_request *r)
         return;
     r->kind = POLICY_HTTP_UPGRADE;
     r->response = os_arena_alloc(r->arena, sizeof(*r->response));
-    const struct policy_endpoint *config = policy_l7_config(&r->conn->l4, r->path);
+    const struct policy_endpoint *config = policy_l7_config(&r->conn->l4, r->judged);
     r->reads_messages =
         config && (config->protocol == POLICY_WEBSOCKET || config->websocket_credential_rewrite ||
                    (config->provider_credentialed && !config->allow_uninspected_credentials));
