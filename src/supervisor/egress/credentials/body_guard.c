@@ -126,6 +126,7 @@ bool body_guard_feed(struct body_guard *g, const char *p, size_t n, bool ended, 
 bool body_guard_trailers(struct body_guard *g, const struct http1_head *h)
 {
     guard_report_place(&g->report, "trailer");
+    g->report.whole = true;
     for (size_t i = 0; h && i < h->n_fields; i++) {
         const struct http1_field *f = &h->fields[i];
         if (g->markers && (marker_in(f->name.p, f->name.n) || marker_in_header(f->value.p, f->value.n))) {

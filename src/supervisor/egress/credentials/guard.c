@@ -74,7 +74,7 @@ void guard_report_form(void *report, const struct secret_hit *hit, enum secret_f
                                         : "",
         .fingerprint = hit->fingerprint,
         .action = !hit->certain || g->mode == SECRET_AUDIT ? AUDIT_OBSERVED
-                  : g->mode == SECRET_REDACT               ? AUDIT_MODIFIED
+                  : g->mode == SECRET_REDACT && !g->whole  ? AUDIT_MODIFIED
                                                            : AUDIT_DENIED,
         .certain = hit->certain,
     };
@@ -154,9 +154,11 @@ static bool first_body_has_marker(const struct egress_request *r)
     struct egress_stream *client = &r->conn->client;
     struct http1_body framing;
     cleanup_buf struct os_buf text = {0};
-    if ((config && config->body_credential_rewrite) || r->body_read || !stream_buffered(client))
-        return false;
     http1_body_start(&framing, r->head->framing, r->head->length);
+    if ((config && config->body_credential_rewrite) || r->body_read || framing.done)
+        return false;
+    if (!stream_buffered(client) && stream_fill(client) <= 0)
+        return false;
     return http1_body_decode(&framing, stream_bytes(client), stream_buffered(client), &text, NULL) > 0 &&
            marker_in(os_buf_str(&text), text.len);
 }
@@ -206,9 +208,11 @@ static void scan_path(struct head_scan *s)
 {
     const char *path = s->r->target.path;
     guard_report_place(&s->report, "path");
+    s->report.whole = true;
     secret_forms_scan(&s->view, path, strlen(path), true, guard_report_form, &s->report);
     if (s->report.mode != SECRET_AUDIT && (s->report.plain || s->report.encoded))
         s->refused = true;
+    s->report.whole = false;
 }
 
 static void scan_query(struct head_scan *s)

@@ -12,6 +12,7 @@ struct guard_report {
     const struct egress_request *r;
     const char *scheme;
     enum secret_mode mode;
+    bool whole;     /* the place is not redacted: the request is refused */
     char place[64]; /* "query", "header authorization", "body" ... */
     char told[GUARD_TOLD][SECRET_FINGERPRINT];
     size_t n_told;

@@ -216,8 +216,7 @@ static void usual_traffic_is_left_alone(void **state)
         "secret_id: 550e8400-e29b-41d4-a716-446655440000",
         "token=da39a3ee5e6b4b0d3255bfef95601890afd80709",
         "secret=e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-        "\"integrity\": "
-        "\"sha512-pWBGBo2jXnHzyaA2aJpp1gLwmRyiXcMFtTyKmxYHNTXrMbwyZp4xiHqR6Mz8FiyGn4mRyZ0pTUDo0c==\"",
+        "\"integrity\": \"sha512-pWBGBo2jXnHzyaA2aJpp1gLwmRyiXcMFtTyKmxYHNTXrMbwyZp4xiHqR6Mz8FiyGn4mR\"",
         "\"js-tokens\": \"^3.0.0 || ^4.0.0\", \"node_modules/js-tokens\": {\"version\": \"4.0.0\"}",
         "password: ${{ secrets.PYPI_API_TOKEN }}",
         "token: ${GITHUB_TOKEN}, secret: <your-secret-here>, password=changeme",
