@@ -1,5 +1,6 @@
-/* Speed of the secret scanner on an upload: megabytes per second over random bytes, base64 and source text,
- * in pieces as they come from TLS. Usage: bench_secrets [MEGABYTES]. Exit 1 when something was found. */
+/* Speed of the secret scanner on an upload: megabytes per second of processor time over random bytes, base64
+ * and source text, in pieces as they come from TLS. Usage: bench_secrets [MEGABYTES]. Exit 1 when something
+ * was found. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@
 static double now_s(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 

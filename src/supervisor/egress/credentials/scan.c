@@ -9,8 +9,10 @@
 
 #define PEM_MAX 65536 /* bytes of a private key that are overwritten */
 
-/* The bytes at hand. */
+/* The bytes at hand, and which rows are looked for. */
 struct span {
+    const struct secret_filter *filter;
+    bool hints;
     char *p; /* n_before bytes before it can be read too */
     size_t n, n_before;
     bool ended;
@@ -29,23 +31,32 @@ struct verdict {
 
 /* --- where something may begin --- */
 
-static uint32_t starts(const struct secret_rules *r, const unsigned char *p)
+static uint32_t starts(const struct secret_filter *f, const unsigned char *p)
 {
-    return (uint32_t)(r->first[p[0]] & r->second[p[1]]) & r->third[p[2]];
+    return (uint32_t)(f->first[p[0]] & f->second[p[1]]) & f->third[p[2]];
+}
+
+static uint64_t pair(const struct secret_filter *f, const unsigned char *p)
+{
+    return f->first[p[0]] & f->second[p[1]];
 }
 
 /* First place at or behind i where a row of the table may begin, n if there is none; the last two bytes
  * cannot be told. */
-static size_t next_row(const struct secret_rules *r, const struct span *b, size_t i)
+static size_t next_row(const struct span *b, size_t i)
 {
+    const struct secret_filter *f = b->filter;
     const unsigned char *p = (const unsigned char *)b->p;
     for (size_t k = i + 1; k + 1 < b->n; k += 2) {
-        uint64_t t = r->first[p[k]] & r->second[p[k + 1]];
+        while (k + 8 < b->n &&
+               !(pair(f, p + k) | pair(f, p + k + 2) | pair(f, p + k + 4) | pair(f, p + k + 6)))
+            k += 8;
+        uint64_t t = k + 1 < b->n ? pair(f, p + k) : 0;
         if (!t)
             continue;
-        if (t >> SECRET_BUCKETS && starts(r, p + k - 1))
+        if (t >> SECRET_BUCKETS && starts(f, p + k - 1))
             return k - 1;
-        if ((uint32_t)t && k + 2 < b->n && starts(r, p + k))
+        if ((uint32_t)t && k + 2 < b->n && starts(f, p + k))
             return k;
     }
     return b->n;
@@ -66,9 +77,9 @@ static size_t next_aws(const struct span *b, size_t i, size_t limit)
     return b->n;
 }
 
-static size_t next_place(const struct secret_rules *r, const struct span *b, size_t i)
+static size_t next_place(const struct span *b, size_t i)
 {
-    size_t row = next_row(r, b, i), limit = b->aws_end < row ? b->aws_end : row;
+    size_t row = next_row(b, i), limit = b->aws_end < row ? b->aws_end : row;
     size_t aws = i < limit ? next_aws(b, i, limit) : b->n;
     return aws < row ? aws : row;
 }
@@ -79,13 +90,19 @@ static struct verdict look_at_shape(const struct secret_view *v, const struct sp
 {
     const struct shape *s = &shapes[row];
     struct verdict out = {.match = SHAPE_NO, .rule = s->id, .shape = s};
+    const char *p = b->p + at;
     out.certain = !(s->flags & SHAPE_HINT);
     out.allowed = v->allowed >> row & 1;
-    if ((!out.certain && v->certain_only) ||
-        ((s->flags & SHAPE_BOUND) && !shape_begins_word(b->p + at, at + b->n_before)))
+    if (s->flags & SHAPE_NAMED && !b->hints) {
+        out.names_aws = true;
+        out.match = shape_names_aws_secret(p, b->n - at, b->ended, &out.found.n);
+        out.found.plain = b->n - at;
         return out;
-    out.names_aws = s->flags & SHAPE_NAMED && shape_names_aws_secret(b->p + at, b->n - at);
-    out.match = out.names_aws ? SHAPE_YES : shape_at(s, b->p + at, b->n - at, b->ended, &out.found);
+    }
+    if ((!out.certain && v->certain_only) ||
+        ((s->flags & SHAPE_BOUND) && !shape_begins_word(p, at + b->n_before)))
+        return out;
+    out.match = shape_at(s, p, b->n - at, b->ended, &out.found);
     return out;
 }
 
@@ -100,12 +117,12 @@ static struct verdict look_at_known(const struct secret_view *v, const struct sp
 /* The first row that fits; else what is undecided, held back by the one that lets the least go. */
 static struct verdict look_at_rows(const struct secret_view *v, const struct span *b, size_t at)
 {
-    const struct secret_rules *r = v->rules;
-    uint32_t buckets = b->n - at > 2 ? starts(r, (const unsigned char *)b->p + at) : 0;
+    const struct secret_filter *f = b->filter;
+    uint32_t buckets = b->n - at > 2 ? starts(f, (const unsigned char *)b->p + at) : 0;
     uint64_t rows[2] = {0};
     struct verdict best = {.match = SHAPE_NO};
     for (; buckets; buckets &= buckets - 1) {
-        const uint64_t *more = r->rows[__builtin_ctz(buckets)];
+        const uint64_t *more = f->rows[__builtin_ctz(buckets)];
         rows[0] |= more[0];
         rows[1] |= more[1];
     }
@@ -149,14 +166,14 @@ static void report(const struct secret_scan *s, const struct span *b, size_t at,
     s->hit(s->ctx, &hit);
 }
 
-static void overwrite(const struct secret_scan *s, char *p, size_t n)
+static void overwrite(const struct secret_pass *s, char *p, size_t n)
 {
     if (s->overwrites)
         memset(p, '*', n);
 }
 
 /* The rest of a key up to the line that ends it, or the text it stands in. */
-static size_t pass_pem(struct secret_scan *s, const struct span *b, size_t i)
+static size_t pass_pem(struct secret_pass *s, const struct span *b, size_t i)
 {
     for (; i < b->n && s->state == SCAN_PEM; i++) {
         s->dashes = b->p[i] == '-' ? s->dashes + 1 : 0;
@@ -170,7 +187,7 @@ static size_t pass_pem(struct secret_scan *s, const struct span *b, size_t i)
     return i;
 }
 
-static size_t pass_rest(struct secret_scan *s, const struct span *b, size_t i)
+static size_t pass_rest(struct secret_pass *s, const struct span *b, size_t i)
 {
     if (s->state == SCAN_PEM)
         return pass_pem(s, b, i);
@@ -184,12 +201,13 @@ static size_t pass_rest(struct secret_scan *s, const struct span *b, size_t i)
 }
 
 /* A secret stands at `at`; where the search goes on. */
-static size_t take_found(struct secret_scan *s, struct span *b, size_t at, const struct verdict *v)
+static size_t take_found(struct secret_scan *s, struct secret_pass *pass, struct span *b, size_t at,
+                         const struct verdict *v)
 {
     const struct shape *shape = v->shape;
     if (v->names_aws) {
-        b->aws_end = at + shape->prefix_len + SHAPE_AWS_REACH;
-        return at + shape->prefix_len;
+        b->aws_end = at + v->found.n + SHAPE_AWS_REACH;
+        return at + v->found.n;
     }
     bool acts = s->acts && (v->certain || s->hints) && !v->allowed;
     if (!v->allowed)
@@ -198,50 +216,55 @@ static size_t take_found(struct secret_scan *s, struct span *b, size_t at, const
         s->blocked = true;
         return at;
     }
-    s->overwrites = acts;
-    overwrite(s, b->p + at + v->found.plain, v->found.n - v->found.plain);
+    pass->overwrites = acts;
+    overwrite(pass, b->p + at + v->found.plain, v->found.n - v->found.plain);
     if (shape && !strcmp(shape->id, "aws-access-key-id"))
         b->aws_end = at + v->found.n + SHAPE_AWS_REACH;
     if (shape && shape->flags & SHAPE_PEM) {
-        s->state = SCAN_PEM;
-        s->pem_left = PEM_MAX;
-        s->dashes = 0;
+        pass->state = SCAN_PEM;
+        pass->pem_left = PEM_MAX;
+        pass->dashes = 0;
     } else if (shape) {
-        s->state = SCAN_RUN;
-        s->alphabet = shape->alphabet;
+        pass->state = SCAN_RUN;
+        pass->alphabet = shape->alphabet;
     }
     return at + v->found.n;
 }
 
+/* Where bytes have to be looked at again: from `at` on, where something is undecided, and from the last two
+ * on, which could not be compared with a row; but nothing behind which something was found. */
+static size_t again(const struct span *b, size_t at, size_t settled)
+{
+    size_t tail = b->n > 2 ? b->n - 2 : 0, from = at < tail ? at : tail;
+    return from > settled ? from : settled;
+}
+
 /* Looks at a span. *safe: bytes that may go on; the result is from where on bytes have to be looked at again.
  */
-static size_t search(struct secret_scan *s, struct span *b, size_t *safe)
+static size_t search(struct secret_scan *s, struct secret_pass *pass, struct span *b, size_t *safe)
 {
-    size_t i = 0;
+    size_t i = 0, settled = 0; /* up to here something was found */
     *safe = b->n;
     while (i < b->n && !s->blocked) {
-        if (s->state != SCAN_SEARCH) {
-            i = pass_rest(s, b, i);
+        if (pass->state != SCAN_SEARCH) {
+            i = settled = pass_rest(pass, b, i);
             continue;
         }
-        size_t at = next_place(s->view.rules, b, i);
+        size_t at = next_place(b, i);
         if (at == b->n)
             break;
         struct verdict v = look(&s->view, b, at);
         if (v.match == SHAPE_YES) {
-            i = take_found(s, b, at, &v);
+            i = settled = take_found(s, pass, b, at, &v);
             *safe = s->blocked ? at : *safe;
         } else if (v.match == SHAPE_MORE && b->n - at < SECRET_CARRY) {
             *safe = at + v.found.plain;
-            return at;
+            return again(b, at, settled);
         } else {
             i = at + 1;
         }
     }
-    if (b->ended || s->blocked)
-        return b->n;
-    size_t tail = b->n > 2 ? b->n - 2 : 0;
-    return i > tail ? i : tail;
+    return b->ended || s->blocked ? b->n : again(b, b->n, settled);
 }
 
 /* --- streams --- */
@@ -258,37 +281,57 @@ void secret_scan_init(struct secret_scan *s, const struct secret_view *view, sec
 }
 
 /* Keeps what has to be looked at again, and a little of what stands before. */
-static void keep(struct secret_scan *s, const struct span *b, size_t from)
+static void keep(struct secret_pass *pass, const struct span *b, size_t from)
 {
     size_t before = from + b->n_before < SECRET_BEFORE ? from + b->n_before : SECRET_BEFORE;
-    memcpy(s->held, b->p + (ptrdiff_t)from - (ptrdiff_t)before, before + b->n - from);
-    s->n_before = before;
-    s->n_carry = b->n - from;
-    s->aws_left = b->aws_end > from ? b->aws_end - from : 0;
+    memcpy(pass->held, b->p + (ptrdiff_t)from - (ptrdiff_t)before, before + b->n - from);
+    pass->n_before = before;
+    pass->n_carry = b->n - from;
+    pass->aws_left = b->aws_end > from ? b->aws_end - from : 0;
+}
+
+/* One pass over what it carries and the new bytes, which stand in work then. *safe as search(); the result is
+ * where they begin. */
+static char *run_pass(struct secret_scan *s, int which, const char *p, size_t n, bool ended, char *work,
+                      size_t *safe)
+{
+    struct secret_pass *pass = &s->pass[which];
+    struct span b = {.filter = &s->view.rules->filter[which],
+                     .hints = which == SCAN_HINTS,
+                     .p = work + pass->n_before,
+                     .n = pass->n_carry + n,
+                     .n_before = pass->n_before,
+                     .ended = ended,
+                     .aws_end = pass->aws_left};
+    memcpy(work, pass->held, pass->n_before + pass->n_carry);
+    if (n)
+        memcpy(b.p + pass->n_carry, p, n);
+    size_t from = search(s, pass, &b, safe);
+    if (which == SCAN_CERTAIN && !s->acts)
+        *safe = b.n;
+    if (*safe < s->n_sent)
+        *safe = s->n_sent;
+    keep(pass, &b, from);
+    /* How far it went, from where the next call begins. */
+    if (which == SCAN_CERTAIN) {
+        size_t sent = s->n_sent;
+        s->n_sent = *safe > from ? *safe - from : 0;
+        *safe -= sent;
+        return b.p + sent;
+    }
+    return b.p;
 }
 
 size_t secret_scan_feed(struct secret_scan *s, const char *p, size_t n, bool ended, char *work, char **out)
 {
-    size_t had = s->n_before + s->n_carry, safe, sent = s->n_sent;
-    memcpy(work, s->held, had);
-    if (n)
-        memcpy(work + had, p, n);
-    struct span b = {.p = work + s->n_before,
-                     .n = s->n_carry + n,
-                     .n_before = s->n_before,
-                     .ended = ended,
-                     .aws_end = s->aws_left};
-    *out = b.p + sent;
+    size_t safe;
+    *out = work;
     if (s->blocked)
         return 0;
-    size_t from = search(s, &b, &safe);
-    if (!s->acts)
-        safe = b.n;
-    if (safe < sent)
-        safe = sent;
-    keep(s, &b, from);
-    s->n_sent = safe > from ? safe - from : 0;
-    return safe - sent;
+    if (!s->view.certain_only)
+        run_pass(s, SCAN_HINTS, p, n, ended, work, &safe);
+    *out = run_pass(s, SCAN_CERTAIN, p, n, ended, work, &safe);
+    return safe;
 }
 
 void secret_text_scan(const struct secret_view *view, const char *p, size_t n, secret_hit_fn *hit, void *ctx)
@@ -297,6 +340,12 @@ void secret_text_scan(const struct secret_view *view, const char *p, size_t n, s
     size_t safe;
     secret_scan_init(&s, view, hit, ctx);
     s.acts = s.redacts = false; /* nothing is written */
-    struct span b = {.p = (char *)(uintptr_t)p, .n = n, .ended = true};
-    search(&s, &b, &safe);
+    for (int which = 0; which < (view->certain_only ? 1 : SCAN_PASSES); which++) {
+        struct span b = {.filter = &view->rules->filter[which],
+                         .hints = which == SCAN_HINTS,
+                         .p = (char *)(uintptr_t)p,
+                         .n = n,
+                         .ended = true};
+        search(&s, &s.pass[which], &b, &safe);
+    }
 }

@@ -21,17 +21,12 @@ struct secret_hit {
 };
 typedef void secret_hit_fn(void *ctx, const struct secret_hit *hit);
 
-struct secret_scan {
-    struct secret_view view;
-    bool acts, redacts; /* certain secrets do not pass; they are overwritten instead of blocked */
-    bool hints;         /* also what is only reported otherwise */
-    secret_hit_fn *hit;
-    void *ctx;
-    bool blocked;
+/* The bytes are looked at twice: for what is acted on, and for hints, which must not hide the former. */
+enum { SCAN_CERTAIN, SCAN_HINTS, SCAN_PASSES };
 
+struct secret_pass {
     char held[SECRET_ROOM]; /* bytes that were seen before, then those that are looked at again */
     size_t n_before, n_carry;
-    size_t n_sent; /* of the latter, how many went on already */
     /* The rest of something that was found */
     enum { SCAN_SEARCH, SCAN_RUN, SCAN_PEM } state;
     enum shape_alphabet alphabet;
@@ -39,6 +34,17 @@ struct secret_scan {
     size_t pem_left;
     unsigned dashes;
     size_t aws_left; /* bytes in which 40 bytes may be an AWS secret key */
+};
+
+struct secret_scan {
+    struct secret_view view;
+    bool acts, redacts; /* certain secrets do not pass; they are overwritten instead of blocked */
+    bool hints;         /* also what is only reported otherwise */
+    secret_hit_fn *hit;
+    void *ctx;
+    bool blocked;
+    size_t n_sent; /* of what the first pass carries, bytes that went on already */
+    struct secret_pass pass[SCAN_PASSES];
 };
 
 void secret_scan_init(struct secret_scan *s, const struct secret_view *view, secret_hit_fn *hit, void *ctx);

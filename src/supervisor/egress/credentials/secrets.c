@@ -26,31 +26,29 @@ static const char *row_prefix(const struct secret_rules *r, size_t row)
     return row < shapes_n ? shapes[row].prefix : r->known[row - shapes_n].text;
 }
 
-static void file_byte(struct secret_rules *r, size_t bucket, size_t place, unsigned char c)
+static void file_byte(struct secret_filter *f, size_t bucket, size_t place, unsigned char c)
 {
     uint64_t bit = UINT64_C(1) << bucket;
     if (place == 0)
-        r->first[c] |= bit;
+        f->first[c] |= bit;
     if (place == 1) {
-        r->second[c] |= bit;
-        r->first[c] |= bit << SECRET_BUCKETS;
+        f->second[c] |= bit;
+        f->first[c] |= bit << SECRET_BUCKETS;
     }
     if (place == 2) {
-        r->second[c] |= bit << SECRET_BUCKETS;
-        r->third[c] |= (uint32_t)bit;
+        f->second[c] |= bit << SECRET_BUCKETS;
+        f->third[c] |= (uint32_t)bit;
     }
 }
 
-static void file_row(struct secret_rules *r, size_t row, size_t bucket)
+static void file_row(struct secret_filter *f, const char *prefix, bool any_case, size_t row, size_t bucket)
 {
-    const char *prefix = row_prefix(r, row);
-    bool any_case = row < shapes_n && shapes[row].flags & SHAPE_NOCASE;
-    r->rows[bucket][row / 64] |= UINT64_C(1) << row % 64;
+    f->rows[bucket][row / 64] |= UINT64_C(1) << row % 64;
     for (size_t i = 0; i < 3; i++) {
         unsigned char c = (unsigned char)prefix[i];
-        file_byte(r, bucket, i, c);
+        file_byte(f, bucket, i, c);
         if (any_case && c >= 'a' && c <= 'z')
-            file_byte(r, bucket, i, (unsigned char)(c - 32));
+            file_byte(f, bucket, i, (unsigned char)(c - 32));
     }
 }
 
@@ -62,7 +60,11 @@ static void make_filter(struct secret_rules *r)
         while (same < i && strncasecmp(row_prefix(r, same), row_prefix(r, i), 3) != 0)
             same++;
         bucket[i] = same < i ? bucket[same] : next++ % SECRET_BUCKETS;
-        file_row(r, i, bucket[i]);
+        unsigned flags = i < shapes_n ? shapes[i].flags : 0;
+        if (!(flags & SHAPE_JWT))
+            file_row(&r->filter[0], row_prefix(r, i), flags & SHAPE_NOCASE, i, bucket[i]);
+        if (flags & (SHAPE_JWT | SHAPE_NAMED))
+            file_row(&r->filter[1], row_prefix(r, i), flags & SHAPE_NOCASE, i, bucket[i]);
     }
 }
 

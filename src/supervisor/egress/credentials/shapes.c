@@ -229,11 +229,24 @@ static bool is_dense(const char *p, size_t n)
     return log16[len] > 56 && sum <= len * (size_t)(log16[len] - 56);
 }
 
+/* A value with a shape of its own is reported under that. */
+static bool has_shape(const char *p, size_t n)
+{
+    struct shape_found found;
+    if (n > 3 && !memcmp(p, "eyJ", 3))
+        return true;
+    for (size_t i = 0; i < shapes_n; i++)
+        if (!(shapes[i].flags & (SHAPE_NAMED | SHAPE_PEM)) &&
+            shape_at(&shapes[i], p, n, true, &found) == SHAPE_YES)
+            return true;
+    return false;
+}
+
 /* keyword, the rest of the name, perhaps a quote, '=' or ':', perhaps a quote, value. */
 static enum shape_match match_named(const struct shape *s, const char *p, size_t n, bool ended,
                                     struct shape_found *found)
 {
-    size_t at = s->prefix_len, quotes = 0;
+    size_t at = s->prefix_len, quotes = 0, name;
     at += run(SHAPE_TOKEN, p + at, n - at, NAME_REST);
     for (bool sign = false; at < n && quotes < 12; quotes++, at++) {
         char c = p[at];
@@ -248,7 +261,8 @@ static enum shape_match match_named(const struct shape *s, const char *p, size_t
     size_t left = n - at, len = run(s->alphabet, p + at, left, VALUE_SEEN);
     if (len == left && len < VALUE_SEEN && !ended)
         return SHAPE_MORE;
-    if (len < s->min || quotes == 12 || is_ordinary(p + at, len) || !is_dense(p + at, len))
+    if (len < s->min || quotes == 12 || is_ordinary(p + at, len) || !is_dense(p + at, len) ||
+        has_shape(p + at, len) || shape_names_aws_secret(p, n, true, &name) == SHAPE_YES)
         return SHAPE_NO;
     found->plain = at;
     found->n = found->told = at + len;
@@ -303,11 +317,18 @@ enum shape_match shape_aws_secret_at(const char *p, size_t n, bool ended, struct
                : SHAPE_NO;
 }
 
-bool shape_names_aws_secret(const char *p, size_t n)
+enum shape_match shape_names_aws_secret(const char *p, size_t n, bool ended, size_t *len)
 {
     static const char *const names[] = {"secret_access_key", "secretaccesskey", "secret-access-key"};
-    for (size_t i = 0; i < OS_ARRAY_LEN(names); i++)
-        if (n >= strlen(names[i]) && !strncasecmp(p, names[i], strlen(names[i])))
-            return true;
-    return false;
+    enum shape_match best = SHAPE_NO;
+    for (size_t i = 0; i < OS_ARRAY_LEN(names); i++) {
+        *len = strlen(names[i]);
+        size_t have = *len < n ? *len : n;
+        if (strncasecmp(p, names[i], have) != 0)
+            continue;
+        if (have == *len)
+            return SHAPE_YES;
+        best = ended ? SHAPE_NO : SHAPE_MORE;
+    }
+    return best;
 }

@@ -72,8 +72,8 @@ enum shape_match shape_text_at(const char *text, size_t len, const char *p, size
                                struct shape_found *found);
 /* For the secret key of an AWS account, where one is near. */
 enum shape_match shape_aws_secret_at(const char *p, size_t n, bool ended, struct shape_found *found);
-/* The name behind which a value stands (SHAPE_NAMED) is that of such a key. */
-bool shape_names_aws_secret(const char *p, size_t n);
+/* At p stands the name of such a key, of *len bytes. */
+enum shape_match shape_names_aws_secret(const char *p, size_t n, bool ended, size_t *len);
 
 /* A word begins at p: behind n bytes before it. Escapes end before it (%XX, \n, \u0026). */
 bool shape_begins_word(const char *p, size_t n);

@@ -19,18 +19,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct seen {
     unsigned certain, hints;
-    char last[SECRET_FINGERPRINT];
+    char last[2][SECRET_FINGERPRINT]; /* of hints, of certain ones */
+    size_t secret; /* where the first certain one begins behind its prefix, in a whole text */
 };
 
 static void on_hit(void *ctx, const struct secret_hit *hit)
 {
     struct seen *s = ctx;
-    if (hit->certain)
-        s->certain++;
-    else
-        s->hints++;
+    if (hit->certain && !s->certain++)
+        s->secret = hit->from + hit->plain;
+    s->hints += !hit->certain;
     CHECK(hit->plain <= hit->n);
-    memcpy(s->last, hit->fingerprint, sizeof(s->last));
+    memcpy(s->last[hit->certain], hit->fingerprint, sizeof(s->last[0]));
 }
 
 static void on_form(void *ctx, const struct secret_hit *hit, enum secret_form form)
@@ -60,7 +60,8 @@ static bool feed(struct secret_rules *r, const char *text, size_t n, size_t piec
     for (size_t i = 0; i < n; i += piece) {
         size_t ready = secret_scan_feed(&s, text + i, n - i < piece ? n - i : piece, false, work, &go);
         CHECK(*got + ready <= n);
-        CHECK(s.n_carry <= SECRET_CARRY && s.n_before <= SECRET_BEFORE);
+        for (int k = 0; k < SCAN_PASSES; k++)
+            CHECK(s.pass[k].n_carry <= SECRET_CARRY && s.pass[k].n_before <= SECRET_BEFORE);
         memcpy(out + *got, go, ready);
         *got += ready;
     }
@@ -68,6 +69,23 @@ static bool feed(struct secret_rules *r, const char *text, size_t n, size_t piec
     memcpy(out + *got, go, ready);
     *got += ready;
     return s.blocked;
+}
+
+/* Bytes that stand for what chance would hardly put together. */
+static void expand(const uint8_t *data, size_t n, struct os_buf *out)
+{
+    out->max = 4000;
+    for (size_t i = 0; i < n; i++) {
+        if (data[i] == 0xfe && i + 1 < n)
+            os_buf_adds(out, shapes[data[++i] % shapes_n].prefix);
+        else if (data[i] == 0xfd && i + 1 < n)
+            os_buf_addf(out, "%.*s", 20 + data[++i] % 60,
+                        "a8Kd0Lq7Zx3Vn5Bt2Ym9Wp4Rc6Ej1Uh8Sg0FiTo5Pa2Df7Gh9Jk3Lz6Xc1Vb8Nm4Qw0Er5Ty2Ui7");
+        else if (data[i] == 0xfc)
+            os_buf_adds(out, "PRIVATE KEY-----\n");
+        else
+            os_buf_addc(out, (char)data[i]);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -80,22 +98,26 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         enforce = rules_for(SECRET_ENFORCE);
         redact = rules_for(SECRET_REDACT);
     }
-    const char *text = (const char *)data + 1;
-    size_t n = size - 1, piece = 1 + data[0] % 97, got;
+    cleanup_buf struct os_buf input = {0};
+    expand(data + 1, size - 1, &input);
+    const char *text = os_buf_str(&input);
+    size_t n = input.len, piece = 1 + data[0] % 97, got;
     cleanup_free char *out = malloc(n + 1);
-    struct seen whole, cut, again;
+    struct seen whole, cut;
     CHECK(!feed(audit, text, n, n + 1, out, &got, &whole));
     CHECK(got == n && memcmp(out, text, n) == 0);
     CHECK(!feed(audit, text, n, piece, out, &got, &cut));
     CHECK(got == n && memcmp(out, text, n) == 0);
-    CHECK(whole.certain == cut.certain && whole.hints == cut.hints && !strcmp(whole.last, cut.last));
+    CHECK(whole.certain == cut.certain && whole.hints == cut.hints &&
+          !memcmp(whole.last, cut.last, sizeof(whole.last)));
     bool blocked = feed(enforce, text, n, piece, out, &got, &cut);
     CHECK(blocked == (whole.certain > 0));
     CHECK(got <= n && memcmp(out, text, got) == 0 && (blocked || got == n));
-    /* Of what was blocked nothing whole has gone. */
-    cleanup_free char *gone = malloc(n + 1);
-    size_t n_gone;
-    CHECK(!feed(enforce, out, got, n + 1, gone, &n_gone, &again));
+    struct secret_view here;
+    struct seen placed = {0};
+    secret_view_init(&here, enforce, "a.test");
+    secret_text_scan(&here, text, n, on_hit, &placed);
+    CHECK(placed.certain == whole.certain && (!blocked || got <= placed.secret));
     CHECK(!feed(redact, text, n, piece, out, &got, &cut));
     CHECK(got == n && cut.certain == whole.certain);
     for (size_t i = 0; i < n; i++)

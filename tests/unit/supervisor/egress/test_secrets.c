@@ -178,6 +178,34 @@ static void every_shape_at_every_cut(void **state)
         secret_rules_unref(rules[i]);
 }
 
+/* What is only reported must not hide what is not. */
+static void hints_hide_nothing(void **state)
+{
+    static const char *const before[] = {"token=", "\"client_secret\": \"", "api_key: secret=", "eyJ.eyJ"};
+    struct secret_rules *enforce = rules_for(SECRET_ENFORCE), *redact = rules_for(SECRET_REDACT);
+    for (size_t i = 0; i < OS_ARRAY_LEN(samples) * OS_ARRAY_LEN(before); i++) {
+        size_t at = i / OS_ARRAY_LEN(before);
+        cleanup_buf struct os_buf text = {0}, out = {0};
+        struct hits hits;
+        if (!samples[at].certain)
+            continue;
+        os_buf_addf(&text, "%s%s%s%s x", before[i % OS_ARRAY_LEN(before)],
+                    strcmp(samples[at].rule, "private-key") ? " " : "----", samples[at].prefix,
+                    samples[at].rest);
+        for (size_t cut = 1; cut < text.len; cut++)
+            for (size_t piece = 1; piece < 4096; piece += 4094) {
+                bool blocked = feed(enforce, "x.test", text.data, text.len, cut, piece, &out, &hits);
+                if (!blocked || memmem(os_buf_str(&out), out.len, samples[at].rest, 12))
+                    fail_msg("enforce: %s cut at %zu/%zu let go %s", text.data, cut, piece, os_buf_str(&out));
+                feed(redact, "x.test", text.data, text.len, cut, piece, &out, &hits);
+                if (out.len != text.len || memmem(out.data, out.len, samples[at].rest, 12))
+                    fail_msg("redact: %s cut at %zu/%zu became %s", text.data, cut, piece, os_buf_str(&out));
+            }
+    }
+    secret_rules_unref(enforce);
+    secret_rules_unref(redact);
+}
+
 /* Every row of the table has a sample. */
 static void no_shape_without_a_sample(void **state)
 {
@@ -397,6 +425,7 @@ int main(void)
         cmocka_unit_test(bad_entries_are_told_by_number),
         cmocka_unit_test(known_credentials),
         cmocka_unit_test(fingerprints_are_keyed),
+        cmocka_unit_test(hints_hide_nothing),
         cmocka_unit_test(nothing_is_held_without_a_reason),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
