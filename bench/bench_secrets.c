@@ -42,8 +42,7 @@ static void fill_text(struct os_buf *out, size_t n)
     static const char *const lines[] = {
         "static int parse_token(struct parser *p, const char *secret, size_t n)\n",
         "    return json_object_set_new(body, \"next_page_token\", json_string(\"\"));\n",
-        "{\"id\": 4711, \"name\": \"task-list\", \"api_key_id\": null, \"labels\": [\"risk\", \"password "
-        "reset\"]}\n",
+        "{\"id\": 4711, \"name\": \"task-list\", \"api_key_id\": null, \"labels\": [\"password reset\"]}\n",
         "the quick brown fox jumps over the lazy dog, again and again, until the paragraph ends here.\n",
         "-----------------------------------------------------------------------------\n",
     };
