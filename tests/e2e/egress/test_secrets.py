@@ -574,5 +574,11 @@ def no_log_has_a_secret(w):
             check(form not in text, f"{form} is in a log")
 
 
+@suite.case
+def it_ends_cleanly(w):
+    w.egress.process.terminate()
+    equal(w.egress.process.wait(10), 0, "exit status")
+
+
 if __name__ == "__main__":
     main(suite, SecretWorld)

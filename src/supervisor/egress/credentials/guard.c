@@ -22,11 +22,9 @@ static void on_shown(void *ctx, const struct secret_hit *hit, enum secret_form f
 static const char *hide_secrets(struct egress_request *r, const char *path)
 {
     struct secret_rules *rules = egress_secrets(r->conn->egress);
-    struct secret_view v;
+    const struct secret_view v = {.rules = rules};
     bool hidden = false;
     size_t n = strlen(path);
-    secret_view_init(&v, rules, "");
-    v.allowed = v.allowed_known = 0;
     secret_forms_scan(&v, path, n, true, on_shown, &hidden);
     char *copy = os_arena_strndup(r->arena, path, n);
     secret_overwrite(&v, copy, n, true);

@@ -18,7 +18,7 @@ static bool is_prefix(char c)
 
 static const char *find(const char *p, size_t n, const char *text)
 {
-    return n ? memmem(p, n, text, strlen(text)) : NULL;
+    return p && n ? memmem(p, n, text, strlen(text)) : NULL;
 }
 
 bool placeholder_find(const char *p, size_t n, size_t at, struct placeholder *out)
