@@ -7,6 +7,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/str.h"
+#include "supervisor/egress/credentials/guard.h"
 #include "supervisor/egress/internal.h"
 
 #define LOG "egress"
@@ -34,15 +35,32 @@ static struct audit_event base(const struct egress_conn *c, enum audit_class cls
     };
 }
 
+/* What peers wrote ends up in texts: names of operations, values that are refused. */
+static const char *hide(const struct egress_conn *c, struct os_buf *text)
+{
+    if (text->len)
+        guard_hide(c, text->data, text->len);
+    return os_buf_str(text);
+}
+
+static const char *hide_detail(const struct egress_conn *c, const char *detail, struct os_buf *copy)
+{
+    if (!detail)
+        return NULL;
+    os_buf_adds(copy, detail);
+    return hide(c, copy);
+}
+
 void event_conn(struct egress_conn *c, const struct conn_event *ev, const char *fmt, ...)
 {
-    cleanup_buf struct os_buf message = {.max = OS_AUDIT_LINE};
+    cleanup_buf struct os_buf message = {.max = OS_AUDIT_LINE}, detail = {0};
     va_list ap;
     va_start(ap, fmt);
     os_buf_vaddf(&message, fmt, ap);
     va_end(ap);
     struct audit_event out = base(c, AUDIT_NET, ev);
-    out.message = os_buf_str(&message);
+    out.message = hide(c, &message);
+    out.detail = hide_detail(c, ev->detail, &detail);
     audit_emit(c->egress->opt.audit, &out);
 }
 
@@ -50,7 +68,7 @@ void event_http(const struct egress_request *r, const char *scheme, const char *
                 const struct conn_event *ev, const char *fmt, ...)
 {
     const struct egress_conn *c = r->conn;
-    cleanup_buf struct os_buf message = {.max = OS_AUDIT_LINE}, url = {.max = OS_AUDIT_LINE};
+    cleanup_buf struct os_buf message = {.max = OS_AUDIT_LINE}, url = {.max = OS_AUDIT_LINE}, detail = {0};
     va_list ap;
     va_start(ap, fmt);
     os_buf_vaddf(&message, fmt, ap);
@@ -64,7 +82,8 @@ void event_http(const struct egress_request *r, const char *scheme, const char *
     out.activity = r->method;
     out.url = os_buf_str(&url);
     out.rule = policy ? policy : "-";
-    out.message = os_buf_str(&message);
+    out.message = hide(c, &message);
+    out.detail = hide_detail(c, ev->detail, &detail);
     audit_emit(c->egress->opt.audit, &out);
 }
 

@@ -18,7 +18,7 @@ from world import PUBLIC, Egress, main  # noqa: E402
 
 suite = Suite()
 NAMES = ("api.test", "api.github.com", "git.corp.test", "cred.test", "open.cred.test", "l4.cred.test", "skip.cred.test",
-         "sql.cred.test", "rewrite.test", "ws.test")
+         "sql.cred.test", "rewrite.test", "ws.test", "gql.test")
 world.HOSTS.clear()
 world.HOSTS.update({n: PUBLIC for n in NAMES})
 
@@ -31,6 +31,7 @@ network_policies:
           {allow: {method: GET, path: "/**"}}, {allow: {method: POST, path: "/**"}}], deny_rules: [{method: "*", path: "/admin/**"}]}
       - {host: api.github.com, port: 443, protocol: rest, enforcement: enforce, access: full}
       - {host: git.corp.test, port: 443}
+      - {host: gql.test, port: 443, protocol: graphql, enforcement: enforce, access: full}
       - {host: cred.test, ports: [443, 80, 8443], protocol: rest, enforcement: enforce, access: full}
       - {host: open.cred.test, port: 443, protocol: rest, enforcement: enforce, access: full, allow_uninspected_credentials: true}
       - {host: l4.cred.test, port: 443}
@@ -572,6 +573,20 @@ def no_log_has_a_secret(w):
     for secret in ALL:
         for form in (secret, base64.b64encode(secret.encode()).decode()[:24], secret[:20]):
             check(form not in text, f"{form} is in a log")
+
+
+@suite.case
+def what_else_is_quoted_in_events_is_hidden(w):
+    since = w.mode("off")
+    body = json.dumps({"query": "query " + GITHUB + " { viewer }"}).encode()
+    w.ask("gql.test", "/graphql", body=body)
+    line = w.egress.audit("HTTP:POST [INFO] ALLOWED /usr/bin/curl(64) -> POST https://gql.test/graphql", since)
+    r = w.ask("gql.test", "/graphql", f"Content-Encoding: {GITHUB}\r\n", body=body)
+    equal(r.status, 400, "status")
+    contains(w.egress.audit("content-encoding", since), "ghp_****")
+    with w.egress.lock:
+        text = "\n".join(w.egress.lines + w.egress.json)
+    check(R36 not in text, f"a secret in {line}")
 
 
 @suite.case

@@ -32,6 +32,14 @@ static const char *hide_secrets(struct egress_request *r, const char *path)
     return hidden ? "/[SECRET]" : copy;
 }
 
+void guard_hide(const struct egress_conn *c, char *p, size_t n)
+{
+    struct secret_rules *rules = egress_secrets(c->egress);
+    const struct secret_view v = {.rules = rules};
+    secret_overwrite(&v, p, n, true);
+    secret_rules_unref(rules);
+}
+
 void guard_show_path(struct egress_request *r)
 {
     r->judged = placeholder_redact(r->arena, r->target.path, &r->bad_placeholder);

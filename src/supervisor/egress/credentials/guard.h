@@ -9,6 +9,9 @@
 /* Sets the path that is judged and the path that is shown: placeholders are named, secrets overwritten. */
 void guard_show_path(struct egress_request *r);
 
+/* Overwrites secrets in a text for a log, wherever they may go and whether the stage is on or not. */
+void guard_hide(const struct egress_conn *c, char *p, size_t n);
+
 /* The head that will be sent, and the body where it was read already. False: it must not be sent, the event
  * is out, and *a is the answer (empty: the connection is dropped). Where secrets are redacted, the request is
  * changed. Not before: c->head of an HTTP/1 request may be used for the response. */

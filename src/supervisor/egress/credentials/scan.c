@@ -86,6 +86,14 @@ static size_t next_place(const struct span *b, size_t i)
 
 /* --- what stands there --- */
 
+/* A token does not begin in what could be another one: else every "-eyJ" in a row of them would be compared.
+ */
+static bool begins_jwt(const struct span *b, size_t at)
+{
+    char before = at + b->n_before ? b->p[(ptrdiff_t)at - 1] : '\0';
+    return before != '-' && before != '_';
+}
+
 static struct verdict look_at_shape(const struct secret_view *v, const struct span *b, size_t at, size_t row)
 {
     const struct shape *s = &shapes[row];
@@ -100,7 +108,8 @@ static struct verdict look_at_shape(const struct secret_view *v, const struct sp
         return out;
     }
     if ((!out.certain && v->certain_only) ||
-        ((s->flags & SHAPE_BOUND) && !shape_begins_word(p, at + b->n_before)))
+        ((s->flags & SHAPE_BOUND) && !shape_begins_word(p, at + b->n_before)) ||
+        (s->flags & SHAPE_JWT && !begins_jwt(b, at)))
         return out;
     out.match = shape_at(s, p, b->n - at, b->ended, &out.found);
     return out;

@@ -15,6 +15,10 @@
             abort();                                                                                         \
     } while (0)
 
+/* Bytes of the longest prefix: one that comes to nothing may have gone, and hold the start of a secret
+ * without one. */
+#define PREFIX 16
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct seen {
@@ -117,7 +121,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct seen placed = {0};
     secret_view_init(&here, enforce, "a.test");
     secret_text_scan(&here, text, n, on_hit, &placed);
-    CHECK(placed.certain == whole.certain && (!blocked || got <= placed.secret));
+    CHECK(placed.certain == whole.certain && (!blocked || got <= placed.secret + PREFIX));
     CHECK(!feed(redact, text, n, piece, out, &got, &cut));
     CHECK(got == n && cut.certain == whole.certain);
     for (size_t i = 0; i < n; i++)
