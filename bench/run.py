@@ -148,6 +148,16 @@ def decisions():
             print(f"  policy decision, {rules} rules, {kind}: {ns} ns", flush=True)
 
 
+def secrets():
+    r = run(BENCH / "bench_secrets", timeout=120)
+    check(r.code == 0, r)
+    speeds = {kind: int(n) for kind, n in re.findall(r"(\w+) (\d+) MB/s", r.out)}
+    for kind, bar in (("random", 800), ("base64", 400), ("text", 200)):
+        rows.append((f"secret scan of an upload, {kind}", f"{speeds[kind]} MB/s", "processor time, one core", f">= {bar} MB/s",
+                     "met" if speeds[kind] >= bar else "MISSED"))
+        print(f"  secret scan of an upload, {kind}: {speeds[kind]} MB/s", flush=True)
+
+
 def table():
     heads = ("what", "p50 / p99", "baseline, same run", "bar", "")
     widths = [max(len(r[i]) for r in [heads, *rows]) for i in range(5)]
@@ -175,6 +185,7 @@ def main():
     https(g, authority)
     throughput(g)
     decisions()
+    secrets()
     table()
 
 

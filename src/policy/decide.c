@@ -217,6 +217,26 @@ bool policy_l4_inspects(const struct policy_l4 *l4)
     return false;
 }
 
+/* tcp and sql are relayed as they come, whatever the endpoint calls them. */
+static bool is_raw(const struct policy_endpoint *ep)
+{
+    return ep->protocol == POLICY_L4 || ep->protocol == POLICY_TCP || ep->protocol == POLICY_SQL ||
+           ep->tls == POLICY_TLS_SKIP;
+}
+
+bool policy_l4_exposes_credentials(const struct policy_l4 *l4)
+{
+    bool raw = false, permitted = true;
+    for (size_t i = 0; i < l4->n_matched; i++) {
+        const struct engine_endpoint *ep = l4->matched[i];
+        if (!ep->pub.provider_credentialed)
+            continue;
+        raw = raw || is_raw(&ep->pub);
+        permitted = permitted && ep->pub.allow_uninspected_credentials;
+    }
+    return raw && !permitted;
+}
+
 /* --- reasons --- */
 
 static void put_list(struct os_buf *out, const char *const *list, size_t n, const char *sep)

@@ -175,6 +175,10 @@ struct policy_l7 {
 
 /* True when any configuration of the connection asks for request inspection. */
 bool policy_l4_inspects(const struct policy_l4 *l4);
+/* True when an attached provider's credentials could be sent on this connection without being looked at, and
+ * not every such endpoint says that they may: among the matching endpoints of credentialed providers one has
+ * no protocol that is inspected, or skips TLS (spec/proxy.md 4.3). */
+bool policy_l4_exposes_credentials(const struct policy_l4 *l4);
 /* The configuration that decides how a request for this canonical path is parsed (spec/policy.md 5.1); NULL
  * when none inspects it. */
 const struct policy_endpoint *policy_l7_config(const struct policy_l4 *l4, const char *path);

@@ -35,6 +35,8 @@
 #define LOG_PREFIX "openshell"
 #define JSON_PREFIX "openshell-ocsf"
 #define JSON_SETTING "ocsf_json_enabled"
+#define SECRET_MODE_SETTING "secret_egress_mode"
+#define SECRET_ALLOW_SETTING "secret_egress_allow"
 #define HOME "/sandbox"
 #define EXIT_FATAL 1
 #define EXIT_NOT_EXECUTABLE 126
@@ -44,6 +46,8 @@
 #define PORT_TEXT(n) TEXT(n)
 #define PROXY_URL "http://10.200.0.1:" PORT_TEXT(OS_PROXY_PORT)
 
+typedef Openshell__Sandbox__V1__SettingValue setting_value;
+
 struct worker {
     const struct supervisor_options *opt;
     struct monitor_sockets sockets;
@@ -52,6 +56,7 @@ struct worker {
     struct audit *audit;
     struct audit_json_file *json;
     bool json_enabled;
+    char *secret_mode, *secret_allow; /* settings; NULL = unset */
     struct agent *agent;
     struct monitor_client *monitor;
     struct session *session;
@@ -234,6 +239,8 @@ static int start_egress(struct worker *w, struct os_error *err)
         .ca_dir = w->opt->ca_dir,
         .extra_ca_file = w->opt->extra_ca_file,
         .extra_hosts = w->opt->extra_hosts.len ? w->opt->extra_hosts.data : NULL,
+        .secret_mode = w->secret_mode,
+        .secret_allow = w->secret_allow,
     };
     w->egress = egress_start(&opt, err);
     return w->egress ? 0 : -1;
@@ -288,21 +295,55 @@ static void start(struct worker *w, const session_config *config)
     uv_timer_start(&w->settle, settle, OS_SETTLE_MS, 0);
 }
 
-/* The settings that a supervisor acts on (spec/supervisor.md 13.1). */
-static void apply_settings(struct worker *w, const session_config *config)
+/* The value of a setting, NULL when it is unset. */
+static const setting_value *find_setting(const session_config *config, const char *key)
 {
-    bool json = false;
-    for (size_t i = 0; i < config->n_settings; i++) {
-        const Openshell__Sandbox__V1__EffectiveSetting *s = config->settings[i]->value;
-        if (os_str_eq(config->settings[i]->key, JSON_SETTING) && s && s->value &&
-            s->value->value_case == OPENSHELL__SANDBOX__V1__SETTING_VALUE__VALUE_BOOL_VALUE)
-            json = s->value->bool_value;
-    }
+    for (size_t i = 0; i < config->n_settings; i++)
+        if (os_str_eq(config->settings[i]->key, key) && config->settings[i]->value)
+            return config->settings[i]->value->value;
+    return NULL;
+}
+
+static const char *text_setting(const session_config *config, const char *key)
+{
+    const setting_value *v = find_setting(config, key);
+    return v && v->value_case == OPENSHELL__SANDBOX__V1__SETTING_VALUE__VALUE_STRING_VALUE ? v->string_value
+                                                                                           : NULL;
+}
+
+static void apply_json(struct worker *w, const session_config *config)
+{
+    const setting_value *v = find_setting(config, JSON_SETTING);
+    bool json =
+        v && v->value_case == OPENSHELL__SANDBOX__V1__SETTING_VALUE__VALUE_BOOL_VALUE && v->bool_value;
     if (json == w->json_enabled)
         return;
     w->json_enabled = json;
     audit_json_file_enable(w->json, json);
     os_log_info(LOG_TARGET, "setting changed: " JSON_SETTING " = %s", json ? "true" : "false");
+}
+
+/* Before the proxy runs the values are only kept: it starts with them. */
+static void apply_secrets(struct worker *w, const session_config *config)
+{
+    const char *mode = text_setting(config, SECRET_MODE_SETTING);
+    const char *allow = text_setting(config, SECRET_ALLOW_SETTING);
+    if (os_str_eq(mode, w->secret_mode) && os_str_eq(allow, w->secret_allow))
+        return;
+    free(w->secret_mode);
+    free(w->secret_allow);
+    w->secret_mode = mode ? os_strdup(mode) : NULL;
+    w->secret_allow = allow ? os_strdup(allow) : NULL;
+    os_log_info(LOG_TARGET, "setting changed: " SECRET_MODE_SETTING " = %s", mode ? mode : "audit");
+    if (w->egress)
+        egress_set_secrets(w->egress, mode, allow);
+}
+
+/* The settings that a supervisor acts on (spec/supervisor.md 13.1). */
+static void apply_settings(struct worker *w, const session_config *config)
+{
+    apply_json(w, config);
+    apply_secrets(w, config);
 }
 
 /* A global policy that ruled from the start was taken away: the gateway is told what the sandbox brought

@@ -9,11 +9,12 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "lib"))
-from harness import BIN, Gateway, Private, Suite, check, contains, equal, wait_for
+from harness import BIN, Authority, Gateway, Origin, Private, Suite, check, contains, equal, lo_address, wait_for
 
 suite = Suite()
 case = suite.case
 private = Private("settings")
+ADDRESS = f"10.93.{os.getpid() % 250 + 1}.{os.getpid() // 250 % 250 + 1}"
 
 POLICY = """version: 1
 network_policies:
@@ -61,7 +62,8 @@ def settings_of_a_sandbox(g):
     equal(lines[2], "Policy Source: sandbox")
     equal(lines[4:], ["Settings:", "  agent_policy_proposals_enabled = <unset> (unset)",
                       "  ocsf_json_enabled = <unset> (unset)", "  proposal_approval_mode = <unset> (unset)",
-                      "  providers_v2_enabled = <unset> (unset)"])
+                      "  providers_v2_enabled = <unset> (unset)", "  secret_egress_allow = <unset> (unset)",
+                      "  secret_egress_mode = <unset> (unset)"])
     equal(g.must("settings", "set", "box", "--key", "ocsf_json_enabled", "--value", "ON").out,
           "✓ Set sandbox setting ocsf_json_enabled=true for box (revision 1)\n")
     j = json.loads(g.must("settings", "list", "box", "--json").out)
@@ -91,7 +93,7 @@ def what_nothing_reads_is_said(g):
 def bad_values_are_refused_before_the_gateway_is_asked(g):
     for key, value, text in (
             ("nope", "1", "unknown setting key 'nope'. Allowed keys: providers_v2_enabled, ocsf_json_enabled, "
-                          "agent_policy_proposals_enabled, proposal_approval_mode"),
+                          "agent_policy_proposals_enabled, proposal_approval_mode, secret_egress_mode, secret_egress_allow"),
             ("ocsf_json_enabled", "maybe", "invalid bool value 'maybe' for key 'ocsf_json_enabled'; expected one of: "
                                            "true,false,yes,no,1,0"),
             ("proposal_approval_mode", "x", "invalid value 'x' for key 'proposal_approval_mode'; expected one of: "
@@ -165,8 +167,40 @@ def one_policy_for_all(g):
     contains(g.must("policy", "get", "--global").out, "Superseded")
 
 
+@case
+def secrets_are_held_back_as_a_setting_says(g):
+    """From the gateway's setting to the answer in the sandbox, in both directions and without a restart."""
+    token = "ghp_" + "a8Kd0Lq7Zx3Vn5Bt2Ym9Wp4Rc6Ej1Uh8Sg0F"
+
+    def status():
+        r = g.exec("box", "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", f"https://own.test/x?key={token}")
+        return r.out
+
+    g.must("sandbox", "delete", "box")
+    g.must("sandbox", "create", "--name", "box", "--policy", policy_file("own.test"), "--detach", "--", "sleep", "infinity")
+    equal(status(), "200", "in audit mode")
+    contains(wait_for("the finding", lambda: next((l for l in g.must("logs", "box").out.splitlines()
+                                                   if "openshell.secret_egress" in l), None)), "github-token in query to own.test:443")
+    g.must("settings", "set", "box", "--key", "secret_egress_mode", "--value", "enforce")
+    wait_for("403", lambda: status() == "403")
+    g.must("settings", "set", "box", "--key", "secret_egress_allow", "--value", "github-token@own.test")
+    wait_for("200 by the allow-list", lambda: status() == "200")
+    g.must("settings", "delete", "box", "--key", "secret_egress_allow")
+    wait_for("403 again", lambda: status() == "403")
+    g.must("settings", "delete", "box", "--key", "secret_egress_mode")
+    wait_for("audit again", lambda: status() == "200")
+    r = g.cli("settings", "set", "box", "--key", "secret_egress_mode", "--value", "perhaps")
+    contains(r.err, "invalid value 'perhaps' for key 'secret_egress_mode'; expected one of: off, audit, enforce, redact")
+    check(token[4:] not in g.must("logs", "box").out + g.log_text(), "the token is in a log")
+
+
 def main():
-    gateway = Gateway(private)
+    authority = Authority(private.dir)
+    (private.dir / "hosts").write_text(f"{ADDRESS} own.test\n")
+    lo_address(private, ADDRESS)
+    Origin(ADDRESS, 443, *authority.issue("own.test"))
+    gateway = Gateway(private, {"OPENSHELL_LOCAL_EXTRA_CA": str(authority.pem),
+                                "OPENSHELL_LOCAL_EXTRA_HOSTS": str(private.dir / "hosts")})
     gateway.start()
     suite.run(gateway)
 

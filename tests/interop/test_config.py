@@ -18,7 +18,8 @@ private = Private("config")
 pb, sandbox_pb = load_messages(private)
 inference_pb = importlib.import_module("inference_pb2")
 gateway = api = None
-KEYS = ["agent_policy_proposals_enabled", "ocsf_json_enabled", "proposal_approval_mode", "providers_v2_enabled"]
+KEYS = ["agent_policy_proposals_enabled", "ocsf_json_enabled", "proposal_approval_mode", "providers_v2_enabled",
+        "secret_egress_allow", "secret_egress_mode"]
 GLOBAL, SANDBOX = sandbox_pb.POLICY_SOURCE_GLOBAL, sandbox_pb.POLICY_SOURCE_SANDBOX
 
 
@@ -170,7 +171,8 @@ def settings_go_with_their_sandbox():
 @case
 def bad_settings_are_refused_by_name():
     create("bad")
-    allowed = "Allowed keys: providers_v2_enabled, ocsf_json_enabled, agent_policy_proposals_enabled, proposal_approval_mode"
+    allowed = ("Allowed keys: providers_v2_enabled, ocsf_json_enabled, agent_policy_proposals_enabled, "
+               "proposal_approval_mode, secret_egress_mode, secret_egress_allow")
     every, one = {"global": True}, {"name": "bad"}
     for where, fields, answer in (
             (every, dict(setting_key="nope", setting_value=flag(True)), f"unknown setting key 'nope'. {allowed}"),

@@ -6,5 +6,7 @@ SETTING("providers_v2_enabled",           BOOL,   NULL,          false, "provide
 SETTING("ocsf_json_enabled",              BOOL,   NULL,          true,  "events also as OCSF JSON, in /var/log of the sandbox")
 SETTING("agent_policy_proposals_enabled", BOOL,   NULL,          false, "the agent may propose rules (no effect yet)")
 SETTING("proposal_approval_mode",         STRING, "manual,auto", false, "who approves what it proposes: manual or auto (no effect yet)")
+SETTING("secret_egress_mode",             STRING, "off,audit,enforce,redact", true, "what is done about tokens on their way to a host that is not theirs (unset: audit)")
+SETTING("secret_egress_allow",            STRING, NULL,          true,  "exceptions from that: RULE@HOST, ...")
 /* clang-format on */
 #undef SETTING

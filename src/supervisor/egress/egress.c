@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/rand.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -36,6 +38,31 @@ static void start_ca(struct egress *e)
         event_ca_failed(e->opt.audit, what, &err);
 }
 
+/* --- secrets --- */
+
+struct secret_rules *egress_secrets(struct egress *e)
+{
+    pthread_mutex_lock(&e->lock);
+    struct secret_rules *r = secret_rules_ref(e->secrets);
+    pthread_mutex_unlock(&e->lock);
+    return r;
+}
+
+void egress_set_secrets(struct egress *e, const char *mode, const char *allow)
+{
+    struct secret_options opt = {.mode = secret_mode_parse(mode), .allow = allow};
+    size_t bad;
+    memcpy(opt.key, e->secret_key, sizeof(opt.key));
+    struct secret_rules *fresh = secret_rules_new(&opt, &bad);
+    pthread_mutex_lock(&e->lock);
+    struct secret_rules *old = e->secrets;
+    e->secrets = fresh;
+    pthread_mutex_unlock(&e->lock);
+    secret_rules_unref(old);
+    if (bad)
+        event_secret_setting(e, bad);
+}
+
 static void egress_free(struct egress *e)
 {
     if (e->wake >= 0)
@@ -46,6 +73,8 @@ static void egress_free(struct egress *e)
     pthread_cond_destroy(&e->drained);
     pthread_mutex_destroy(&e->bypass.lock);
     pthread_mutex_destroy(&e->denied_names.lock);
+    pthread_mutex_destroy(&e->secret_events.lock);
+    secret_rules_unref(e->secrets);
     capacity_destroy(&e->messages);
     pthread_mutex_destroy(&e->lock);
     free(e);
@@ -72,6 +101,7 @@ struct egress *egress_start(const struct egress_options *opt, struct os_error *e
     pthread_cond_init(&e->drained, NULL);
     event_limit_init(&e->bypass);
     event_limit_init(&e->denied_names);
+    event_limit_init(&e->secret_events);
     capacity_init(&e->messages, OS_WEBSOCKET_MESSAGES, OS_WEBSOCKET_WAITING);
     e->names = names_new();
     e->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -80,6 +110,12 @@ struct egress *egress_start(const struct egress_options *opt, struct os_error *e
         egress_free(e);
         return NULL;
     }
+    if (RAND_bytes(e->secret_key, sizeof(e->secret_key)) != 1) {
+        os_error_set(err, OS_INTERNAL, "no random bytes");
+        egress_free(e);
+        return NULL;
+    }
+    egress_set_secrets(e, opt->secret_mode, opt->secret_allow);
     make_nonblocking(opt->proxy_listener);
     make_nonblocking(opt->trap_listener);
     make_nonblocking(opt->udp_trap);

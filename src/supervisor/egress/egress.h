@@ -37,9 +37,10 @@ struct egress_options {
     egress_identify_fn *identify;
     void *identify_ctx;
     struct audit *audit;
-    const char *ca_dir;        /* openshell-ca.pem and ca-bundle.pem are written here */
-    const char *extra_ca_file; /* operator: more upstream trust roots, PEM; NULL = none */
-    const char *extra_hosts;   /* operator: hosts-file text consulted before DNS; NULL = none */
+    const char *ca_dir;                     /* openshell-ca.pem and ca-bundle.pem are written here */
+    const char *extra_ca_file;              /* operator: more upstream trust roots, PEM; NULL = none */
+    const char *extra_hosts;                /* operator: hosts-file text consulted before DNS; NULL = none */
+    const char *secret_mode, *secret_allow; /* as egress_set_secrets */
 };
 
 struct egress;
@@ -47,6 +48,9 @@ struct egress;
 /* Creates the sandbox CA, writes the CA files, starts the accept threads. A CA failure is not fatal: it is
  * audited and every CONNECT that needs TLS termination answers 503. NULL with *err otherwise. */
 struct egress *egress_start(const struct egress_options *opt, struct os_error *err);
+/* What happens to secrets that are on their way out, from the next request on: the settings
+ * secret_egress_mode and secret_egress_allow (credentials/secrets.h); NULL = unset. Any thread. */
+void egress_set_secrets(struct egress *e, const char *mode, const char *allow);
 /* Closes listeners and connections and waits for the threads. */
 void egress_stop(struct egress *e);
 

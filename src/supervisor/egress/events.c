@@ -7,6 +7,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/str.h"
+#include "supervisor/egress/credentials/guard.h"
 #include "supervisor/egress/internal.h"
 
 #define LOG "egress"
@@ -34,15 +35,32 @@ static struct audit_event base(const struct egress_conn *c, enum audit_class cls
     };
 }
 
+/* What peers wrote ends up in texts: names of operations, values that are refused. */
+static const char *hide(const struct egress_conn *c, struct os_buf *text)
+{
+    if (text->len)
+        guard_hide(c, text->data, text->len);
+    return os_buf_str(text);
+}
+
+static const char *hide_detail(const struct egress_conn *c, const char *detail, struct os_buf *copy)
+{
+    if (!detail)
+        return NULL;
+    os_buf_adds(copy, detail);
+    return hide(c, copy);
+}
+
 void event_conn(struct egress_conn *c, const struct conn_event *ev, const char *fmt, ...)
 {
-    cleanup_buf struct os_buf message = {.max = OS_AUDIT_LINE};
+    cleanup_buf struct os_buf message = {.max = OS_AUDIT_LINE}, detail = {0};
     va_list ap;
     va_start(ap, fmt);
     os_buf_vaddf(&message, fmt, ap);
     va_end(ap);
     struct audit_event out = base(c, AUDIT_NET, ev);
-    out.message = os_buf_str(&message);
+    out.message = hide(c, &message);
+    out.detail = hide_detail(c, ev->detail, &detail);
     audit_emit(c->egress->opt.audit, &out);
 }
 
@@ -50,7 +68,7 @@ void event_http(const struct egress_request *r, const char *scheme, const char *
                 const struct conn_event *ev, const char *fmt, ...)
 {
     const struct egress_conn *c = r->conn;
-    cleanup_buf struct os_buf message = {.max = OS_AUDIT_LINE}, url = {.max = OS_AUDIT_LINE};
+    cleanup_buf struct os_buf message = {.max = OS_AUDIT_LINE}, url = {.max = OS_AUDIT_LINE}, detail = {0};
     va_list ap;
     va_start(ap, fmt);
     os_buf_vaddf(&message, fmt, ap);
@@ -64,7 +82,8 @@ void event_http(const struct egress_request *r, const char *scheme, const char *
     out.activity = r->method;
     out.url = os_buf_str(&url);
     out.rule = policy ? policy : "-";
-    out.message = os_buf_str(&message);
+    out.message = hide(c, &message);
+    out.detail = hide_detail(c, ev->detail, &detail);
     audit_emit(c->egress->opt.audit, &out);
 }
 
@@ -215,6 +234,43 @@ void event_name_published(struct egress *e, const char *name, const struct net_a
                                                    .activity = "Log",
                                                    .state = "published",
                                                    .severity = AUDIT_SEV_INFO,
+                                                   .message = message});
+}
+
+/* --- secrets --- */
+
+void event_secret(const struct egress_request *r, const struct event_secret *ev)
+{
+    const struct egress_conn *c = r->conn;
+    uint64_t suppressed = 0;
+    if (!take_token(&c->egress->secret_events, &suppressed))
+        return;
+    const struct conn_event of = {.severity = ev->certain ? AUDIT_SEV_HIGH : AUDIT_SEV_LOW,
+                                  .action = ev->action};
+    struct audit_event out = base(c, AUDIT_FINDING, &of);
+    cleanup_free char *uid = os_asprintf("openshell.secret_egress.%s", ev->rule);
+    cleanup_free char *title = os_asprintf("Secret in request: %s in %s%s to %s:%u, fingerprint %s", ev->rule,
+                                           ev->place, ev->form, c->host, c->port, ev->fingerprint);
+    cleanup_buf struct os_buf message = {.max = OS_AUDIT_LINE};
+    os_buf_addf(&message, "%s %s:%u%s carries a secret: rule %s, place %s%s, fingerprint %s", r->method,
+                c->host, c->port, r->path, ev->rule, ev->place, ev->form, ev->fingerprint);
+    if (suppressed)
+        os_buf_addf(&message, "; %llu more not logged", (unsigned long long)suppressed);
+    out.finding_uid = uid;
+    out.title = title;
+    out.message = os_buf_str(&message);
+    audit_emit(c->egress->opt.audit, &out);
+}
+
+void event_secret_setting(struct egress *e, size_t n)
+{
+    cleanup_free char *message =
+        os_asprintf("setting secret_egress_allow: entry %zu is not RULE@HOST and is ignored", n);
+    os_log_warn(LOG, "%s", message);
+    audit_emit(e->opt.audit, &(struct audit_event){.cls = AUDIT_CONFIG,
+                                                   .activity = "Log",
+                                                   .state = "invalid",
+                                                   .severity = AUDIT_SEV_MEDIUM,
                                                    .message = message});
 }
 

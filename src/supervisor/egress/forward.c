@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/str.h"
+#include "supervisor/egress/credentials/guard.h"
 #include "supervisor/egress/internal.h"
 
 static void deny_forward(struct egress_request *r, const char *status_line, const char *error,
@@ -92,6 +93,27 @@ static void refuse_target(struct egress_request *r, const struct os_error *err)
     deny_forward(r, "400 Bad Request", "invalid_request_target", "request-target must be canonical");
 }
 
+/* The target says that it holds a credential, and does not say which. */
+static void refuse_placeholder(struct egress_request *r)
+{
+    struct egress_conn *c = r->conn;
+    const struct conn_event ev = {"Refuse", AUDIT_SEV_MEDIUM, AUDIT_DENIED, "credentials",
+                                  "malformed credential placeholder in the request-target"};
+    event_http(r, "http", c->l4.policy, &ev, "FORWARD parse error for %s", r->path);
+    deny_forward(r, "400 Bad Request", "invalid_credential_placeholder",
+                 "request-target contains an invalid credential placeholder");
+}
+
+/* Nothing leaves that must not; answered otherwise. */
+static bool guarded(struct egress_request *r)
+{
+    struct deny_answer a cleanup_answer = {0};
+    if (guard_request(r, "http", true, &a))
+        return true;
+    deny_send(&r->conn->client, &a);
+    return false;
+}
+
 /* A body that the rules would have to see and that cannot be read. */
 static void refuse_body(struct egress_request *r, const struct os_error *err)
 {
@@ -157,7 +179,7 @@ static void relay(struct egress_request *r)
     cleanup_free char *host = os_asprintf("%s%s%s%s", ipv6 ? "[" : "", c->host, ipv6 ? "]" : "", port);
     request_write_head(r, true, host);
     const struct conn_event ev = {"Open", AUDIT_SEV_INFO, AUDIT_ALLOWED, "opa", NULL};
-    switch (exchange_run(r, &err)) {
+    switch (exchange_run(r, "http", true, &err)) {
     case EXCHANGE_KEEP:
     case EXCHANGE_CLOSE:
         event_http(r, "http", c->l4.policy, &ev, "FORWARD allowed %s %s:%u%s", r->method, c->host, c->port,
@@ -173,6 +195,10 @@ static void relay(struct egress_request *r)
     case EXCHANGE_BROKEN:
         event_failure(c, "HTTP relay error", &err);
         stream_reset(&c->client);
+        break;
+    case EXCHANGE_REFUSED:
+        stream_reset(&c->upstream);
+        deny_send(&c->client, r->refusal);
         break;
     case EXCHANGE_STALE:
         still_current(r);
@@ -197,7 +223,7 @@ static void serve(struct egress_request *r)
         return;
     /* Denials show the path before a policy is known; it is parsed again under that policy's settings. */
     if (policy_target_parse(r->arena, r->head->target.p, r->head->target.n, true, &r->target, NULL) == 0)
-        r->path = r->target.path;
+        guard_show_path(r);
     if (!admitted(r))
         return;
     c->requests++;
@@ -205,12 +231,16 @@ static void serve(struct egress_request *r)
         refuse_target(r, &err);
         return;
     }
+    if (policy_l4_inspects(&c->l4) && r->bad_placeholder) {
+        refuse_placeholder(r);
+        return;
+    }
     upgrade_recognise(r);
     if (policy_l4_inspects(&c->l4) && request_inspect(r, &err) < 0) {
         refuse_body(r, &err);
         return;
     }
-    if (!allowed(r) || !vetted(r, &addrs))
+    if (!allowed(r) || !vetted(r, &addrs) || !guarded(r))
         return;
     if (dial_upstream(c, &addrs, &err) < 0) {
         refuse_upstream(r, &err);

@@ -13,6 +13,7 @@
  *   l7/http.c      requests inside a tunnel, one after the other;  l7/h2*.c  the same in HTTP/2, side by side
  *   l7/gate.c      is the request for this tunnel, and may it pass
  *   l7/inspect.c   what the rules need to know of a body;  l7/body.c  reads it;  l7/judge.c  may it pass
+ *   credentials/   what must not leave: placeholders nobody resolved, secrets that belong elsewhere
  *   l7/head.c      request heads in and out;  l7/exchange.c  one request and its response
  *   forward.c      absolute-form requests
  *   trap.c         direct connections and datagrams: those to allowed names go through the same stages
@@ -30,6 +31,7 @@
 #include "net/http1/http1.h"
 #include "policy/target.h"
 #include "supervisor/egress/ca.h"
+#include "supervisor/egress/credentials/secrets.h"
 #include "supervisor/egress/destination.h"
 #include "supervisor/egress/egress.h"
 #include "supervisor/egress/hello.h"
@@ -53,7 +55,7 @@ struct egress {
     struct egress_options opt; /* extra_hosts is an owned copy; the other texts serve only the start */
     struct egress_ca *ca;      /* NULL: TLS termination is unavailable */
     struct destination_gateway gateway;
-    struct event_limit bypass, denied_names;
+    struct event_limit bypass, denied_names, secret_events;
     struct capacity messages; /* WebSocket texts being put together */
     struct egress_names *names;
     bool dns_ipv6; /* the agent's network has IPv6 */
@@ -65,6 +67,8 @@ struct egress {
     struct egress_conn *conns;
     size_t live;
     bool stopping;
+    struct secret_rules *secrets;
+    uint8_t secret_key[SECRET_KEY]; /* of fingerprints, for as long as this process lives */
 };
 
 struct egress_conn {
@@ -111,6 +115,11 @@ bool conn_stale(const struct egress_conn *c);
 void conn_announce_reload(struct egress_conn *c, bool yes);
 void *egress_accept_loop(void *egress);
 void egress_cut(void *egress);
+
+/* --- egress.c --- */
+
+/* The rules in force; the caller's reference. */
+struct secret_rules *egress_secrets(struct egress *e);
 
 /* --- stages --- */
 
@@ -160,12 +169,15 @@ int tls_accept_agent(struct egress_conn *c, struct egress_hello *hello, struct o
 
 /* --- requests --- */
 
+struct deny_answer;
 struct egress_request {
     struct egress_conn *conn;
     struct os_arena *arena; /* of this request */
     const struct http1_head *head;
     const char *method;
-    const char *path; /* canonical, without query; shown in events and bodies */
+    const char *path;     /* canonical, without query and secrets; shown in events and bodies */
+    const char *judged;   /* the same with secrets: what rules are asked about */
+    bool bad_placeholder; /* a malformed one is in the target */
     struct policy_target target;
     const struct policy_query_pair *query;
     size_t n_query;
@@ -180,7 +192,8 @@ struct egress_request {
     const char *safe_offer; /* of extensions; NULL = none */
     struct os_buf body;     /* read before the judgement, without its framing */
     bool body_read;
-    struct os_buf out; /* the head that goes upstream */
+    struct os_buf out;           /* the head that goes upstream */
+    struct deny_answer *refusal; /* after EXCHANGE_REFUSED; in the arena, its texts owned */
 };
 
 void request_free(struct egress_request *r);
@@ -193,7 +206,6 @@ void h2_serve(struct egress_conn *c);
 
 /* --- l7/gate.c: what a request inside a tunnel must pass, whatever the protocol --- */
 
-struct deny_answer;
 struct tunnel_http {
     struct egress_conn *c;
     const char *scheme;
@@ -266,10 +278,12 @@ enum exchange_end {
     EXCHANGE_BAD_BODY, /* the request body is not framed; nothing was answered */
     EXCHANGE_NO_REPLY, /* the upstream gave no usable response; nothing was answered */
     EXCHANGE_STALE,    /* the policy changed */
+    EXCHANGE_REFUSED,  /* the body must not be sent: r->refusal; nothing was answered */
     EXCHANGE_SWITCHED, /* 101: r->response holds it, nothing was answered */
 };
 /* Sends r->out and the request body, relays the response(s). *err says what broke. */
-enum exchange_end exchange_run(struct egress_request *r, struct os_error *err);
+enum exchange_end exchange_run(struct egress_request *r, const char *scheme, bool forward,
+                               struct os_error *err);
 
 /* --- deny.c: the one place that answers anything but success --- */
 
@@ -322,6 +336,15 @@ void event_uninspectable(struct egress_conn *c, const char *surface);
 void event_finding(struct egress_conn *c, const char *uid, const char *title, const char *message);
 /* Low event about something that failed for a technical reason. */
 void event_failure(struct egress_conn *c, const char *what, const struct os_error *err);
+/* A secret on its way out: a finding, never with the secret; rate limited. */
+struct event_secret {
+    const char *rule, *place, *form, *fingerprint;
+    enum audit_action action;
+    bool certain;
+};
+void event_secret(const struct egress_request *r, const struct event_secret *ev);
+/* The n-th entry of the setting is none. */
+void event_secret_setting(struct egress *e, size_t n);
 void event_listening(struct egress *e);
 void event_ca_failed(struct audit *a, const char *what, const struct os_error *err);
 /* Closed because a newer policy is in force. */

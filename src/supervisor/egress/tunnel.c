@@ -98,6 +98,21 @@ static bool can_terminate(struct egress_conn *c)
     return false;
 }
 
+/* Step 6: what nobody reads must not carry the credentials of a provider. */
+static bool keeps_credentials(struct egress_conn *c)
+{
+    static const char detail[] =
+        "credentialed endpoint requires L7 inspection; raw tunnel is not explicitly allowed";
+    if (!policy_l4_exposes_credentials(&c->l4))
+        return true;
+    const struct conn_event ev = {"Open", AUDIT_SEV_HIGH, AUDIT_DENIED, "credentials", detail};
+    event_conn(c, &ev, "%s refused for %s:%u: uninspected credentials", entry(c), c->host, c->port);
+    event_finding(c, "openshell.credentials.traffic_uninspectable", "Credential traffic cannot be inspected",
+                  detail);
+    refuse(c, "403 Forbidden", "uninspected_credentials", detail, NULL);
+    return false;
+}
+
 /* Step 8. */
 static bool dialled(struct egress_conn *c, const struct net_addrs *addrs)
 {
@@ -303,7 +318,7 @@ void tunnel_serve_target(struct egress_conn *c)
         return;
     bool skip = c->l4.opaque || (c->l4.n_configs && c->l4.configs[0]->tls == POLICY_TLS_SKIP);
     bool inspect = !skip && policy_l4_inspects(&c->l4);
-    if ((!skip && !can_terminate(c)) || !still_current(c) || !dialled(c, &addrs))
+    if ((!skip && !can_terminate(c)) || !keeps_credentials(c) || !still_current(c) || !dialled(c, &addrs))
         return;
     conn_follow_policy(c);
     if (!still_current(c) || !established(c, inspect))

@@ -2,7 +2,10 @@
  * identity from a text file, audit lines on stdout. SIGTERM ends it after every connection thread is gone.
  *
  *   egress_harness --policy FILE --identity FILE --ca-dir DIR [--extra-ca FILE] [--hosts FILE] [--namespace]
- *                  [--rules FILE --opa PATH --rules-dir DIR]
+ *                  [--rules FILE --opa PATH --rules-dir DIR] [--secrets FILE] [--credentialed HOST]
+ *
+ * The secrets file holds the settings secret_egress_mode and secret_egress_allow, one a line, and is read
+ * again with the policy. Endpoints of a credentialed host are marked as a provider's, as the gateway does it.
  *
  * The identity file holds "pid", the executable and its ancestors, one a line; or "!" and the reason why the
  * owner cannot be told. Rules run in a real policy agent under its keeper, as in a sandbox. With --namespace
@@ -30,6 +33,7 @@
 
 #define RULES_UID 1337
 
+static const char *secrets_file, *credentialed;
 static const char *policy_file, *identity_file, *rules_file, *rules_dir, *opa;
 static struct rules *rules;
 static pthread_mutex_t print_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -88,6 +92,11 @@ static struct policy_engine *load(uint64_t generation, struct os_error *err)
     policy_doc *doc = policy_yaml_parse(&arena, os_buf_str(&text), text.len, err);
     if (!doc)
         return NULL;
+    for (size_t i = 0; credentialed && i < doc->n_network_policies; i++)
+        for (size_t k = 0; k < doc->network_policies[i]->value->n_endpoints; k++) {
+            policy_endpoint_doc *ep = doc->network_policies[i]->value->endpoints[k];
+            ep->provider_credentialed = os_str_ends(ep->host, credentialed);
+        }
     const struct policy_compile_options opt = {
         .binary_identity = true, .version = (uint32_t)generation, .generation = generation};
     struct policy_engine *engine = policy_compile(doc, &opt, err);
@@ -160,8 +169,24 @@ static void make_sockets(bool in_namespace, struct egress_options *opt)
     say("NAMESPACE", dir);
 }
 
-static void reload(struct policy_slot *slot, uint64_t generation)
+/* mode and allow-list; kept for the start. */
+static void read_secrets(const char **mode, const char **allow)
 {
+    static struct os_strv lines;
+    cleanup_buf struct os_buf text = {0};
+    if (!secrets_file || os_file_read(secrets_file, 65536, &text, NULL) < 0)
+        return;
+    os_strv_free(&lines);
+    os_strv_split(&lines, os_str_trim(text.data), '\n');
+    *mode = lines.v[0];
+    *allow = lines.n > 1 ? lines.v[1] : NULL;
+}
+
+static void reload(struct egress *egress, struct policy_slot *slot, uint64_t generation)
+{
+    const char *mode = NULL, *allow = NULL;
+    read_secrets(&mode, &allow);
+    egress_set_secrets(egress, mode, allow);
     struct os_error err cleanup_error = {0};
     struct policy_engine *engine = load(generation, &err);
     if (!engine) {
@@ -213,6 +238,10 @@ int main(int argc, char **argv)
             rules_dir = value;
         else if (!strcmp(argv[i], "--opa"))
             opa = value;
+        else if (!strcmp(argv[i], "--secrets"))
+            secrets_file = value;
+        else if (!strcmp(argv[i], "--credentialed"))
+            credentialed = value;
         else if (!strcmp(argv[i], "--ca-dir"))
             opt.ca_dir = value;
         else if (!strcmp(argv[i], "--extra-ca"))
@@ -243,6 +272,7 @@ int main(int argc, char **argv)
     opt.extra_hosts = hosts.data;
     audit_add_sink(opt.audit, print_event, NULL);
     make_sockets(in_namespace, &opt);
+    read_secrets(&opt.secret_mode, &opt.secret_allow);
     struct egress *egress = egress_start(&opt, &err);
     if (!egress)
         die("egress", &err);
@@ -252,7 +282,7 @@ int main(int argc, char **argv)
     say("READY", ports);
     int sig = 0;
     for (uint64_t generation = 2; sigwait(&set, &sig) == 0 && sig == SIGHUP; generation++)
-        reload(opt.policy, generation);
+        reload(egress, opt.policy, generation);
     egress_stop(egress);
     policy_slot_free(opt.policy);
     audit_free(opt.audit);

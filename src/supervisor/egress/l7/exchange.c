@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "supervisor/egress/credentials/guard.h"
 #include "supervisor/egress/internal.h"
 
 struct exchange {
@@ -14,7 +15,10 @@ struct exchange {
     size_t head_len; /* of a response that switches protocols */
     bool is_upgrade; /* and may it */
     struct http1_body request, response;
-    struct http1_text collected; /* what is left to send of a body that was read before the judgement */
+    struct body_guard *guard; /* looks at the request body; NULL = nobody does */
+    bool holds;               /* and only what it lets go is sent, with framing of ours */
+    struct os_buf payload, released, framed, work; /* of one step of that */
+    struct http1_text collected; /* what is left to send of a body that does not go straight through */
     size_t request_ready;        /* bytes in the client's buffer that belong to the body and may be sent */
     size_t response_ready;       /* bytes in the upstream's buffer that may be sent */
     bool is_head, client_is_10;
@@ -28,18 +32,55 @@ struct exchange {
     int eof_idle_ms; /* limit of silence in a body that ends with the connection */
 };
 
-enum step { STEP_IDLE, STEP_MOVED, STEP_BAD_BODY, STEP_BROKEN, STEP_STALE, STEP_SWITCHED };
+enum step { STEP_IDLE, STEP_MOVED, STEP_BAD_BODY, STEP_REFUSED, STEP_BROKEN, STEP_STALE, STEP_SWITCHED };
 
 /* Marks what is buffered of the request body as ready; -1 when the framing is broken. */
 static int take_body(struct exchange *x, struct os_error *err)
 {
     if (x->request.done || x->request_ready)
         return 0;
-    int64_t n = http1_body_feed(&x->request, stream_bytes(x->client), stream_buffered(x->client), err);
+    os_buf_clear(&x->payload);
+    int64_t n = http1_body_decode(&x->request, stream_bytes(x->client), stream_buffered(x->client),
+                                  x->guard ? &x->payload : NULL, err);
     if (n < 0)
         return -1;
     x->request_ready = (size_t)n;
+    if (x->guard)
+        body_guard_feed(x->guard, os_buf_str(&x->payload), x->payload.len, x->request.done, NULL, &x->work);
     return 0;
+}
+
+/* What may go on, framed as the head says. */
+static void frame_released(struct exchange *x)
+{
+    bool chunked = x->request.framing == HTTP1_CHUNKED;
+    os_buf_clear(&x->framed);
+    if (chunked && x->released.len)
+        os_buf_addf(&x->framed, "%zx\r\n", x->released.len);
+    os_buf_add(&x->framed, os_buf_str(&x->released), x->released.len);
+    if (chunked && x->released.len)
+        os_buf_adds(&x->framed, "\r\n");
+    if (chunked && x->request.done)
+        os_buf_adds(&x->framed, "0\r\n\r\n");
+    x->collected = (struct http1_text){x->framed.data, x->framed.len};
+}
+
+/* The same where bytes are held: takes what is buffered, and has what may be sent in x->collected, which is
+ * empty before. */
+static enum step take_held(struct exchange *x, struct os_error *err)
+{
+    os_buf_clear(&x->payload);
+    os_buf_clear(&x->released);
+    int64_t n =
+        http1_body_decode(&x->request, stream_bytes(x->client), stream_buffered(x->client), &x->payload, err);
+    if (n < 0)
+        return STEP_BAD_BODY;
+    stream_consume(x->client, (size_t)n);
+    if (!body_guard_feed(x->guard, os_buf_str(&x->payload), x->payload.len, x->request.done, &x->released,
+                         &x->work))
+        return STEP_REFUSED;
+    frame_released(x);
+    return STEP_MOVED;
 }
 
 static enum step move_collected(struct exchange *x)
@@ -76,6 +117,8 @@ static enum step move_request(struct exchange *x, struct os_error *err)
             return STEP_STALE;
         step = STEP_MOVED;
     }
+    if (x->holds)
+        return take_held(x, err);
     if (take_body(x, err) < 0)
         return STEP_BAD_BODY;
     if (!x->request_ready)
@@ -228,7 +271,7 @@ static enum step move_response(struct exchange *x, bool readable, struct os_erro
 static bool wait_any(struct exchange *x, bool *upstream_readable, struct os_error *err)
 {
     struct pollfd p[] = {{.fd = x->client->fd}, {.fd = x->upstream->fd}};
-    bool body_missing = !x->request_lost && !x->request.done && !x->request_ready;
+    bool body_missing = !x->request_lost && !x->request.done && !x->request_ready && !x->collected.n;
     if (body_missing)
         p[0].events |= x->client->read_wants;
     if ((x->request_ready || x->collected.n) && !x->request_lost)
@@ -265,6 +308,10 @@ static int send_head(struct exchange *x, struct os_buf *head)
         stream_consume(x->client, x->request_ready);
         x->request_ready = 0;
     }
+    if (x->holds) {
+        os_buf_add(head, x->collected.p, x->collected.n);
+        x->collected.n = 0;
+    }
     if (head->failed)
         return -1;
     return stream_send(x->upstream, head->data, head->len, OS_PROXY_HANDSHAKE_MS);
@@ -282,6 +329,8 @@ static enum exchange_end run(struct exchange *x, struct os_error *err)
         enum step a = move_request(x, err);
         if (a == STEP_STALE)
             return EXCHANGE_STALE;
+        if (a == STEP_REFUSED)
+            return x->answered ? EXCHANGE_BROKEN : EXCHANGE_REFUSED;
         if (a == STEP_BAD_BODY)
             return x->answered ? EXCHANGE_BROKEN : EXCHANGE_BAD_BODY;
         enum step b = a == STEP_BROKEN ? a : move_response(x, readable, err);
@@ -304,7 +353,48 @@ static enum exchange_end run(struct exchange *x, struct os_error *err)
                : EXCHANGE_CLOSE;
 }
 
-enum exchange_end exchange_run(struct egress_request *r, struct os_error *err)
+/* What is here of the body, before the head goes: a body that is refused or broken from the start is not sent
+ * at all. */
+static enum step begin_body(struct exchange *x, struct os_error *err)
+{
+    if (!x->request.done && !stream_buffered(x->client))
+        stream_fill(x->client);
+    if (x->holds)
+        return take_held(x, err);
+    return take_body(x, err) < 0 ? STEP_BAD_BODY : STEP_MOVED;
+}
+
+static enum exchange_end send_and_run(struct exchange *x, struct egress_request *r, struct os_error *err)
+{
+    enum step begun = begin_body(x, err);
+    if (begun == STEP_BAD_BODY)
+        return EXCHANGE_BAD_BODY;
+    if (begun == STEP_REFUSED)
+        return EXCHANGE_REFUSED;
+    if (conn_stale(x->c))
+        return EXCHANGE_STALE;
+    if (send_head(x, &r->out) < 0) {
+        os_error_set(err, OS_UNAVAILABLE, "upstream closed the connection before the request was sent");
+        return EXCHANGE_NO_REPLY;
+    }
+    return run(x, err);
+}
+
+static void end_guard(struct exchange *x, struct egress_request *r, enum exchange_end end)
+{
+    if (end == EXCHANGE_REFUSED) {
+        r->refusal = os_arena_alloc(r->arena, sizeof(*r->refusal));
+        body_guard_answer(x->guard, r->refusal);
+    }
+    body_guard_free(x->guard);
+    os_buf_free(&x->payload);
+    os_buf_free(&x->released);
+    os_buf_free(&x->framed);
+    os_buf_free(&x->work);
+}
+
+enum exchange_end exchange_run(struct egress_request *r, const char *scheme, bool forward,
+                               struct os_error *err)
 {
     struct egress_conn *c = r->conn;
     struct exchange x = {.c = c,
@@ -319,18 +409,11 @@ enum exchange_end exchange_run(struct egress_request *r, struct os_error *err)
     if (r->body_read)
         x.collected = (struct http1_text){r->body.data, r->body.len};
     http1_body_start(&x.request, r->body_read ? HTTP1_NO_BODY : r->head->framing, r->head->length);
-    /* What is here of the body goes with the head, and a body that is broken from the start is not sent. */
-    if (!x.request.done && !stream_buffered(x.client))
-        stream_fill(x.client);
-    if (take_body(&x, err) < 0)
-        return EXCHANGE_BAD_BODY;
-    if (conn_stale(c))
-        return EXCHANGE_STALE;
-    if (send_head(&x, &r->out) < 0) {
-        os_error_set(err, OS_UNAVAILABLE, "upstream closed the connection before the request was sent");
-        return EXCHANGE_NO_REPLY;
-    }
-    enum exchange_end end = run(&x, err);
+    if (!x.request.done)
+        x.guard = body_guard_new(r, scheme, forward);
+    x.holds = x.guard && body_guard_holds(x.guard);
+    enum exchange_end end = send_and_run(&x, r, err);
+    end_guard(&x, r, end);
     r->response_len = x.head_len;
     return end;
 }

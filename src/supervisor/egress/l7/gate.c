@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/str.h"
+#include "supervisor/egress/credentials/marker.h"
 #include "supervisor/egress/internal.h"
 
 void gate_refuse_malformed(const struct tunnel_http *t, struct egress_request *r, const struct os_error *err)
@@ -55,11 +56,22 @@ static bool request_authority(const struct egress_request *r, struct http1_autho
     return true;
 }
 
+static bool names_credential(const struct egress_request *r)
+{
+    bool any = marker_in(r->head->target.p, r->head->target.n);
+    for (size_t i = 0; i < r->head->n_fields; i++)
+        any = any || marker_in_header(r->head->fields[i].value.p, r->head->fields[i].value.n);
+    return any;
+}
+
 /* The request must be for the endpoint that CONNECT was allowed for. */
-static bool authority_matches(const struct tunnel_http *t, const struct http1_authority *a, bool present)
+static bool authority_matches(const struct tunnel_http *t, const struct egress_request *r,
+                              const struct http1_authority *a, bool present)
 {
     uint16_t port = !strcmp(t->scheme, "https") ? 443 : 80;
-    return !present || (!strcmp(a->host, t->c->host) && (a->port ? a->port : port) == t->c->port);
+    if (!present) /* HTTP/1.0 that does not say where it goes carries no credentials (spec/proxy.md 3.3) */
+        return !names_credential(r);
+    return (!strcmp(a->host, t->c->host) && (a->port ? a->port : port) == t->c->port);
 }
 
 static void refuse_authority(const struct tunnel_http *t, struct egress_request *r)
@@ -84,7 +96,7 @@ bool gate_admit(const struct tunnel_http *t, struct egress_request *r)
         gate_refuse_malformed(t, r, &err);
         return false;
     }
-    if (authority_matches(t, &authority, present))
+    if (authority_matches(t, r, &authority, present))
         return true;
     refuse_authority(t, r);
     return false;

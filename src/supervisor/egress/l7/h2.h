@@ -65,11 +65,12 @@ struct h2_stream {
     struct inspect_plan plan;
     struct h2_section in, out; /* what the agent or the upstream is sending */
     struct h2_pipe request, response;
-    size_t collected; /* bytes of the connection's budget */
-    bool sent;        /* the request left for the upstream */
-    bool final;       /* a response head that is not interim came from the upstream */
-    bool answered;    /* ... or from us, and goes to the agent */
-    bool reset;       /* by the upstream */
+    struct body_guard *guard; /* looks at the request body; NULL = nobody does */
+    size_t collected;         /* bytes of the connection's budget */
+    bool sent;                /* the request left for the upstream */
+    bool final;               /* a response head that is not interim came from the upstream */
+    bool answered;            /* ... or from us, and goes to the agent */
+    bool reset;               /* by the upstream */
     unsigned interims;
     int64_t moved_ms; /* a byte was moved */
 };
@@ -85,8 +86,9 @@ struct h2_relay {
     const struct tunnel_http *t;
     nghttp2_session *session[H2_SIDES];
     struct h2_stream *streams;
-    size_t n_streams; /* also those that only one side still has */
-    size_t collected; /* bytes of bodies read for the judgement */
+    size_t n_streams;             /* also those that only one side still has */
+    size_t collected;             /* bytes of bodies read for the judgement */
+    struct os_buf work, released; /* while bytes of a body are looked at */
     struct h2_bucket resets[H2_SIDES], worthless[H2_SIDES];
     int64_t waits_since[H2_SIDES]; /* for the first SETTINGS or the rest of a head; 0 = not */
     const char *why[H2_SIDES];     /* the session is broken */
@@ -138,6 +140,8 @@ void h2_stream_respond(struct h2_stream *st, bool ended);
 void h2_stream_interim(struct h2_stream *st, int status);
 /* Bytes or the end arrived. */
 void h2_stream_request_data(struct h2_stream *st, const void *p, size_t n, bool ended);
+/* False when they must not be sent: the stream is over then. */
+bool h2_stream_request_trailers(struct h2_stream *st, const struct h2_section *s);
 void h2_stream_response_data(struct h2_stream *st, const void *p, size_t n, bool ended);
 /* RST_STREAM to one side; the agent of a stream that the upstream never saw may try again. */
 void h2_stream_reset(struct h2_stream *st, enum h2_side side, uint32_t code);

@@ -4,6 +4,7 @@
 
 #include "core/clock.h"
 #include "core/str.h"
+#include "supervisor/egress/credentials/guard.h"
 #include "supervisor/egress/l7/h2.h"
 
 static struct h2_stream *stream_of(nghttp2_session *session, int32_t id)
@@ -25,7 +26,7 @@ static void decide(struct h2_stream *st)
     const struct tunnel_http *t = st->h->t;
     if (t->inspect)
         inspect_request(&st->r, &st->plan);
-    if (!gate_allow(t, &st->r))
+    if (!gate_allow(t, &st->r) || !guard_admit(t, &st->r))
         return;
     if (conn_stale(t->c))
         refuse(st);
@@ -126,6 +127,8 @@ static void trailers(struct h2_stream *st)
     if (st->in.too_long) {
         h2_stream_reset(st, H2_AGENT, NGHTTP2_ENHANCE_YOUR_CALM);
     } else if (st->phase == H2_OPEN && !st->request.ended) {
+        if (!h2_stream_request_trailers(st, &st->in))
+            return;
         st->request.trailers = st->in;
         st->in = (struct h2_section){0};
     }

@@ -126,6 +126,8 @@ void h2_relay_free(struct h2_relay *h)
         nghttp2_session_del(h->session[side]);
     while (h->streams)
         h2_stream_free(h->streams);
+    os_buf_free(&h->work);
+    os_buf_free(&h->released);
     free(h);
 }
 

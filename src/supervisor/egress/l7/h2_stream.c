@@ -6,6 +6,7 @@
 
 #include "core/clock.h"
 #include "core/str.h"
+#include "supervisor/egress/credentials/guard.h"
 #include "supervisor/egress/l7/h2.h"
 
 struct h2_stream *h2_stream_new(struct h2_relay *h, int32_t agent)
@@ -53,6 +54,7 @@ void h2_stream_free(struct h2_stream *st)
     release_budget(st);
     h2_stream_forget(st);
     h2_section_free(&st->out);
+    body_guard_free(st->guard);
     free_pipe(&st->request);
     free_pipe(&st->response);
     free(st);
@@ -165,11 +167,64 @@ static void fill(struct h2_stream *st, struct h2_pipe *p, enum h2_side to, const
     }
 }
 
+/* The guard is done with the body; the window of what it still held is granted again. */
+static void drop_guard(struct h2_stream *st)
+{
+    if (!st->guard)
+        return;
+    grant(st, H2_AGENT, &st->request, body_guard_held(st->guard));
+    body_guard_free(st->guard);
+    st->guard = NULL;
+}
+
+/* The rest of the body must not be sent: the upstream's stream is broken off, the agent is told why. */
+static void refuse_body(struct h2_stream *st)
+{
+    struct deny_answer a cleanup_answer = {0};
+    body_guard_answer(st->guard, &a);
+    drop_guard(st);
+    st->phase = H2_CLOSED;
+    h2_stream_reset(st, H2_UPSTREAM, NGHTTP2_CANCEL);
+    if (a.json && !st->answered)
+        h2_answer(st->h->t, &st->r, &a);
+    else
+        h2_stream_reset(st, H2_AGENT, NGHTTP2_CANCEL);
+}
+
+static void guarded_data(struct h2_stream *st, const void *p, size_t n, bool ended)
+{
+    struct h2_relay *h = st->h;
+    size_t held = body_guard_held(st->guard);
+    os_buf_clear(&h->released);
+    if (body_guard_feed(st->guard, p, n, ended, &h->released, &h->work)) {
+        fill(st, &st->request, H2_UPSTREAM, os_buf_str(&h->released), h->released.len, ended);
+        return;
+    }
+    grant(st, H2_AGENT, &st->request, held + n);
+    refuse_body(st);
+}
+
 void h2_stream_request_data(struct h2_stream *st, const void *p, size_t n, bool ended)
 {
-    fill(st, &st->request, H2_UPSTREAM, p, n, ended);
-    if (!st->upstream)
+    if (st->guard && !body_guard_holds(st->guard))
+        body_guard_feed(st->guard, p, n, ended, NULL, &st->h->work);
+    if (st->guard && body_guard_holds(st->guard))
+        guarded_data(st, p, n, ended);
+    else
+        fill(st, &st->request, H2_UPSTREAM, p, n, ended);
+    if (!st->upstream || st->phase == H2_CLOSED)
         discard(st, H2_AGENT, &st->request);
+}
+
+bool h2_stream_request_trailers(struct h2_stream *st, const struct h2_section *s)
+{
+    size_t held = st->guard ? body_guard_held(st->guard) : 0;
+    if (!st->guard || body_guard_trailers(st->guard, s->head))
+        return true;
+    grant(st, H2_AGENT, &st->request, held);
+    refuse_body(st);
+    discard(st, H2_AGENT, &st->request);
+    return false;
 }
 
 void h2_stream_response_data(struct h2_stream *st, const void *p, size_t n, bool ended)
@@ -229,6 +284,8 @@ void h2_stream_forward(struct h2_stream *st)
         st->request.ours = true;
         st->r.body = (struct os_buf){0};
     }
+    if (!ended && !st->r.body_read)
+        st->guard = body_guard_new(&st->r, h->t->scheme, false);
     h2_stream_forget(st);
 }
 
@@ -334,6 +391,7 @@ static void closed_upstream(struct h2_stream *st, uint32_t code, const char *why
 {
     struct os_error err cleanup_error = {0};
     st->upstream = 0;
+    drop_guard(st);
     discard(st, H2_AGENT, &st->request);
     release_budget(st);
     if (!st->agent || st->response.ended)

@@ -4,6 +4,7 @@
 
 #include "core/log.h"
 #include "core/str.h"
+#include "supervisor/egress/credentials/guard.h"
 #include "supervisor/egress/internal.h"
 
 /* 502 for a first request; a later one may have met an upstream that was closing, which clients retry by
@@ -20,7 +21,7 @@ static bool relay(const struct tunnel_http *t, struct egress_request *r)
     struct os_error err cleanup_error = {0};
     struct egress_conn *c = t->c;
     request_write_head(r, false, NULL);
-    switch (exchange_run(r, &err)) {
+    switch (exchange_run(r, t->scheme, false, &err)) {
     case EXCHANGE_KEEP:
         return true;
     case EXCHANGE_CLOSE:
@@ -36,6 +37,10 @@ static bool relay(const struct tunnel_http *t, struct egress_request *r)
     case EXCHANGE_BROKEN:
         if (!conn_stale(c))
             os_log_debug("egress", "L7 relay error: %s", os_error_text(&err));
+        return false;
+    case EXCHANGE_REFUSED:
+        stream_reset(&c->upstream);
+        t->answer(t, r, r->refusal);
         return false;
     case EXCHANGE_STALE:
         return false;
@@ -58,7 +63,7 @@ static bool serve_parsed(const struct tunnel_http *t, struct egress_request *r)
             gate_refuse_malformed(t, r, &err);
         return false;
     }
-    return gate_allow(t, r) && !conn_stale(t->c) && relay(t, r);
+    return gate_allow(t, r) && guard_admit(t, r) && !conn_stale(t->c) && relay(t, r);
 }
 
 /* Reads and serves the next request; true when another may follow. */

@@ -68,7 +68,7 @@ static const char *operation_in_url(const struct egress_request *r)
 
 int inspect_plan(const struct egress_request *r, struct inspect_plan *plan, struct os_error *err)
 {
-    const struct policy_endpoint *config = policy_l7_config(&r->conn->l4, r->path);
+    const struct policy_endpoint *config = policy_l7_config(&r->conn->l4, r->judged);
     *plan = (struct inspect_plan){.protocol = POLICY_L4};
     if (!config)
         return 0;

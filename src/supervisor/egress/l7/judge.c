@@ -4,11 +4,24 @@
 #include <string.h>
 
 #include "core/str.h"
+#include "supervisor/egress/credentials/guard.h"
+#include "supervisor/egress/credentials/placeholder.h"
 #include "supervisor/egress/internal.h"
 
 static bool is_l7(const struct policy_endpoint *ep)
 {
     return ep->protocol != POLICY_L4 && ep->protocol != POLICY_TCP;
+}
+
+/* Rules see that there is a credential, not which one. */
+static void judge_redacted_query(struct egress_request *r)
+{
+    struct policy_query_pair *pairs = os_arena_alloc(r->arena, (r->n_query + 1) * sizeof(*pairs));
+    for (size_t i = 0; i < r->n_query; i++)
+        pairs[i] =
+            (struct policy_query_pair){placeholder_redact(r->arena, r->query[i].key, &r->bad_placeholder),
+                                       placeholder_redact(r->arena, r->query[i].value, &r->bad_placeholder)};
+    r->query = pairs;
 }
 
 int request_parse(struct egress_request *r, struct os_error *err)
@@ -19,14 +32,20 @@ int request_parse(struct egress_request *r, struct os_error *err)
         slash = slash || (is_l7(c->l4.configs[i]) && c->l4.configs[i]->allow_encoded_slash);
     if (policy_target_parse(r->arena, r->head->target.p, r->head->target.n, slash, &r->target, err) < 0)
         return -1;
-    r->path = r->target.path;
-    return policy_query_parse(r->arena, r->target.query, &r->query, &r->n_query, err);
+    guard_show_path(r);
+    if (policy_query_parse(r->arena, r->target.query, &r->query, &r->n_query, err) < 0)
+        return -1;
+    judge_redacted_query(r);
+    return 0;
 }
 
 void request_free(struct egress_request *r)
 {
     os_buf_free(&r->body);
     os_buf_free(&r->out);
+    if (r->refusal)
+        deny_answer_free(r->refusal);
+    r->refusal = NULL;
 }
 
 bool request_is_h2c_upgrade(const struct http1_head *h)
@@ -125,7 +144,7 @@ enum request_verdict request_judge(struct egress_request *r, const char *scheme,
 {
     const struct egress_conn *c = r->conn;
     const struct policy_http http = {.method = r->method,
-                                     .path = r->path,
+                                     .path = r->judged,
                                      .query = r->query,
                                      .n_query = r->n_query,
                                      .kind = r->kind,
@@ -143,7 +162,9 @@ enum request_verdict request_judge(struct egress_request *r, const char *scheme,
     } else if (v.allow) {
         ask_extra(c, &http, &v, reason);
     } else {
-        policy_l7_reason(&v, &http, reason);
+        struct policy_http shown = http;
+        shown.path = r->path;
+        policy_l7_reason(&v, &shown, reason);
     }
     *policy = os_arena_strdup(r->arena, v.policy);
     log_decision(r, scheme, forward, &v, os_buf_str(reason));

@@ -16,7 +16,7 @@ static bool is_judged_by_body(const struct policy_endpoint *config)
 
 void upgrade_recognise(struct egress_request *r)
 {
-    const struct policy_endpoint *config = policy_l7_config(&r->conn->l4, r->path);
+    const struct policy_endpoint *config = policy_l7_config(&r->conn->l4, r->judged);
     if (!websocket_is_attempt(r->head) || websocket_check_request(r->head, NULL) < 0 ||
         is_judged_by_body(config))
         return;

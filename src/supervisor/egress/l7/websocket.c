@@ -7,6 +7,7 @@
 #include <sys/random.h>
 
 #include "core/clock.h"
+#include "supervisor/egress/credentials/guard.h"
 #include "supervisor/egress/credentials/marker.h"
 #include "supervisor/egress/internal.h"
 
@@ -123,7 +124,13 @@ static enum end take_message(struct session *s, const struct websocket_message *
         event_uninspectable(s->c, "websocket-text");
         return END_CREDENTIAL;
     }
-    if (m->single) {
+    cleanup_buf struct os_buf redacted = {0};
+    if (!guard_message(s->r, s->scheme, m->text, m->n, &redacted))
+        return END_POLICY;
+    if (redacted.len) {
+        random_mask(mask);
+        s->error = websocket_message_write(&s->out, redacted.data, redacted.len, m->compressed, mask);
+    } else if (m->single) {
         websocket_message_original(m, &s->out);
     } else {
         random_mask(mask);
@@ -348,7 +355,7 @@ void websocket_serve(struct egress_request *r, const char *scheme, bool deflate)
     struct session s = {.r = r,
                         .c = c,
                         .scheme = scheme,
-                        .config = policy_l7_config(&c->l4, r->path),
+                        .config = policy_l7_config(&c->l4, r->judged),
                         .out = {.max = OS_WEBSOCKET_TEXT + 2 * WAITING_MAX},
                         .reader = websocket_reader_new(WEBSOCKET_FROM_CLIENT, deflate)};
     s.moved_ms = s.heard_ms = os_clock_mono_ms();

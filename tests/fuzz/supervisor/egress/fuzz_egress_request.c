@@ -17,6 +17,7 @@ static void must(bool ok)
 static void check(struct egress_request *r, bool forward)
 {
     static struct egress_conn again;
+    again.egress = r->conn->egress;
     const struct http1_head *in = &r->conn->head, *out = &again.head;
     size_t seen = 0;
     request_write_head(r, forward, "host.test");
@@ -41,8 +42,11 @@ static void check(struct egress_request *r, bool forward)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static struct egress_conn c;
+    static struct egress e;
+    static struct egress_conn c = {.egress = &e};
     struct os_arena cleanup_arena arena = {0};
+    if (!e.secrets)
+        egress_set_secrets(&e, NULL, NULL);
     const char *p = (const char *)data;
     size_t seen = 0, n = http1_head_end(p, size, &seen);
     if (!n || http1_parse_request(p, n, &c.head, NULL) < 0)

@@ -42,6 +42,7 @@ static void set_up(void)
     egress.opt.policy = policy_slot_new(conn.engine);
     egress.opt.audit = audit_new();
     conn.egress = &egress;
+    egress_set_secrets(&egress, "enforce", NULL);
     conn.generation = 1;
     conn.host = "h.test";
     conn.port = 443;

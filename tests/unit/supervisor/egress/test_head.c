@@ -15,7 +15,10 @@
 /* Parses text and returns the head that goes upstream; caller frees. */
 static char *rewritten(const char *text, bool forward)
 {
+    static struct egress e;
     struct egress_conn *c = os_calloc(1, sizeof(*c));
+    c->egress = &e;
+    egress_set_secrets(&e, NULL, NULL);
     struct os_arena cleanup_arena arena = {0};
     struct egress_request r = {.conn = c, .arena = &arena, .head = &c->head};
     assert_int_equal(http1_parse_request(text, strlen(text), &c->head, NULL), 0);
@@ -23,6 +26,8 @@ static char *rewritten(const char *text, bool forward)
     assert_int_equal(request_parse(&r, NULL), 0);
     request_write_head(&r, forward, "h:8080");
     free(c);
+    secret_rules_unref(e.secrets);
+    e.secrets = NULL;
     return os_buf_take(&r.out);
 }
 
