@@ -132,6 +132,10 @@
 #define OS_PROXY_HANDSHAKE_MS 30000
 #define OS_PROXY_CONNECT_MS 30000
 #define OS_PROXY_UNFRAMED_IDLE_MS 5000
+#define OS_PROXY_KEEPALIVE_S                                                                                 \
+    60 /* silence on an upstream connection before the kernel asks whether it is there */
+#define OS_PROXY_CREDENTIAL 4096 /* bytes of a credential file of the operator's forward proxy */
+#define OS_NO_PROXY_ENTRIES 1024 /* exceptions to it */
 #define OS_LEAF_CACHE 256
 #define OS_ANCESTORS_MAX 64
 #define OS_HTTP1_FIELDS 256       /* header fields of one message */

@@ -58,6 +58,7 @@ static void show_help(void)
 /* Values as given, before they are interpreted. */
 struct raw {
     const char *agent_uid, *worker_uid, *extra_hosts, *log_level, *timeout, *rules, *opa;
+    struct forward_proxy_given proxy; /* never from the environment */
 };
 
 static const char *env(const char *name)
@@ -151,6 +152,21 @@ static enum options_result read_flags(int argc, char **argv, struct supervisor_o
             break;
         case OPT_RESOLV_CONF:
             o->resolv_conf = optarg;
+            break;
+        case OPT_PROXY:
+            raw->proxy.url = optarg;
+            break;
+        case OPT_NO_PROXY:
+            raw->proxy.no_proxy = optarg;
+            break;
+        case OPT_PROXY_AUTH:
+            raw->proxy.auth_file = optarg;
+            break;
+        case OPT_PROXY_AUTH_INSECURE:
+            raw->proxy.auth_allow_insecure = true;
+            break;
+        case OPT_PROXY_BY_NAME:
+            raw->proxy.connect_by_hostname = true;
             break;
         case OPT_POLICY_RULES:
             raw->rules = optarg;
@@ -290,6 +306,21 @@ static int read_rules(struct supervisor_options *o, const struct raw *raw, struc
     return o->opa ? 0 : -1;
 }
 
+static int read_upstream_proxy(struct supervisor_options *o, const struct raw *raw, struct os_error *err)
+{
+    static const struct forward_proxy_names names = {
+        .url = "--upstream-proxy",
+        .no_proxy = "--upstream-no-proxy",
+        .auth_file = "--upstream-proxy-auth-file",
+        .auth_allow_insecure = "--upstream-proxy-auth-allow-insecure",
+        .connect_by_hostname = "--upstream-proxy-connect-by-hostname",
+        .proxy = "upstream proxy",
+    };
+    if (forward_proxy_load(&o->upstream_proxy, &raw->proxy, &names, err) == 0)
+        return 0;
+    return os_error_wrap(err, "invalid upstream corporate proxy configuration");
+}
+
 static int read_files(struct supervisor_options *o, const struct raw *raw, struct os_error *err)
 {
     if (read_token(o, err) < 0 ||
@@ -422,14 +453,14 @@ enum options_result options_read(int argc, char **argv, struct supervisor_option
         return OPTIONS_FAILED;
     }
     if (read_command(argc, argv, o, err) < 0 || read_identity(o, &raw, err) < 0 ||
-        read_files(o, &raw, err) < 0 || read_rules(o, &raw, err) < 0)
+        read_files(o, &raw, err) < 0 || read_upstream_proxy(o, &raw, err) < 0 || read_rules(o, &raw, err) < 0)
         return OPTIONS_FAILED;
     return OPTIONS_RUN;
 }
 
 void options_wipe(struct supervisor_options *o)
 {
-    struct os_buf *const secrets[] = {&o->token, &o->tls_key};
+    struct os_buf *const secrets[] = {&o->token, &o->tls_key, &o->upstream_proxy.authorization};
     for (size_t i = 0; i < OS_ARRAY_LEN(secrets); i++) {
         if (secrets[i]->data)
             explicit_bzero(secrets[i]->data, secrets[i]->cap);

@@ -10,6 +10,7 @@
 
 #include "core/arena.h"
 #include "core/error.h"
+#include "net/forward_proxy.h"
 #include "policy/engine.h"
 #include "policy/extra.h"
 #include "supervisor/audit/audit.h"
@@ -40,6 +41,7 @@ struct egress_options {
     const char *ca_dir;        /* openshell-ca.pem and ca-bundle.pem are written here */
     const char *extra_ca_file; /* operator: more upstream trust roots, PEM; NULL = none */
     const char *extra_hosts;   /* operator: hosts-file text consulted before DNS; NULL = none */
+    const struct forward_proxy *upstream_proxy; /* operator: the way out; NULL = dialled directly */
 };
 
 struct egress;

@@ -213,7 +213,8 @@ static void serve(struct egress_request *r)
     if (!allowed(r) || !vetted(r, &addrs))
         return;
     if (dial_upstream(c, &addrs, &err) < 0) {
-        refuse_upstream(r, &err);
+        if (still_current(r))
+            refuse_upstream(r, &err);
         return;
     }
     if (still_current(r))

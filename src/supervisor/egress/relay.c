@@ -151,6 +151,10 @@ void relay_streams(struct egress_conn *c)
 void relay_opaque(struct egress_conn *c)
 {
     struct direction up, down;
+    if (c->client.ssl || c->upstream.ssl) {
+        relay_streams(c);
+        return;
+    }
     int rc = open_pipe(&up, c->client.fd, c->upstream.fd);
     rc |= open_pipe(&down, c->upstream.fd, c->client.fd);
     if (rc == 0)
