@@ -157,7 +157,10 @@ static void relay(struct egress_request *r)
     cleanup_free char *host = os_asprintf("%s%s%s%s", ipv6 ? "[" : "", c->host, ipv6 ? "]" : "", port);
     request_write_head(r, true, host);
     const struct conn_event ev = {"Open", AUDIT_SEV_INFO, AUDIT_ALLOWED, "opa", NULL};
-    switch (exchange_run(r, &err)) {
+    conn_announce_reload(c, true);
+    enum exchange_end end = exchange_run(r, &err);
+    conn_announce_reload(c, false);
+    switch (end) {
     case EXCHANGE_KEEP:
     case EXCHANGE_CLOSE:
         event_http(r, "http", c->l4.policy, &ev, "FORWARD allowed %s %s:%u%s", r->method, c->host, c->port,
@@ -171,7 +174,10 @@ static void relay(struct egress_request *r)
         refuse_upstream(r, &err);
         break;
     case EXCHANGE_BROKEN:
-        event_failure(c, "HTTP relay error", &err);
+        if (conn_stale(c))
+            event_reloaded(c);
+        else
+            event_failure(c, "HTTP relay error", &err);
         stream_reset(&c->client);
         break;
     case EXCHANGE_STALE:

@@ -238,7 +238,7 @@ void h2_stream_interim(struct h2_stream *st, int status)
     char digits[16];
     size_t n = 0;
     const struct http1_head *h = st->out.head;
-    if (!st->agent || st->interims++ == OS_PROXY_H2_INTERIM)
+    if (!st->agent || st->interims++ == OS_PROXY_INTERIM)
         return;
     snprintf(digits, sizeof(digits), "%d", status);
     nv[n++] = pair(text(":status"), text(digits));
