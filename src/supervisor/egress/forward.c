@@ -160,6 +160,8 @@ static void relay(struct egress_request *r)
     conn_announce_reload(c, true);
     enum exchange_end end = exchange_run(r, &err);
     conn_announce_reload(c, false);
+    if (c->asks_proxy && r->out.data)
+        explicit_bzero(r->out.data, r->out.cap); /* the operator's credential */
     switch (end) {
     case EXCHANGE_KEEP:
     case EXCHANGE_CLOSE:
@@ -218,6 +220,7 @@ static void serve(struct egress_request *r)
     }
     if (!allowed(r) || !vetted(r, &addrs))
         return;
+    c->one_request = r->kind != POLICY_HTTP_UPGRADE;
     if (dial_upstream(c, &addrs, &err) < 0) {
         if (still_current(r))
             refuse_upstream(r, &err);

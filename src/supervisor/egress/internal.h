@@ -95,6 +95,8 @@ struct egress_conn {
     uint16_t port;
     struct policy_l4 l4;
 
+    bool one_request;  /* plain HTTP, one request: a proxy may be asked for it without a tunnel */
+    bool asks_proxy;   /* and is: c->upstream is the operator's proxy itself */
     unsigned requests; /* served so far */
 };
 
@@ -156,7 +158,8 @@ int destination_resolve(struct egress_conn *c, struct net_addrs *out, const char
 int dial_upstream(struct egress_conn *c, const struct net_addrs *addrs, struct os_error *err);
 /* One after the other until `end` (monotonic, ms), each with its share of the time: 0, or an errno. */
 int dial_addresses(struct egress_conn *c, const struct net_addrs *addrs, uint16_t port, int64_t end);
-/* The same as dial_upstream through the operator's proxy. */
+/* The same as dial_upstream through the operator's proxy. May set c->asks_proxy when c->one_request is set.
+ */
 int upstream_proxy_dial(struct egress_conn *c, const struct forward_proxy *p, const struct net_addrs *addrs,
                         struct os_error *err);
 

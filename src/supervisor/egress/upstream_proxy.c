@@ -101,7 +101,11 @@ static enum attempt try_one(struct egress_conn *c, const struct forward_proxy *p
         return ATTEMPT_OVER;
     }
     enum attempt result = ATTEMPT_OVER;
-    if (!p->url.tls || start_tls(c, p, end, err) == 0)
+    if (p->url.tls && start_tls(c, p, end, err) < 0)
+        ;
+    else if (c->asks_proxy)
+        result = ATTEMPT_DONE;
+    else
         result = ask(c, p, to, end, err) < 0 ? ATTEMPT_NEXT : answer(c, end, err);
     if (result != ATTEMPT_DONE)
         hang_up(c);
@@ -130,6 +134,9 @@ int upstream_proxy_dial(struct egress_conn *c, const struct forward_proxy *p, co
     if (c->egress->opt.extra_hosts)
         net_hosts_lookup(c->egress->opt.extra_hosts, c->host, &known);
     bool by_name = p->by_hostname && !c->captured && !known.n;
+    /* Few proxies let CONNECT lead to port 80; a request with an address for its host would be answered as if
+     * it was for another site. */
+    c->asks_proxy = by_name && c->one_request;
     size_t n = by_name ? 1 : addrs->n;
     int64_t end = os_clock_mono_ms() + OS_PROXY_CONNECT_MS;
     if (resolve(c, p, &proxy, err) < 0)

@@ -8,6 +8,7 @@ import socket
 import ssl
 import tempfile
 import threading
+import urllib.parse
 
 from harness import BUILD, Skip, check, run, wait_for
 
@@ -72,16 +73,20 @@ class ForwardProxy:
             head += byte
         with self.lock:
             self.asked.append(head)
-        host, port = head.split(b" ")[1].decode().rsplit(":", 1)
+        connect = head.startswith(b"CONNECT ")
+        host, port = (head.split(b" ")[1].decode() if connect else urllib.parse.urlsplit(head.split(b" ")[1].decode()).netloc
+                      + ":80").rsplit(":", 1)
         wanted = b"Proxy-Authorization: Basic " + base64.b64encode(self.credential or b"")
         if self.credential is not None and wanted not in head.split(b"\r\n"):
             conn.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"x\"\r\n"
                          b"Content-Length: 0\r\n\r\n")
             return
-        if not self.answer(conn, host):
+        if connect and not self.answer(conn, host):
             return
         with socket.create_connection((self.lead.get(host.strip("[]"), host.strip("[]")), int(port)), 10) as up:
             up.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if not connect:
+                up.sendall(head.replace(b" http://" + host.encode(), b" ", 1))
             back = threading.Thread(target=self.pump, args=(up, conn, False), daemon=True)
             back.start()
             self.pump(conn, up, True)

@@ -40,7 +40,9 @@ network_policies:
       - {host: 127.0.0.1, port: 443}
       - {host: tcp.test, port: 7, protocol: tcp}
       - {host: gone.invalid, port: 443}
-      - {host: named.test, ports: [443, 80]}
+      - {host: named.test, port: 443}
+      - {host: named.test, port: 80, protocol: rest, enforcement: enforce, rules: [{allow: {method: GET, path: "/**"}},
+          {allow: {method: POST, path: "/v1/*"}}]}
       - {host: "*.named.test", port: 443}
     binaries: [{path: /usr/bin/curl}]
 """
@@ -200,11 +202,40 @@ def by_hostname_the_proxy_gets_the_name_after_the_checks(w):
     equal(e.get("named.test", "/n").status, 200, "status")
     equal(e.get(FAR, "/n").status, 200, "status")
     contains(e.ask(b"GET http://named.test/p HTTP/1.1\r\nHost: named.test\r\n\r\n").decode(), "origin saw GET /p")
-    equal(w.proxy.targets(), [f"{FAR}:443", "named.test:443", f"{FAR}:443", "named.test:80"], "targets")
+    equal(w.proxy.targets(), [f"{FAR}:443", "named.test:443", f"{FAR}:443", "http://named.test/p"],
+          "targets")
     w.proxy.fresh()
     equal(e.refused("private.named.test:443")[1]["error"], "ssrf_denied", "an address that may not be dialled")
     equal(e.refused("gone.invalid:443")[1]["error"], "ssrf_denied", "no address, nothing to check")
     equal(w.proxy.targets(), [], "and nothing asked")
+    stop_process(e.process)
+
+
+@suite.case
+def by_hostname_plain_http_is_asked_for_without_a_tunnel(w):
+    """As every proxy expects it; an upgrade, and a name that only the operator knows, have their tunnel."""
+    e = w.start("named-plain", w.secret, "--upstream-proxy-connect-by-hostname", "--upstream-proxy-auth-file", w.auth,
+                "--upstream-proxy-auth-allow-insecure", etc_hosts=f"{FAR} named.test\n")
+    w.secret.fresh()
+    w.plain.raw = b""
+    encoded = base64.b64encode(CREDENTIAL.encode())
+    body = b"z" * 100000
+    answer = e.ask(b"POST http://NAMED.test:80/v1/up?q=1 HTTP/1.1\r\nHost: other\r\nProxy-Authorization: Basic agent\r\n"
+                   b"Content-Length: 100000\r\n\r\n" + body)
+    contains(answer.decode(), "origin saw POST /v1/up?q=1 HTTP/1.1 with 100000 bytes")
+    head = w.secret.asked[0]
+    check(head.startswith(b"POST http://named.test/v1/up?q=1 HTTP/1.1\r\n"), head)
+    equal((head.count(b"Host: named.test\r\n"), head.count(b"Host:")), (1, 1), "Host")
+    equal(head.count(b"Proxy-Authorization: Basic " + encoded + b"\r\n"), 1, "the operator's credential")
+    check(b"Basic agent" not in head, "the agent's went on")
+    contains(e.ask(b"GET http://far.test/v HTTP/1.1\r\nHost: x\r\n\r\n").decode(), "origin saw GET /v")
+    equal(e.ask(b"DELETE http://named.test/v HTTP/1.1\r\nHost: x\r\n\r\n").split(b" ")[1], b"403", "rules hold")
+    equal(w.secret.targets(), ["http://named.test/v1/up?q=1", f"{FAR}:80"], "targets")
+    stop_process(e.process)
+    e = w.start("named-without", w.secret, "--upstream-proxy-connect-by-hostname", etc_hosts=f"{FAR} named.test\n")
+    answer = e.ask(b"GET http://named.test/p HTTP/1.1\r\nHost: x\r\n\r\n").decode()
+    contains(answer, "502 Bad Gateway")
+    check("407" not in answer and "Proxy-Auth" not in answer, answer)
     stop_process(e.process)
 
 

@@ -134,6 +134,11 @@ static enum step take_head(struct exchange *x, size_t n, struct os_error *err)
         os_error_set(err, OS_UNAVAILABLE, "upstream sent more than %d interim responses", OS_PROXY_INTERIM);
         return STEP_BROKEN;
     }
+    if (status == 407 && x->c->asks_proxy) {
+        os_error_set(err, OS_UNAVAILABLE,
+                     "upstream proxy: status 407: it wants credentials, or others than it was given");
+        return STEP_BROKEN;
+    }
     if (status < 200) {
         if (x->client_is_10)
             stream_consume(x->upstream, n);
