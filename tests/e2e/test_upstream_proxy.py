@@ -77,7 +77,7 @@ def mistakes_stop_the_gateway(g):
     path = private.dir / "bad.toml"
     for text, why in (('https_proxy = "socks5://p:1"', "https_proxy unsupported proxy scheme 'socks5'"),
                       ('https_proxy = "http://u:s3cret@p:1"', "https_proxy proxy URL must not contain credentials"),
-                      ('https_proxy = ""', "https_proxy must not be empty when set"),
+                      ('https_proxy = ""', "'https_proxy' must not be empty"),
                       ('no_proxy = "corp"', "no_proxy is set but no https_proxy is configured"),
                       ('https_proxy = "http://p:1"\nproxy_auth_file = "/nonexistent"', "needs proxy_auth_allow_insecure"),
                       ('https_proxy = "https://p:1"\nproxy_auth_file = "/nonexistent"', "proxy_auth_file: cannot read '/nonexistent'")):

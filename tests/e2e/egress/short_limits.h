@@ -1,4 +1,7 @@
 /* Time limits for test_robust.py: what takes half a minute in a sandbox takes a second here. */
+#ifndef EGRESS_SHORT_LIMITS_H
+#define EGRESS_SHORT_LIMITS_H
+
 #undef OS_PROXY_FIRST_BYTE_MS
 #undef OS_PROXY_HANDSHAKE_MS
 #undef OS_PROXY_CONNECT_MS
@@ -15,3 +18,5 @@
 #define OS_PROXY_TUNNEL_IDLE_MS 1000
 #define OS_PROXY_CLIENT_ENDED_MS 1000
 #define OS_PROXY_HALF_CLOSED_MS 1000
+
+#endif
