@@ -1,4 +1,4 @@
-/* Time limits for test_robust.py: what takes half a minute in a sandbox takes a second here. */
+/* Time limits for test_robust.py: what takes half a minute in a sandbox takes a second or two here. */
 #ifndef EGRESS_SHORT_LIMITS_H
 #define EGRESS_SHORT_LIMITS_H
 
@@ -10,13 +10,13 @@
 #undef OS_PROXY_TUNNEL_IDLE_MS
 #undef OS_PROXY_CLIENT_ENDED_MS
 #undef OS_PROXY_HALF_CLOSED_MS
-#define OS_PROXY_FIRST_BYTE_MS 1000
-#define OS_PROXY_HANDSHAKE_MS 1000
-#define OS_PROXY_CONNECT_MS 1000
+#define OS_PROXY_FIRST_BYTE_MS 2000
+#define OS_PROXY_HANDSHAKE_MS 2000
+#define OS_PROXY_CONNECT_MS 2000
 #define OS_PROXY_BODY_IDLE_MS 2000
 #define OS_PROXY_UNFRAMED_IDLE_MS 500
-#define OS_PROXY_TUNNEL_IDLE_MS 1000
-#define OS_PROXY_CLIENT_ENDED_MS 1000
+#define OS_PROXY_TUNNEL_IDLE_MS 2000
+#define OS_PROXY_CLIENT_ENDED_MS 2000
 #define OS_PROXY_HALF_CLOSED_MS 1000
 
 #endif
