@@ -147,6 +147,8 @@ static enum tunnel_class first_byte(struct egress_conn *c, bool raw_allowed)
         struct pollfd p[] = {{.fd = c->client.fd, .events = POLLIN},
                              {.fd = raw_allowed ? c->upstream.fd : -1, .events = POLLIN}};
         int64_t left = end - os_clock_mono_ms();
+        if (raw_allowed && stream_decrypted(&c->upstream))
+            return TUNNEL_OTHER;
         int n = left > 0 ? poll(p, 2, (int)left) : 0;
         if (n < 0 && errno == EINTR)
             continue;

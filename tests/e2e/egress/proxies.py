@@ -84,6 +84,7 @@ class ForwardProxy:
         if connect and not self.answer(conn, host):
             return
         with socket.create_connection((self.lead.get(host.strip("[]"), host.strip("[]")), int(port)), 10) as up:
+            up.settimeout(None)
             up.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if not connect:
                 up.sendall(head.replace(b" http://" + host.encode(), b" ", 1))
@@ -100,6 +101,13 @@ class ForwardProxy:
             if which in (host, "all"):
                 conn.sendall(f"HTTP/1.1 {status} No\r\nContent-Length: 2\r\nVia: x\r\n\r\nno".encode())
                 return False
+        elif mode.startswith("silent "):
+            if mode.split(" ")[1] == host:
+                self.go_on.wait(60)
+                return False
+        elif mode == "surplus":
+            conn.sendall(b"HTTP/1.1 200 OK\r\n\r\n220 early\r\n")
+            return True
         elif mode == "silent":
             self.go_on.wait(60)
             return False

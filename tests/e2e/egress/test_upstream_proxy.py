@@ -10,17 +10,18 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "lib"), str(HERE)]
 import world  # noqa: E402
 from direct import Direct  # noqa: E402
-from harness import Authority, Private, Suite, check, contains, equal, free_port, run, stop_process, wait_for  # noqa: E402
+from harness import BUILD, Authority, Private, Suite, check, contains, equal, free_port, run, stop_process, wait_for  # noqa: E402
 from h2_peers import H2Client, H2Origin  # noqa: E402
 from origins import Origin, RawOrigin, Response, WebSocketClient, WebSocketOrigin, read_all  # noqa: E402
 from proxies import ForwardProxy, fetch_tinyproxy, tinyproxy  # noqa: E402
 from world import PUBLIC, PUBLIC2, Egress, main  # noqa: E402
 
 suite = Suite()
-FAR, FAR2, LAN = "93.184.216.40", "93.184.216.41", "10.7.0.40"  # nobody has these here
+FAR, FAR2, LAN, FAR6 = "93.184.216.40", "93.184.216.41", "10.7.0.40", "2606:2800:220:1::40"  # nobody has these here
 CREDENTIAL = "user:s3cret-pass word"
 world.HOSTS.update({"far.test": FAR, "two.test": FAR, "lan.corp": LAN, "near.test": PUBLIC, "skip.far.test": FAR,
-                    "h2.far.test": FAR, "ws.far.test": FAR, "proxy.test": "127.0.0.1"})
+                    "h2.far.test": FAR, "ws.far.test": FAR, "proxy.test": "127.0.0.1",
+                    "six.test": FAR6, "host.openshell.internal": PUBLIC})
 
 POLICY = """
 version: 1
@@ -40,6 +41,8 @@ network_policies:
       - {host: 127.0.0.1, port: 443}
       - {host: tcp.test, port: 7, protocol: tcp}
       - {host: gone.invalid, port: 443}
+      - {host: six.test, port: 7}
+      - {host: host.openshell.internal, port: 7}
       - {host: named.test, port: 443}
       - {host: named.test, port: 80, protocol: rest, enforcement: enforce, rules: [{allow: {method: GET, path: "/**"}},
           {allow: {method: POST, path: "/v1/*"}}]}
@@ -61,7 +64,7 @@ class ProxyWorld:
         self.h2 = H2Origin(PUBLIC, 8443, self.cert, self.key, ("h2", "http/1.1"))
         self.ws = WebSocketOrigin(PUBLIC, 4443, self.cert, self.key)
         self.echo = RawOrigin(PUBLIC, 7)
-        lead = {FAR: PUBLIC, FAR2: PUBLIC, LAN: PUBLIC, "far.test": PUBLIC, "two.test": PUBLIC, "tcp.test": PUBLIC, "named.test": PUBLIC}
+        lead = {FAR: PUBLIC, FAR6: PUBLIC, FAR2: PUBLIC, LAN: PUBLIC, "far.test": PUBLIC, "two.test": PUBLIC, "tcp.test": PUBLIC, "named.test": PUBLIC}
         self.auth = self.private.dir / "credential"
         self.auth.write_text(CREDENTIAL + "\n")
         self.proxy = ForwardProxy("127.0.0.1", free_port())
@@ -266,12 +269,29 @@ def exceptions_by_address_match_what_names_resolve_to(w):
     w.proxy.fresh()
     equal(e.get("near.test", "/a").status, 200, "direct")
     equal(w.proxy.targets(), [], "near.test")
-    (e.dir / "hosts").write_text("")
+    stop_process(e.process)
+    hosts = w.private.dir / "more-hosts"
+    hosts.write_text(f"{FAR2} near.test\n")
+    e = w.start("except-one", w.proxy, "--hosts", hosts, "--upstream-no-proxy", f"{PUBLIC}/32")
+    equal(e.get("near.test", "/one").status, 200, "the one of two that is an exception")
+    stop_process(e.process)
+    e = w.start("except-other", w.proxy, "--hosts", hosts, "--upstream-no-proxy", f"{FAR2}:443")
+    equal(e.refused("near.test:443")[0], "HTTP/1.1 502 Bad Gateway", "the other one, which is not there")
+    equal(w.proxy.targets(), [], "and nothing asked of the proxy")
     stop_process(e.process)
     e = w.start("except-all", w.proxy, "--upstream-no-proxy", "*")
     equal(e.get("near.test", "/b").status, 200, "direct")
     equal(w.proxy.targets(), [], "with *")
     stop_process(e.process)
+
+
+@suite.case
+def this_machine_is_never_behind_it(w):
+    w.proxy.fresh()
+    with w.egress.open("host.openshell.internal:7") as s:
+        s.sendall(b"x")
+        equal(s.recv(1), b"x", "echo")
+    equal(w.proxy.targets(), [], "targets")
 
 
 # --- credentials ---
@@ -382,6 +402,53 @@ def odd_answers_that_are_right_pass(w):
             equal(w.egress.get("far.test", "/odd").status, 200, mode)
         finally:
             w.proxy.fresh()
+
+
+@suite.case
+def what_comes_with_the_answer_belongs_to_the_tunnel(w):
+    for proxy, e in ((w.proxy, w.egress), (w.secure, w.start("surplus", w.secure, "--upstream-proxy-auth-file", w.auth,
+                                                             scheme="https", host="proxy.test"))):
+        proxy.fresh("surplus")
+        try:
+            with e.open("two.test:7") as s:
+                got = b""
+                while len(got) < 11:
+                    got += s.recv(11)
+                equal(got, b"220 early\r\n", "first bytes")
+                s.sendall(b"x")
+                equal(s.recv(1), b"x", "echo")
+        finally:
+            proxy.fresh()
+    stop_process(e.process)
+
+
+@suite.case
+def ipv6_has_brackets(w):
+    w.proxy.fresh()
+    with w.egress.open("six.test:7") as s:
+        s.sendall(b"x")
+        equal(s.recv(1), b"x", "echo")
+    equal(w.proxy.asked, [f"CONNECT [{FAR6}]:7 HTTP/1.1\r\nHost: [{FAR6}]:7\r\n\r\n".encode()], "what the proxy was asked")
+
+
+@suite.case
+def one_address_cannot_use_up_the_time_of_the_next(w):
+    hosts = w.private.dir / "slow-hosts"
+    hosts.write_text(f"{FAR2} far.test\n")
+    e = w.start("slow", w.proxy, "--hosts", hosts, harness=BUILD / "tests/e2e/egress/egress_harness_short")
+    w.proxy.fresh(f"silent {FAR}")
+    try:
+        with e.open("far.test:80") as s:
+            s.sendall(b"GET /after HTTP/1.1\r\nHost: far.test\r\n\r\n")
+            equal(Response(s).status, 200, "status")
+        equal(w.proxy.targets(), [f"{FAR}:80", f"{FAR2}:80"], "in order")
+        w.proxy.fresh("silent")
+        equal(e.refused("far.test:443")[0], "HTTP/1.1 502 Bad Gateway", "a proxy that never answers")
+        w.proxy.fresh("drip for ever")
+        equal(e.refused("far.test:443")[0], "HTTP/1.1 502 Bad Gateway", "nor ever comes to an end")
+    finally:
+        w.proxy.fresh()
+    stop_process(e.process)
 
 
 @suite.case

@@ -130,9 +130,10 @@ class Egress:
             raise AssertionError(f"harness ended: {(self.dir / 'stderr').read_text()}")
 
     def collect(self):
-        for line in self.process.stdout:
-            with self.lock:
-                (self.json if line.startswith("JSON ") else self.lines).append(line.rstrip("\n"))
+        with contextlib.suppress(ValueError):  # closed under us when the process is stopped
+            for line in self.process.stdout:
+                with self.lock:
+                    (self.json if line.startswith("JSON ") else self.lines).append(line.rstrip("\n"))
 
     def find(self, start, since=0):
         with self.lock:
