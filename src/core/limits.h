@@ -145,6 +145,7 @@
 #define OS_PROXY_SNIFF_MS 100          /* wait for an ambiguous first byte sequence of a tunnel */
 #define OS_PROXY_BODY_IDLE_MS 300000   /* request body without progress */
 #define OS_PROXY_INTERIM 16            /* interim responses to one request that are passed on */
+#define OS_PROXY_INTERIM_MAX 1000      /* ... and that it may cost before its upstream is given up */
 #define OS_PROXY_CLIENT_ENDED_MS 30000 /* for an answer to move once its client sends no more */
 #define OS_PROXY_HALF_CLOSED_MS 600000 /* silence of a raw tunnel that one side has ended */
 #define OS_PROXY_LINGER_MS 1000        /* for the peer to read a last answer */

@@ -130,8 +130,9 @@ static enum step take_head(struct exchange *x, size_t n, struct os_error *err)
         return STEP_BROKEN;
     }
     x->head_end = 0;
-    if (status < 200 && ++x->interims > OS_PROXY_INTERIM) {
-        os_error_set(err, OS_UNAVAILABLE, "upstream sent more than %d interim responses", OS_PROXY_INTERIM);
+    if (status < 200 && ++x->interims > OS_PROXY_INTERIM_MAX) {
+        os_error_set(err, OS_UNAVAILABLE, "upstream sent more than %d interim responses",
+                     OS_PROXY_INTERIM_MAX);
         return STEP_BROKEN;
     }
     if (status == 407 && x->c->asks_proxy) {
@@ -140,7 +141,7 @@ static enum step take_head(struct exchange *x, size_t n, struct os_error *err)
         return STEP_BROKEN;
     }
     if (status < 200) {
-        if (x->client_is_10)
+        if (x->client_is_10 || x->interims > OS_PROXY_INTERIM)
             stream_consume(x->upstream, n);
         else
             x->response_ready = n;
