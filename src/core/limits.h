@@ -134,6 +134,10 @@
 #define OS_PROXY_HANDSHAKE_MS 30000
 #define OS_PROXY_CONNECT_MS 30000
 #define OS_PROXY_UNFRAMED_IDLE_MS 5000
+#define OS_PROXY_KEEPALIVE_S                                                                                 \
+    60 /* silence on an upstream connection before the kernel asks whether it is there */
+#define OS_PROXY_CREDENTIAL 4096 /* bytes of a credential file of the operator's forward proxy */
+#define OS_NO_PROXY_ENTRIES 1024 /* exceptions to it */
 #define OS_LEAF_CACHE 256
 #define OS_ANCESTORS_MAX 64
 #define OS_HTTP1_FIELDS 256       /* header fields of one message */
@@ -142,6 +146,10 @@
 #define OS_PROXY_TUNNEL_IDLE_MS 600000 /* open tunnel before its first byte */
 #define OS_PROXY_SNIFF_MS 100          /* wait for an ambiguous first byte sequence of a tunnel */
 #define OS_PROXY_BODY_IDLE_MS 300000   /* request body without progress */
+#define OS_PROXY_INTERIM 16            /* interim responses to one request that are passed on */
+#define OS_PROXY_INTERIM_MAX 1000      /* ... and that it may cost before its upstream is given up */
+#define OS_PROXY_CLIENT_ENDED_MS 30000 /* for an answer to move once its client sends no more */
+#define OS_PROXY_HALF_CLOSED_MS 600000 /* silence of a raw tunnel that one side has ended */
 #define OS_PROXY_LINGER_MS 1000        /* for the peer to read a last answer */
 /* HTTP/2 through the proxy. What one connection holds is bounded by twice OS_PROXY_H2_WINDOW for bodies on
  * their way, OS_L7_BODY_MAX for bodies read for a judgement (one stream alone may have its endpoint's limit),
@@ -151,7 +159,6 @@
 #define OS_PROXY_H2_STREAM_WINDOW 262144 /* bytes of one stream that were not passed on yet */
 #define OS_PROXY_H2_WINDOW 4194304       /* ... and of all streams, in one direction */
 #define OS_PROXY_H2_QUEUE 400            /* frames that wait for a peer before nothing more is read */
-#define OS_PROXY_H2_INTERIM 16           /* interim responses of one stream that are passed on */
 #define OS_PROXY_H2_WORTHLESS_BURST                                                                          \
     1000 /* pings, settings, empty frames at once, beyond those that follow data */
 #define OS_PROXY_H2_WORTHLESS_RATE 100 /* ... and per second */
@@ -242,5 +249,10 @@
 #define OS_LOCAL_IMAGE_LAYERS 256
 #define OS_LOCAL_IMAGE_MEMBERS 10000 /* files of an image archive */
 #define OS_LOCAL_IMAGES_KEPT 4       /* unpacked images that no sandbox uses any more */
+
+/* Test programs replace some of them. */
+#ifdef OS_LIMITS_OVERRIDE
+#include OS_LIMITS_OVERRIDE
+#endif
 
 #endif

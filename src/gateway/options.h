@@ -43,6 +43,8 @@ struct gateway_options {
     char *local_extra_hosts; /* OPENSHELL_LOCAL_EXTRA_HOSTS: hosts file consulted before DNS */
     /* OPENSHELL_LOCAL_IMAGE_DIRS: where images may lie, ':' between; NULL = anywhere */
     char *local_image_dirs;
+    char *local_https_proxy, *local_no_proxy, *local_proxy_auth_file; /* NULL = none */
+    bool local_proxy_auth_insecure, local_proxy_by_hostname;
     bool local_bind_mounts; /* OPENSHELL_LOCAL_ENABLE_BIND_MOUNTS: users may give host directories to
                                sandboxes */
     uint32_t local_agent_uid, local_worker_uid; /* 0 = the driver's */

@@ -71,6 +71,15 @@ static bool addr_equal(const struct net_addr *a, const struct net_addr *b)
     return a->family == AF_INET ? a->v4.s_addr == b->v4.s_addr : memcmp(&a->v6, &b->v6, sizeof(a->v6)) == 0;
 }
 
+bool net_addr_is_loopback(const struct net_addr *a)
+{
+    if (a->family == AF_INET)
+        return ((const uint8_t *)&a->v4)[0] == 127;
+    if (IN6_IS_ADDR_V4MAPPED(&a->v6))
+        return a->v6.s6_addr[12] == 127;
+    return IN6_IS_ADDR_LOOPBACK(&a->v6);
+}
+
 void net_addrs_add(struct net_addrs *l, const struct net_addr *a)
 {
     for (size_t i = 0; i < l->n; i++)

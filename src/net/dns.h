@@ -3,6 +3,7 @@
 #define NET_DNS_H
 
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -30,6 +31,8 @@ int net_addr_parse(const char *text, struct net_addr *out);
 const char *net_addr_text(const struct net_addr *a, char *out);
 /* Fills a sockaddr; returns its length. */
 socklen_t net_addr_sockaddr(const struct net_addr *a, uint16_t port, struct sockaddr_storage *out);
+/* 127.0.0.0/8, also mapped into IPv6, and ::1. */
+bool net_addr_is_loopback(const struct net_addr *a);
 void net_addrs_add(struct net_addrs *l, const struct net_addr *a);
 
 /* Looks name up in the text of a hosts file (names case-insensitive, '#' comments); appends every match. */

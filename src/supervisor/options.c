@@ -58,6 +58,7 @@ static void show_help(void)
 /* Values as given, before they are interpreted. */
 struct raw {
     const char *agent_uid, *worker_uid, *extra_hosts, *log_level, *timeout, *rules, *opa;
+    struct forward_proxy_given proxy; /* never from the environment */
 };
 
 static const char *env(const char *name)
@@ -101,6 +102,47 @@ static enum options_result read_mode(const char *mode, struct os_error *err)
     return OPTIONS_FAILED;
 }
 
+/* Where the value of an option goes that is a text; NULL for all others. */
+static const char **text_option(int c, struct supervisor_options *o, struct raw *raw)
+{
+    switch (c) {
+    case 'w':
+        return &o->workdir;
+    case 't':
+        return &raw->timeout;
+    case OPT_SANDBOX_ID:
+        return &o->sandbox_id;
+    case OPT_SANDBOX:
+        return &o->sandbox_name;
+    case OPT_ENDPOINT:
+        return &o->endpoint;
+    case OPT_LOG_LEVEL:
+        return &raw->log_level;
+    case OPT_AGENT_UID:
+        return &raw->agent_uid;
+    case OPT_WORKER_UID:
+        return &raw->worker_uid;
+    case OPT_EXTRA_CA:
+        return &o->extra_ca_file;
+    case OPT_EXTRA_HOSTS:
+        return &raw->extra_hosts;
+    case OPT_RESOLV_CONF:
+        return &o->resolv_conf;
+    case OPT_PROXY:
+        return &raw->proxy.url;
+    case OPT_NO_PROXY:
+        return &raw->proxy.no_proxy;
+    case OPT_PROXY_AUTH:
+        return &raw->proxy.auth_file;
+    case OPT_POLICY_RULES:
+        return &raw->rules;
+    case OPT_OPA_PATH:
+        return &raw->opa;
+    default:
+        return NULL;
+    }
+}
+
 static enum options_result read_flags(int argc, char **argv, struct supervisor_options *o, struct raw *raw,
                                       struct os_error *err)
 {
@@ -109,13 +151,12 @@ static enum options_result read_flags(int argc, char **argv, struct supervisor_o
     optind = 0;
     while ((c = getopt_long(argc, argv, "+:w:t:ihV", flags, &index)) != -1) {
         enum options_result r = OPTIONS_RUN;
+        const char **text = text_option(c, o, raw);
+        if (text) {
+            *text = optarg;
+            continue;
+        }
         switch (c) {
-        case 'w':
-            o->workdir = optarg;
-            break;
-        case 't':
-            raw->timeout = optarg;
-            break;
         case 'i':
             o->tty = true;
             break;
@@ -125,38 +166,11 @@ static enum options_result read_flags(int argc, char **argv, struct supervisor_o
         case 'V':
             puts("openshell-sandbox " OPENSHELL_VERSION);
             return OPTIONS_SHOWN;
-        case OPT_SANDBOX_ID:
-            o->sandbox_id = optarg;
+        case OPT_PROXY_AUTH_INSECURE:
+            raw->proxy.auth_allow_insecure = true;
             break;
-        case OPT_SANDBOX:
-            o->sandbox_name = optarg;
-            break;
-        case OPT_ENDPOINT:
-            o->endpoint = optarg;
-            break;
-        case OPT_LOG_LEVEL:
-            raw->log_level = optarg;
-            break;
-        case OPT_AGENT_UID:
-            raw->agent_uid = optarg;
-            break;
-        case OPT_WORKER_UID:
-            raw->worker_uid = optarg;
-            break;
-        case OPT_EXTRA_CA:
-            o->extra_ca_file = optarg;
-            break;
-        case OPT_EXTRA_HOSTS:
-            raw->extra_hosts = optarg;
-            break;
-        case OPT_RESOLV_CONF:
-            o->resolv_conf = optarg;
-            break;
-        case OPT_POLICY_RULES:
-            raw->rules = optarg;
-            break;
-        case OPT_OPA_PATH:
-            raw->opa = optarg;
+        case OPT_PROXY_BY_NAME:
+            raw->proxy.connect_by_hostname = true;
             break;
         case OPT_MODE:
             r = read_mode(optarg, err);
@@ -288,6 +302,21 @@ static int read_rules(struct supervisor_options *o, const struct raw *raw, struc
                             raw->rules);
     o->opa = rules_find_opa(raw->opa, err);
     return o->opa ? 0 : -1;
+}
+
+static int read_upstream_proxy(struct supervisor_options *o, const struct raw *raw, struct os_error *err)
+{
+    static const struct forward_proxy_names names = {
+        .url = "--upstream-proxy",
+        .no_proxy = "--upstream-no-proxy",
+        .auth_file = "--upstream-proxy-auth-file",
+        .auth_allow_insecure = "--upstream-proxy-auth-allow-insecure",
+        .connect_by_hostname = "--upstream-proxy-connect-by-hostname",
+        .proxy = "upstream proxy",
+    };
+    if (forward_proxy_load(&o->upstream_proxy, &raw->proxy, &names, err) == 0)
+        return 0;
+    return os_error_wrap(err, "invalid upstream corporate proxy configuration");
 }
 
 static int read_files(struct supervisor_options *o, const struct raw *raw, struct os_error *err)
@@ -422,14 +451,14 @@ enum options_result options_read(int argc, char **argv, struct supervisor_option
         return OPTIONS_FAILED;
     }
     if (read_command(argc, argv, o, err) < 0 || read_identity(o, &raw, err) < 0 ||
-        read_files(o, &raw, err) < 0 || read_rules(o, &raw, err) < 0)
+        read_files(o, &raw, err) < 0 || read_upstream_proxy(o, &raw, err) < 0 || read_rules(o, &raw, err) < 0)
         return OPTIONS_FAILED;
     return OPTIONS_RUN;
 }
 
 void options_wipe(struct supervisor_options *o)
 {
-    struct os_buf *const secrets[] = {&o->token, &o->tls_key};
+    struct os_buf *const secrets[] = {&o->token, &o->tls_key, &o->upstream_proxy.authorization};
     for (size_t i = 0; i < OS_ARRAY_LEN(secrets); i++) {
         if (secrets[i]->data)
             explicit_bzero(secrets[i]->data, secrets[i]->cap);

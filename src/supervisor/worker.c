@@ -238,6 +238,7 @@ static int start_egress(struct worker *w, struct os_error *err)
         .audit = w->audit,
         .ca_dir = w->opt->ca_dir,
         .extra_ca_file = w->opt->extra_ca_file,
+        .upstream_proxy = w->opt->upstream_proxy.url.host[0] ? &w->opt->upstream_proxy : NULL,
         .extra_hosts = w->opt->extra_hosts.len ? w->opt->extra_hosts.data : NULL,
         .secret_mode = w->secret_mode,
         .secret_allow = w->secret_allow,

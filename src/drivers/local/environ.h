@@ -8,6 +8,7 @@
 
 #define INSIDE_SUPERVISOR "/opt/openshell/bin/openshell-sandbox"
 #define INSIDE_TOKEN "/etc/openshell/auth/sandbox.jwt"
+#define INSIDE_PROXY_AUTH "/etc/openshell/auth/upstream-proxy"
 #define INSIDE_TLS "/etc/openshell/tls/client"
 #define INSIDE_EXTRA_CA "/etc/openshell/operator/extra-ca.pem"
 #define INSIDE_EXTRA_HOSTS "/etc/openshell/operator/extra-hosts"

@@ -8,18 +8,21 @@
 #include <sys/types.h>
 
 #include "drivers/driver.h"
+#include "net/forward_proxy.h"
 
 struct local_driver_config {
-    const char *state_dir;                   /* per-sandbox directories are made below; 0700 */
-    const char *supervisor;                  /* path of openshell-sandbox (static) */
-    const char *launcher;                    /* path of openshell-local-launcher (static) */
-    const char *gateway_endpoint;            /* "https://127.0.0.1:17670" */
-    const char *tls_ca, *tls_cert, *tls_key; /* files; NULL with a plaintext gateway */
-    const char *log_level;                   /* of the supervisor */
-    uid_t agent_uid, worker_uid;             /* 0 = defaults; gids are equal to the uids */
-    const char *extra_ca_file;               /* operator: extra upstream trust roots, NULL = none */
-    const char *extra_hosts;                 /* operator: hosts-file text, NULL = none */
-    bool enable_bind_mounts;                 /* users may give directories of this machine to sandboxes */
+    const char *state_dir;                         /* per-sandbox directories are made below; 0700 */
+    const char *supervisor;                        /* path of openshell-sandbox (static) */
+    const char *launcher;                          /* path of openshell-local-launcher (static) */
+    const char *gateway_endpoint;                  /* "https://127.0.0.1:17670" */
+    const char *tls_ca, *tls_cert, *tls_key;       /* files; NULL with a plaintext gateway */
+    const char *log_level;                         /* of the supervisor */
+    uid_t agent_uid, worker_uid;                   /* 0 = defaults; gids are equal to the uids */
+    const char *extra_ca_file;                     /* operator: extra upstream trust roots, NULL = none */
+    const char *extra_hosts;                       /* operator: hosts-file text, NULL = none */
+    struct forward_proxy_given proxy;              /* operator: the sandboxes' way out */
+    const struct forward_proxy_names *proxy_names; /* for messages; NULL = the keys of gateway.toml */
+    bool enable_bind_mounts; /* users may give directories of this machine to sandboxes */
     const char *image_dirs;  /* dir: and oci: images only below these, ':' between; NULL = anywhere */
     const char *const *mask; /* more host paths to hide, NULL-terminated; NULL = none */
 };

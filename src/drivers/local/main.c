@@ -44,20 +44,27 @@ static int show_help(void)
 static int parse(int argc, char **argv, struct local_driver_config *cfg, const char **socket)
 {
     for (int c; (c = getopt_long(argc, argv, "hV", flags, NULL)) != -1;) {
-        const char **text = c == OPT_SOCKET     ? socket
-                            : c == OPT_STATE    ? &cfg->state_dir
-                            : c == OPT_ENDPOINT ? &cfg->gateway_endpoint
-                            : c == OPT_TLS_CA   ? &cfg->tls_ca
-                            : c == OPT_TLS_CERT ? &cfg->tls_cert
-                            : c == OPT_TLS_KEY  ? &cfg->tls_key
-                            : c == OPT_EXTRA_CA ? &cfg->extra_ca_file
-                                                : NULL;
+        const char **text = c == OPT_SOCKET       ? socket
+                            : c == OPT_STATE      ? &cfg->state_dir
+                            : c == OPT_ENDPOINT   ? &cfg->gateway_endpoint
+                            : c == OPT_TLS_CA     ? &cfg->tls_ca
+                            : c == OPT_TLS_CERT   ? &cfg->tls_cert
+                            : c == OPT_TLS_KEY    ? &cfg->tls_key
+                            : c == OPT_EXTRA_CA   ? &cfg->extra_ca_file
+                            : c == OPT_PROXY      ? &cfg->proxy.url
+                            : c == OPT_NO_PROXY   ? &cfg->proxy.no_proxy
+                            : c == OPT_PROXY_AUTH ? &cfg->proxy.auth_file
+                                                  : NULL;
         if (text)
             *text = optarg;
         else if (c == OPT_LOG_LEVEL)
             cfg->log_level = optarg;
         else if (c == OPT_BIND_MOUNTS)
             cfg->enable_bind_mounts = true;
+        else if (c == OPT_PROXY_AUTH_INSECURE)
+            cfg->proxy.auth_allow_insecure = true;
+        else if (c == OPT_PROXY_BY_NAME)
+            cfg->proxy.connect_by_hostname = true;
         else if (c == 'h')
             return show_help();
         else if (c == 'V')
@@ -74,11 +81,32 @@ static int parse(int argc, char **argv, struct local_driver_config *cfg, const c
     return -1;
 }
 
+/* What the environment says of the sandboxes' proxy. */
+static void read_environment(struct forward_proxy_given *proxy)
+{
+    proxy->url = getenv("OPENSHELL_SANDBOX_HTTPS_PROXY");
+    proxy->no_proxy = getenv("OPENSHELL_SANDBOX_NO_PROXY");
+    proxy->auth_file = getenv("OPENSHELL_SANDBOX_PROXY_AUTH_FILE");
+    proxy->auth_allow_insecure = os_str_eq(getenv("OPENSHELL_SANDBOX_PROXY_AUTH_ALLOW_INSECURE"), "true");
+    proxy->connect_by_hostname = os_str_eq(getenv("OPENSHELL_SANDBOX_PROXY_CONNECT_BY_HOSTNAME"), "true");
+}
+
+static const struct forward_proxy_names proxy_names = {
+    .url = "--sandbox-https-proxy",
+    .no_proxy = "--sandbox-no-proxy",
+    .auth_file = "--sandbox-proxy-auth-file",
+    .auth_allow_insecure = "--sandbox-proxy-auth-allow-insecure",
+    .connect_by_hostname = "--sandbox-proxy-connect-by-hostname",
+    .proxy = "--sandbox-https-proxy",
+};
+
 int main(int argc, char **argv)
 {
     cleanup_error struct os_error err = {0};
     const char *socket = getenv("OPENSHELL_COMPUTE_DRIVER_SOCKET"), *level = getenv("OPENSHELL_LOG_LEVEL");
-    struct local_driver_config cfg = {.log_level = level && *level ? level : "info"};
+    struct local_driver_config cfg = {.log_level = level && *level ? level : "info",
+                                      .proxy_names = &proxy_names};
+    read_environment(&cfg.proxy);
     os_open_standard_fds();
     int code = parse(argc, argv, &cfg, &socket);
     if (code >= 0)

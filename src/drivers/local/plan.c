@@ -256,6 +256,8 @@ static int plan_material(const struct local_settings *cfg, const driver_sandbox 
                         plan_copy(cfg->tls_cert, INSIDE_TLS "/tls.crt", "400", out, err) < 0 ||
                         plan_copy(cfg->tls_key, INSIDE_TLS "/tls.key", "400", out, err) < 0))
         return -1;
+    if (cfg->proxy_auth_file && plan_copy(cfg->proxy_auth_file, INSIDE_PROXY_AUTH, "400", out, err) < 0)
+        return -1;
     if (cfg->extra_hosts)
         op(out, "file", INSIDE_EXTRA_HOSTS, "444", "0", "0", cfg->extra_hosts, NULL);
     return cfg->extra_ca_file ? plan_copy(cfg->extra_ca_file, INSIDE_EXTRA_CA, "444", out, err) : 0;
@@ -334,6 +336,24 @@ static int plan_shares(const struct local_settings *cfg, const driver_sandbox *s
     return rc;
 }
 
+static void plan_proxy(const struct local_settings *cfg, struct os_buf *out)
+{
+    const char *const pairs[][2] = {
+        {"--upstream-proxy", cfg->proxy},
+        {"--upstream-no-proxy", cfg->no_proxy},
+        {"--upstream-proxy-auth-file", cfg->proxy_auth_file ? INSIDE_PROXY_AUTH : NULL}};
+    for (size_t i = 0; i < OS_ARRAY_LEN(pairs); i++) {
+        if (!pairs[i][1])
+            continue;
+        op(out, "arg", pairs[i][0], NULL);
+        op(out, "arg", pairs[i][1], NULL);
+    }
+    if (cfg->proxy_auth_allow_insecure)
+        op(out, "arg", "--upstream-proxy-auth-allow-insecure", NULL);
+    if (cfg->proxy_connect_by_hostname)
+        op(out, "arg", "--upstream-proxy-connect-by-hostname", NULL);
+}
+
 static int plan_program(const struct local_settings *cfg, const driver_sandbox *s,
                         const struct rootfs *rootfs, struct os_buf *out, struct os_error *err)
 {
@@ -357,6 +377,7 @@ static int plan_program(const struct local_settings *cfg, const driver_sandbox *
         op(out, "arg", "--extra-hosts", NULL);
         op(out, "arg", INSIDE_EXTRA_HOSTS, NULL);
     }
+    plan_proxy(cfg, out);
     op(out, "exec", INSIDE_SUPERVISOR, NULL);
     return 0;
 }

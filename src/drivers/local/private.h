@@ -23,6 +23,8 @@ struct local_settings {
     struct local_userns userns;
     uid_t agent_uid, worker_uid; /* as seen in the sandbox */
     char *extra_ca_file, *extra_hosts;
+    char *proxy, *no_proxy, *proxy_auth_file; /* checked; NULL = none */
+    bool proxy_auth_allow_insecure, proxy_connect_by_hostname;
     bool bind_mounts;          /* users may give directories of the machine */
     struct os_strv image_dirs; /* resolved; with image_dirs_set only below these */
     bool image_dirs_set;

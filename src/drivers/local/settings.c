@@ -77,6 +77,28 @@ static void add_image_dirs(struct local_settings *out, const char *list)
     }
 }
 
+/* Everything is checked now; the credential is read again for each sandbox, so that it can be replaced. */
+static int read_proxy(const struct local_driver_config *cfg, struct local_settings *out, struct os_error *err)
+{
+    static const struct forward_proxy_names keys = {.url = "https_proxy",
+                                                    .no_proxy = "no_proxy",
+                                                    .auth_file = "proxy_auth_file",
+                                                    .auth_allow_insecure = "proxy_auth_allow_insecure",
+                                                    .connect_by_hostname = "proxy_connect_by_hostname",
+                                                    .proxy = "https_proxy"};
+    struct forward_proxy checked;
+    if (forward_proxy_load(&checked, &cfg->proxy, cfg->proxy_names ? cfg->proxy_names : &keys, err) < 0)
+        return -1;
+    forward_proxy_clear(&checked);
+    out->proxy = copy(cfg->proxy.url);
+    out->no_proxy = copy(cfg->proxy.no_proxy);
+    out->proxy_auth_file = copy(cfg->proxy.auth_file);
+    out->proxy_auth_allow_insecure = cfg->proxy.auth_allow_insecure;
+    out->proxy_connect_by_hostname = cfg->proxy.connect_by_hostname;
+    add_mask(out, out->proxy_auth_file);
+    return 0;
+}
+
 int settings_load(const struct local_driver_config *cfg, struct local_settings *out, struct os_error *err)
 {
     *out = (struct local_settings){.agent_uid = cfg->agent_uid ? cfg->agent_uid : AGENT_UID,
@@ -91,6 +113,8 @@ int settings_load(const struct local_driver_config *cfg, struct local_settings *
     if (!cfg->tls_ca != !cfg->tls_cert || !cfg->tls_ca != !cfg->tls_key)
         return os_error_set(err, OS_INVALID_ARGUMENT,
                             "client TLS for sandboxes needs CA, certificate and key; give all three or none");
+    if (read_proxy(cfg, out, err) < 0)
+        return -1;
     if (check_program(cfg->supervisor, "supervisor", err) < 0 ||
         check_program(cfg->launcher, "launcher", err) < 0 || make_state_dir(cfg->state_dir, out, err) < 0)
         return -1;
@@ -116,9 +140,10 @@ int settings_load(const struct local_driver_config *cfg, struct local_settings *
 
 void settings_clear(struct local_settings *s)
 {
-    char *const texts[] = {s->base_dir, s->images_dir,       s->state_dir,     s->supervisor,
-                           s->launcher, s->gateway_endpoint, s->tls_ca,        s->tls_cert,
-                           s->tls_key,  s->log_level,        s->extra_ca_file, s->extra_hosts};
+    char *const texts[] = {s->base_dir, s->images_dir,       s->state_dir,      s->supervisor,
+                           s->launcher, s->gateway_endpoint, s->tls_ca,         s->tls_cert,
+                           s->tls_key,  s->log_level,        s->extra_ca_file,  s->extra_hosts,
+                           s->proxy,    s->no_proxy,         s->proxy_auth_file};
     for (size_t i = 0; i < OS_ARRAY_LEN(texts); i++)
         free(texts[i]);
     os_strv_free(&s->image_dirs);

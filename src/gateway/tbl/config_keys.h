@@ -87,6 +87,16 @@ KEY(LOCAL, "extra_ca_file",      TEXT,   local_extra_ca,
     "PEM file: certificate authorities that sandboxes' proxies trust upstream, besides the machine's")
 KEY(LOCAL, "extra_hosts_file",   TEXT,   local_extra_hosts,
     "hosts file: names that sandboxes' proxies look up there before DNS")
+KEY(LOCAL, "https_proxy",        TEXT,   local_https_proxy,
+    "sandboxes' way out of the network: http://host:port or https://host:port")
+KEY(LOCAL, "no_proxy",           TEXT,   local_no_proxy,
+    "reached without it: domains, addresses, CIDRs, each with an optional :port, or *; ',' between")
+KEY(LOCAL, "proxy_auth_file",    TEXT,   local_proxy_auth_file,
+    "file with user:pass for the proxy, at most 4096 bytes")
+KEY(LOCAL, "proxy_auth_allow_insecure", BOOL, local_proxy_auth_insecure,
+    "send it to an http:// proxy in the clear")
+KEY(LOCAL, "proxy_connect_by_hostname", BOOL, local_proxy_by_hostname,
+    "give the proxy names instead of the addresses that were checked")
 KEY(LOCAL, "agent_uid",          NUMBER, local_agent_uid,
     "user and group id of agents")
 KEY(LOCAL, "worker_uid",         NUMBER, local_worker_uid,

@@ -73,7 +73,7 @@ static void *conn_main(void *arg)
 bool conn_set_upstream(struct egress_conn *c, int fd)
 {
     pthread_mutex_lock(&c->egress->lock);
-    bool going_on = c->client_fd >= 0 && !c->egress->stopping;
+    bool going_on = c->client_fd >= 0 && !c->egress->stopping && !(c->dialling && conn_stale(c));
     c->upstream_fd = going_on ? fd : -1; /* refused, the caller closes it */
     pthread_mutex_unlock(&c->egress->lock);
     return going_on;
@@ -82,6 +82,13 @@ bool conn_set_upstream(struct egress_conn *c, int fd)
 bool conn_stale(const struct egress_conn *c)
 {
     return policy_slot_generation(c->egress->opt.policy) != c->generation;
+}
+
+void conn_dialling(struct egress_conn *c, bool yes)
+{
+    pthread_mutex_lock(&c->egress->lock);
+    c->dialling = yes;
+    pthread_mutex_unlock(&c->egress->lock);
 }
 
 void conn_follow_policy(struct egress_conn *c)
@@ -131,6 +138,8 @@ void egress_cut(void *egress)
             eventfd_write(c->reload_fd, 1);
         else if (c->cut_on_reload && c->generation != generation)
             cut(c);
+        else if (c->dialling && c->generation != generation && c->upstream_fd >= 0)
+            shutdown(c->upstream_fd, SHUT_RDWR);
     pthread_mutex_unlock(&e->lock);
     capacity_wake(&e->messages);
 }

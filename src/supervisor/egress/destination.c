@@ -133,7 +133,7 @@ void destination_gateway_read(const char *hosts_text, struct destination_gateway
         out->addr = found.v[0];
 }
 
-static bool is_gateway_alias(const char *host)
+bool destination_is_gateway_alias(const char *host)
 {
     return !strcmp(host, "host.openshell.internal") || !strcmp(host, "host.containers.internal") ||
            !strcmp(host, "host.docker.internal");
@@ -203,7 +203,7 @@ int destination_check(const struct policy_l4 *l4, const struct destination_gatew
                       struct os_error *reason)
 {
     const struct policy_endpoint *first = l4->n_configs ? l4->configs[0] : NULL;
-    bool alias = gateway->trusted && is_gateway_alias(host);
+    bool alias = gateway->trusted && destination_is_gateway_alias(host);
     bool listed = !alias && first && (first->n_allowed_ips || first->allowed_ips_invalid);
     struct net_addr literal;
     bool is_literal = !alias && !listed && net_addr_parse(host, &literal) == 0 &&

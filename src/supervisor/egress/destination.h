@@ -20,6 +20,9 @@ enum destination_class {
  * one over IPv6 (6to4, Teredo, ISATAP, ...) are no more public than it. */
 enum destination_class destination_classify(const struct net_addr *a);
 
+/* A name under which a sandbox knows the machine it runs on. */
+bool destination_is_gateway_alias(const char *host);
+
 /* The host's gateway, when its alias names a link-local address (rootless Podman). */
 struct destination_gateway {
     bool trusted;

@@ -1,7 +1,9 @@
-/* Connects to the vetted addresses in their order, all within one deadline. */
+/* Connects to the vetted addresses in their order, all within one deadline: directly, or through the
+ * operator's proxy. A policy change ends the attempt at once. */
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -31,16 +33,25 @@ static int finish(int fd, int64_t end)
     }
 }
 
-static int dial_one(struct egress_conn *c, const struct net_addr *a, int64_t end)
+/* A peer that is gone without a word is found within minutes, whoever waits for it. */
+static void set_options(int fd)
+{
+    const int on = 1, idle = OS_PROXY_KEEPALIVE_S, interval = OS_PROXY_KEEPALIVE_S / 4, probes = 4;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+}
+
+static int dial_address(struct egress_conn *c, const struct net_addr *a, uint16_t port, int64_t end)
 {
     struct sockaddr_storage ss;
-    socklen_t len = net_addr_sockaddr(a, c->port, &ss);
+    socklen_t len = net_addr_sockaddr(a, port, &ss);
     cleanup_close int fd = socket(a->family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return errno;
-    int on = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    set_options(fd);
     if (!conn_set_upstream(c, fd))
         return ECANCELED;
     int error = connect(fd, (struct sockaddr *)&ss, len) == 0 ? 0 : errno;
@@ -54,21 +65,57 @@ static int dial_one(struct egress_conn *c, const struct net_addr *a, int64_t end
     return 0;
 }
 
-int dial_upstream(struct egress_conn *c, const struct net_addrs *addrs, struct os_error *err)
+int dial_addresses(struct egress_conn *c, const struct net_addrs *addrs, uint16_t port, int64_t end)
 {
-    int64_t end = os_clock_mono_ms() + OS_PROXY_CONNECT_MS;
     int error = EHOSTUNREACH;
     for (size_t i = 0; i < addrs->n; i++) {
         int64_t now = os_clock_mono_ms(), share = (end - now) / (int64_t)(addrs->n - i);
         if (now >= end)
             break;
-        error = dial_one(c, &addrs->v[i], now + share);
-        if (!error)
-            return 0;
-        if (error == ECANCELED)
+        error = dial_address(c, &addrs->v[i], port, now + share);
+        if (!error || error == ECANCELED)
             break;
     }
+    return error;
+}
+
+static int dial_direct(struct egress_conn *c, const struct net_addrs *addrs, struct os_error *err)
+{
+    int error = dial_addresses(c, addrs, c->port, os_clock_mono_ms() + OS_PROXY_CONNECT_MS);
+    if (!error)
+        return 0;
     os_error_sys(err, error, "cannot connect to %s:%u", c->host, c->port);
     err->code = OS_UNAVAILABLE;
     return -1;
+}
+
+/* This machine under its other names: no proxy elsewhere leads to it. */
+static bool is_this_machine(const char *host, const struct net_addrs *addrs)
+{
+    if (destination_is_gateway_alias(host))
+        return true;
+    if (strcmp(host, "localhost"))
+        return false;
+    for (size_t i = 0; i < addrs->n; i++)
+        if (!net_addr_is_loopback(&addrs->v[i]))
+            return false;
+    return true;
+}
+
+int dial_upstream(struct egress_conn *c, const struct net_addrs *addrs, struct os_error *err)
+{
+    const struct forward_proxy *proxy = c->egress->opt.upstream_proxy;
+    struct net_addrs direct = {0};
+    int rc;
+    conn_dialling(c, true);
+    if (proxy)
+        forward_proxy_direct_addresses(proxy, addrs, c->port, &direct);
+    if (!proxy || is_this_machine(c->host, addrs) || forward_proxy_bypasses(proxy, c->host, c->port))
+        rc = dial_direct(c, addrs, err);
+    else if (direct.n)
+        rc = dial_direct(c, &direct, err);
+    else
+        rc = upstream_proxy_dial(c, proxy, addrs, err);
+    conn_dialling(c, false);
+    return rc;
 }

@@ -75,6 +75,7 @@ static void egress_free(struct egress *e)
     pthread_mutex_destroy(&e->denied_names.lock);
     pthread_mutex_destroy(&e->secret_events.lock);
     secret_rules_unref(e->secrets);
+    pthread_mutex_destroy(&e->proxy_failures.lock);
     capacity_destroy(&e->messages);
     pthread_mutex_destroy(&e->lock);
     free(e);
@@ -102,6 +103,7 @@ struct egress *egress_start(const struct egress_options *opt, struct os_error *e
     event_limit_init(&e->bypass);
     event_limit_init(&e->denied_names);
     event_limit_init(&e->secret_events);
+    event_limit_init(&e->proxy_failures);
     capacity_init(&e->messages, OS_WEBSOCKET_MESSAGES, OS_WEBSOCKET_WAITING);
     e->names = names_new();
     e->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -131,6 +133,7 @@ struct egress *egress_start(const struct egress_options *opt, struct os_error *e
         return NULL; /* *e stays: the policy's watcher points to it */
     }
     event_listening(e);
+    event_upstream_proxy(e);
     return e;
 }
 

@@ -10,6 +10,7 @@
 
 #include "core/arena.h"
 #include "core/error.h"
+#include "net/forward_proxy.h"
 #include "policy/engine.h"
 #include "policy/extra.h"
 #include "supervisor/audit/audit.h"
@@ -41,6 +42,7 @@ struct egress_options {
     const char *extra_ca_file;              /* operator: more upstream trust roots, PEM; NULL = none */
     const char *extra_hosts;                /* operator: hosts-file text consulted before DNS; NULL = none */
     const char *secret_mode, *secret_allow; /* as egress_set_secrets */
+    const struct forward_proxy *upstream_proxy; /* operator: the way out; NULL = dialled directly */
 };
 
 struct egress;

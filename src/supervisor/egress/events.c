@@ -151,6 +151,21 @@ void event_listening(struct egress *e)
                                                    .message = message});
 }
 
+void event_upstream_proxy(struct egress *e)
+{
+    const struct forward_proxy *p = e->opt.upstream_proxy;
+    if (!p)
+        return;
+    bool ipv6 = strchr(p->url.host, ':') != NULL;
+    cleanup_free char *message = os_asprintf(
+        "Upstream corporate proxy enabled: https_proxy=%s%s%s:%u no_proxy_entries=%zu connect_target=%s",
+        ipv6 ? "[" : "", p->url.host, ipv6 ? "]" : "", p->url.port, p->n_direct,
+        p->by_hostname ? "hostname" : "validated-ip");
+    audit_emit(e->opt.audit,
+               &(struct audit_event){
+                   .cls = AUDIT_NET, .activity = "Other", .severity = AUDIT_SEV_INFO, .message = message});
+}
+
 void event_ca_failed(struct audit *a, const char *what, const struct os_error *err)
 {
     cleanup_free char *message = os_asprintf("%s, TLS termination disabled: %s", what, os_error_text(err));
@@ -201,6 +216,17 @@ static bool repeated(struct event_limit *l, const char *what)
     }
     pthread_mutex_unlock(&l->lock);
     return yes;
+}
+
+void event_upstream_proxy_failed(struct egress *e, const struct os_error *err)
+{
+    uint64_t suppressed = 0;
+    if (!take_token(&e->proxy_failures, &suppressed))
+        return;
+    audit_emit(e->opt.audit, &(struct audit_event){.cls = AUDIT_NET,
+                                                   .activity = "Fail",
+                                                   .severity = AUDIT_SEV_LOW,
+                                                   .message = os_error_text(err)});
 }
 
 void event_name_denied(struct egress_conn *c, const char *name, const char *detail)

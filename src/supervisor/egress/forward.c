@@ -179,7 +179,12 @@ static void relay(struct egress_request *r)
     cleanup_free char *host = os_asprintf("%s%s%s%s", ipv6 ? "[" : "", c->host, ipv6 ? "]" : "", port);
     request_write_head(r, true, host);
     const struct conn_event ev = {"Open", AUDIT_SEV_INFO, AUDIT_ALLOWED, "opa", NULL};
-    switch (exchange_run(r, "http", true, &err)) {
+    conn_announce_reload(c, true);
+    enum exchange_end end = exchange_run(r, "http", true, &err);
+    conn_announce_reload(c, false);
+    if (c->asks_proxy && r->out.data)
+        explicit_bzero(r->out.data, r->out.cap); /* the operator's credential */
+    switch (end) {
     case EXCHANGE_KEEP:
     case EXCHANGE_CLOSE:
         event_http(r, "http", c->l4.policy, &ev, "FORWARD allowed %s %s:%u%s", r->method, c->host, c->port,
@@ -193,7 +198,10 @@ static void relay(struct egress_request *r)
         refuse_upstream(r, &err);
         break;
     case EXCHANGE_BROKEN:
-        event_failure(c, "HTTP relay error", &err);
+        if (conn_stale(c))
+            event_reloaded(c);
+        else
+            event_failure(c, "HTTP relay error", &err);
         stream_reset(&c->client);
         break;
     case EXCHANGE_REFUSED:
@@ -242,8 +250,10 @@ static void serve(struct egress_request *r)
     }
     if (!allowed(r) || !vetted(r, &addrs) || !guarded(r))
         return;
+    c->one_request = r->kind != POLICY_HTTP_UPGRADE;
     if (dial_upstream(c, &addrs, &err) < 0) {
-        refuse_upstream(r, &err);
+        if (still_current(r))
+            refuse_upstream(r, &err);
         return;
     }
     if (still_current(r))

@@ -5,7 +5,7 @@
  *   proxy.c        first request head; CONNECT or absolute-form
  *   decide.c       who is it, and may it reach this host and port (identity, L4)
  *   destination.c  which addresses, and are they fit to be dialled (SSRF)
- *   dial.c         connects to the vetted addresses
+ *   dial.c         connects to the vetted addresses;  upstream_proxy.c  through the operator's proxy
  *   tunnel.c       CONNECT: answers 200, finds out what is inside
  *   relay.c        opaque: bytes both ways
  *   tls.c, ca.c    terminates TLS with a certificate of the sandbox CA
@@ -55,7 +55,7 @@ struct egress {
     struct egress_options opt; /* extra_hosts is an owned copy; the other texts serve only the start */
     struct egress_ca *ca;      /* NULL: TLS termination is unavailable */
     struct destination_gateway gateway;
-    struct event_limit bypass, denied_names, secret_events;
+    struct event_limit bypass, denied_names, secret_events, proxy_failures;
     struct capacity messages; /* WebSocket texts being put together */
     struct egress_names *names;
     bool dns_ipv6; /* the agent's network has IPv6 */
@@ -81,6 +81,7 @@ struct egress_conn {
     struct egress_conn *next, **link;
     int client_fd, upstream_fd; /* shut down from outside to end the connection; -1 = none */
     bool cut_on_reload;
+    bool dialling;   /* a policy change ends the attempt, the agent is answered */
     int reload_fd;   /* eventfd that is told of a reload instead of the cut; -1 = none */
     bool cut_gently; /* only reading from the agent ends: it is told a last word */
 
@@ -98,13 +99,18 @@ struct egress_conn {
     uint16_t port;
     struct policy_l4 l4;
 
+    bool one_request;  /* plain HTTP, one request: a proxy may be asked for it without a tunnel */
+    bool asks_proxy;   /* and is: c->upstream is the operator's proxy itself */
     unsigned requests; /* served so far */
 };
 
 /* --- accept.c --- */
 
-/* Registers the upstream socket so that a cut reaches it; false when the connection is being ended. */
+/* Registers the upstream socket so that a cut reaches it; false when the connection or the attempt is being
+ * ended. */
 bool conn_set_upstream(struct egress_conn *c, int fd);
+/* While it is dialled a policy change shuts the upstream socket alone. */
+void conn_dialling(struct egress_conn *c, bool yes);
 /* From now on a policy change ends the connection at once. */
 void conn_follow_policy(struct egress_conn *c);
 /* From now on being cut leaves the way to the agent open. */
@@ -143,6 +149,11 @@ bool conn_set_target(struct egress_conn *c, const char *host, uint16_t port);
 ssize_t head_read(struct egress_stream *s, struct egress_stream *other, size_t max, int first_ms,
                   struct os_error *err);
 
+/* Reads exactly one head of at most max bytes into buf and nothing behind it, so that what follows can be
+ * handed over as a socket, until `end` (monotonic, ms). Length, 0 for an end before it is complete, -1 with
+ * *err (OS_OUT_OF_RANGE: too long, OS_DEADLINE_EXCEEDED). */
+ssize_t head_read_exact(struct egress_stream *s, char *buf, size_t max, int64_t end, struct os_error *err);
+
 /* Identifies the process, pins the policy and decides host and port: 0, or -1 with the deny reason. */
 int decide_connection(struct egress_conn *c, struct os_buf *reason);
 /* Identity alone, for events; false with *err when it cannot be told. */
@@ -152,14 +163,23 @@ bool decide_identify(struct egress_conn *c, const struct sockaddr_storage *to, s
 int destination_resolve(struct egress_conn *c, struct net_addrs *out, const char **kind,
                         struct os_error *reason);
 
-/* Connects c->upstream; -1 with *err. */
+/* Connects c->upstream; -1 with *err. After an error the policy may have changed: see conn_stale. */
 int dial_upstream(struct egress_conn *c, const struct net_addrs *addrs, struct os_error *err);
+/* One after the other until `end` (monotonic, ms), each with its share of the time: 0, or an errno. */
+int dial_addresses(struct egress_conn *c, const struct net_addrs *addrs, uint16_t port, int64_t end);
+/* The same as dial_upstream through the operator's proxy. May set c->asks_proxy when c->one_request is set.
+ */
+int upstream_proxy_dial(struct egress_conn *c, const struct forward_proxy *p, const struct net_addrs *addrs,
+                        struct os_error *err);
 
 /* Bytes both ways until both directions ended. */
 void relay_opaque(struct egress_conn *c);
 /* The same where either side may be under TLS. */
 void relay_streams(struct egress_conn *c);
 
+/* Puts a TLS connection on the stream, inside of the one that it already is under; takes ssl, which may be
+ * NULL when *err says why. */
+int tls_attach(struct egress_stream *s, SSL *ssl, struct os_error *err);
 /* TLS handshake with the agent, with a certificate for c->host, up to its ClientHello. */
 int tls_hold_agent(struct egress_conn *c, struct egress_hello *hello, struct os_error *err);
 /* TLS handshake with the upstream, verified for c->host, for a protocol that the agent's client offers. */
@@ -346,6 +366,9 @@ void event_secret(const struct egress_request *r, const struct event_secret *ev)
 /* The n-th entry of the setting is none. */
 void event_secret_setting(struct egress *e, size_t n);
 void event_listening(struct egress *e);
+void event_upstream_proxy(struct egress *e);
+/* The operator's proxy did not serve: why, for the operator; rate limited. */
+void event_upstream_proxy_failed(struct egress *e, const struct os_error *err);
 void event_ca_failed(struct audit *a, const char *what, const struct os_error *err);
 /* Closed because a newer policy is in force. */
 void event_reloaded(struct egress_conn *c);

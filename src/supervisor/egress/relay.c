@@ -92,8 +92,11 @@ static int pump(struct direction *up, struct direction *down)
         for (size_t i = 0; i < 2; i++)
             if (!p[i].events)
                 p[i].fd = -1;
-        if (poll(p, 2, -1) < 0 && errno != EINTR)
+        int n = poll(p, 2, up->done || down->done ? OS_PROXY_HALF_CLOSED_MS : -1);
+        if (n == 0 || (n < 0 && errno != EINTR))
             return -1;
+        if (n < 0)
+            continue;
         if ((is_ready(up, &p[0], &p[1]) && move(up) < 0) || (is_ready(down, &p[1], &p[0]) && move(down) < 0))
             return -1;
     }
@@ -129,12 +132,9 @@ void relay_streams(struct egress_conn *c)
     while (!up_done || !down_done) {
         bool moved = false;
         if (!copy_on(&c->client, &c->upstream, &up_done, &moved) ||
-            !copy_on(&c->upstream, &c->client, &down_done, &moved)) {
-            stream_reset(&c->client);
-            stream_reset(&c->upstream);
-            return;
-        }
-        if (moved)
+            !copy_on(&c->upstream, &c->client, &down_done, &moved))
+            break;
+        if (moved || (up_done && down_done))
             continue;
         struct pollfd p[2] = {{.fd = c->client.fd}, {.fd = c->upstream.fd}};
         if (!up_done)
@@ -144,13 +144,22 @@ void relay_streams(struct egress_conn *c)
         for (size_t i = 0; i < 2; i++)
             if (!p[i].events)
                 p[i].fd = -1;
-        poll(p, 2, -1);
+        if (poll(p, 2, up_done || down_done ? OS_PROXY_HALF_CLOSED_MS : -1) == 0)
+            break;
     }
+    if (up_done && down_done)
+        return;
+    stream_reset(&c->client);
+    stream_reset(&c->upstream);
 }
 
 void relay_opaque(struct egress_conn *c)
 {
     struct direction up, down;
+    if (c->client.ssl || c->upstream.ssl) {
+        relay_streams(c);
+        return;
+    }
     int rc = open_pipe(&up, c->client.fd, c->upstream.fd);
     rc |= open_pipe(&down, c->upstream.fd, c->client.fd);
     if (rc == 0)

@@ -27,8 +27,9 @@ void stream_open(struct egress_stream *s, int fd)
 void stream_free(struct egress_stream *s)
 {
     SSL_free(s->ssl);
+    SSL_free(s->outer);
     free(s->buf);
-    s->ssl = NULL;
+    s->ssl = s->outer = NULL;
     s->buf = NULL;
     s->from = s->to = 0;
 }
@@ -79,10 +80,10 @@ static ssize_t tls_read(struct egress_stream *s, void *p, size_t n)
     return r > 0 ? r : tls_outcome(s->ssl, r, &s->read_wants);
 }
 
-static ssize_t plain_read(struct egress_stream *s, void *p, size_t n)
+static ssize_t plain_read(const struct egress_stream *s, void *p, size_t n, int flags)
 {
     for (;;) {
-        ssize_t r = recv(s->fd, p, n, 0);
+        ssize_t r = recv(s->fd, p, n, flags);
         if (r >= 0)
             return r;
         if (errno == EAGAIN)
@@ -90,6 +91,20 @@ static ssize_t plain_read(struct egress_stream *s, void *p, size_t n)
         if (errno != EINTR)
             return STREAM_FAIL;
     }
+}
+
+ssize_t stream_take(struct egress_stream *s, void *p, size_t n)
+{
+    return s->ssl ? tls_read(s, p, n) : plain_read(s, p, n, 0);
+}
+
+ssize_t stream_peek(struct egress_stream *s, void *p, size_t n)
+{
+    if (!s->ssl)
+        return plain_read(s, p, n, MSG_PEEK);
+    ERR_clear_error();
+    int r = SSL_peek(s->ssl, p, (int)n);
+    return r > 0 ? r : tls_outcome(s->ssl, r, &s->read_wants);
 }
 
 ssize_t stream_fill(struct egress_stream *s)
@@ -107,7 +122,7 @@ ssize_t stream_fill(struct egress_stream *s)
     if (s->to == BUFFER)
         return STREAM_FAIL;
     size_t room = BUFFER - s->to;
-    ssize_t n = s->ssl ? tls_read(s, s->buf + s->to, room) : plain_read(s, s->buf + s->to, room);
+    ssize_t n = stream_take(s, s->buf + s->to, room);
     if (n > 0)
         s->to += (size_t)n;
     return n;
@@ -154,7 +169,7 @@ int stream_send(struct egress_stream *s, const void *p, size_t n, int timeout_ms
 
 bool stream_decrypted(const struct egress_stream *s)
 {
-    return s->ssl && SSL_pending(s->ssl) > 0;
+    return (s->ssl && SSL_pending(s->ssl) > 0) || (s->outer && SSL_pending(s->outer) > 0);
 }
 
 int stream_handshake(struct egress_stream *s, int timeout_ms, struct os_error *err)
@@ -204,6 +219,8 @@ void stream_end(struct egress_stream *s)
     if (s->ssl && SSL_is_init_finished(s->ssl)) {
         ERR_clear_error();
         SSL_shutdown(s->ssl);
+        if (s->outer)
+            SSL_shutdown(s->outer);
     }
     shutdown(s->fd, SHUT_WR);
 }

@@ -12,8 +12,9 @@
 enum { STREAM_AGAIN = -1, STREAM_FAIL = -2 };
 
 struct egress_stream {
-    int fd;   /* -1 = closed */
-    SSL *ssl; /* NULL = plain */
+    int fd;     /* -1 = closed */
+    SSL *ssl;   /* NULL = plain */
+    SSL *outer; /* ssl runs inside of it, to the operator's https:// proxy; NULL = on the socket */
     char *buf;
     size_t from, to;               /* bytes read and not consumed: buf[from..to) */
     short read_wants, write_wants; /* poll events that the last STREAM_AGAIN waits for */
@@ -34,6 +35,10 @@ static inline const char *stream_bytes(const struct egress_stream *s)
 }
 void stream_consume(struct egress_stream *s, size_t n);
 
+/* Copies what can be read without taking it: bytes, 0 at the end, STREAM_AGAIN, STREAM_FAIL. stream_take then
+ * takes up to that many of them. Only before the first stream_fill. */
+ssize_t stream_peek(struct egress_stream *s, void *p, size_t n);
+ssize_t stream_take(struct egress_stream *s, void *p, size_t n);
 /* One read into the buffer: bytes read, 0 at the end, STREAM_AGAIN, STREAM_FAIL (also when the buffer is
  * full, and for TLS that ended without saying so). */
 ssize_t stream_fill(struct egress_stream *s);

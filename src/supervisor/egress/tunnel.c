@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "core/clock.h"
 #include "core/str.h"
 #include "supervisor/egress/internal.h"
 
@@ -119,6 +120,8 @@ static bool dialled(struct egress_conn *c, const struct net_addrs *addrs)
     struct os_error err cleanup_error = {0};
     if (dial_upstream(c, addrs, &err) == 0)
         return true;
+    if (!still_current(c))
+        return false;
     const struct conn_event ev = {"Fail", AUDIT_SEV_LOW, AUDIT_ACTION_NONE, NULL, os_error_text(&err)};
     event_conn(c, &ev, "%s refused for %s:%u: %s", entry(c), c->host, c->port, os_error_text(&err));
     cleanup_free char *detail = os_asprintf("connection to %s:%u failed", c->host, c->port);
@@ -154,15 +157,24 @@ static enum tunnel_class classify(const char *p, size_t n)
  * nor HTTP does. */
 static enum tunnel_class first_byte(struct egress_conn *c, bool raw_allowed)
 {
-    struct pollfd p[] = {{.fd = c->client.fd, .events = POLLIN},
-                         {.fd = raw_allowed ? c->upstream.fd : -1, .events = POLLIN}};
-    int n;
-    do {
-        n = poll(p, 2, OS_PROXY_TUNNEL_IDLE_MS);
-    } while (n < 0 && errno == EINTR);
-    if (n <= 0)
-        return TUNNEL_CLOSED;
-    return p[0].revents ? TUNNEL_AMBIGUOUS : TUNNEL_OTHER;
+    int64_t end = os_clock_mono_ms() + OS_PROXY_TUNNEL_IDLE_MS;
+    for (;;) {
+        struct pollfd p[] = {{.fd = c->client.fd, .events = POLLIN},
+                             {.fd = raw_allowed ? c->upstream.fd : -1, .events = POLLIN}};
+        int64_t left = end - os_clock_mono_ms();
+        if (raw_allowed && stream_decrypted(&c->upstream))
+            return TUNNEL_OTHER;
+        int n = left > 0 ? poll(p, 2, (int)left) : 0;
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return TUNNEL_CLOSED;
+        if (p[0].revents)
+            return TUNNEL_AMBIGUOUS;
+        /* TLS to the operator's proxy has messages of its own. */
+        if (!c->upstream.ssl || stream_fill(&c->upstream) != STREAM_AGAIN)
+            return TUNNEL_OTHER;
+    }
 }
 
 static enum tunnel_class sniff(struct egress_conn *c, bool raw_allowed)

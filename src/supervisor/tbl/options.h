@@ -16,6 +16,11 @@ OPTION(WORKER_UID,  0,   "worker-uid", "UID", NULL, "1337", "identity of the pro
 OPTION(EXTRA_CA,    0,   "extra-ca", "FILE", NULL, NULL, "more upstream trust roots, PEM")
 OPTION(EXTRA_HOSTS, 0,   "extra-hosts", "FILE", NULL, NULL, "hosts file consulted before DNS")
 OPTION(RESOLV_CONF, 0,   "resolv-conf", "FILE", NULL, "/etc/resolv.conf", "name servers of the supervisor")
+OPTION(PROXY,       0,   "upstream-proxy", "URL", NULL, NULL, "way out of the network: http://host:port or https://host:port")
+OPTION(NO_PROXY,    0,   "upstream-no-proxy", "LIST", NULL, NULL, "reached without it: domains, addresses, CIDRs, each with an optional :port, or *")
+OPTION(PROXY_AUTH,  0,   "upstream-proxy-auth-file", "FILE", NULL, NULL, "user:pass for the proxy, at most 4096 bytes")
+OPTION(PROXY_AUTH_INSECURE, 0, "upstream-proxy-auth-allow-insecure", "", NULL, NULL, "send it to an http:// proxy in the clear")
+OPTION(PROXY_BY_NAME, 0, "upstream-proxy-connect-by-hostname", "", NULL, NULL, "give the proxy names instead of the addresses that were checked")
 OPTION(POLICY_RULES, 0, "policy-rules", "FILE", "OPENSHELL_POLICY_RULES", NULL, "rules in Rego that narrow the policy")
 OPTION(OPA_PATH,    0,   "opa-path", "PATH", "OPENSHELL_OPA_PATH", NULL, "Open Policy Agent, which runs them")
 OPTION(MODE,        0,   "mode", "PARTS", NULL, "network,process", "this version runs both parts only")
@@ -25,11 +30,6 @@ OPTION(HELP,        'h', "help", "", NULL, NULL, "this text")
 OPTION(VERSION,     'V', "version", "", NULL, NULL, "the version")
 UNSUPPORTED("policy-data", "FILE")
 UNSUPPORTED("inference-routes", "FILE")
-UNSUPPORTED("upstream-proxy", "URL")
-UNSUPPORTED("upstream-no-proxy", "LIST")
-UNSUPPORTED("upstream-proxy-auth-file", "FILE")
-UNSUPPORTED("upstream-proxy-auth-allow-insecure", "")
-UNSUPPORTED("upstream-proxy-connect-by-hostname", "")
 /* clang-format on */
 #undef OPTION
 #undef UNSUPPORTED

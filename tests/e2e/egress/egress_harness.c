@@ -3,6 +3,7 @@
  *
  *   egress_harness --policy FILE --identity FILE --ca-dir DIR [--extra-ca FILE] [--hosts FILE] [--namespace]
  *                  [--rules FILE --opa PATH --rules-dir DIR] [--secrets FILE] [--credentialed HOST]
+ *                  [the supervisor's --upstream-... options]
  *
  * The secrets file holds the settings secret_egress_mode and secret_egress_allow, one a line, and is read
  * again with the policy. Endpoints of a credentialed host are marked as a provider's, as the gateway does it.
@@ -222,13 +223,28 @@ int main(int argc, char **argv)
     struct os_error err cleanup_error = {0};
     cleanup_buf struct os_buf hosts = {0};
     bool in_namespace = false;
+    struct forward_proxy_given given = {0};
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (!strcmp(argv[i], "--namespace")) {
             in_namespace = true;
             continue;
         }
-        if (!strcmp(argv[i], "--policy"))
+        if (!strcmp(argv[i], "--upstream-proxy-auth-allow-insecure")) {
+            given.auth_allow_insecure = true;
+            continue;
+        }
+        if (!strcmp(argv[i], "--upstream-proxy-connect-by-hostname")) {
+            given.connect_by_hostname = true;
+            continue;
+        }
+        if (!strcmp(argv[i], "--upstream-proxy"))
+            given.url = value;
+        else if (!strcmp(argv[i], "--upstream-no-proxy"))
+            given.no_proxy = value;
+        else if (!strcmp(argv[i], "--upstream-proxy-auth-file"))
+            given.auth_file = value;
+        else if (!strcmp(argv[i], "--policy"))
             policy_file = value;
         else if (!strcmp(argv[i], "--identity"))
             identity_file = value;
@@ -252,6 +268,12 @@ int main(int argc, char **argv)
     }
     if (!policy_file || !identity_file || !opt.ca_dir)
         die("--policy, --identity and --ca-dir are needed", &err);
+    static struct forward_proxy proxy;
+    static const struct forward_proxy_names names = {
+        "--upstream-proxy", "--upstream-no-proxy", "auth file", "insecure", "by hostname", "upstream proxy"};
+    if (forward_proxy_load(&proxy, &given, &names, &err) < 0)
+        die("proxy", &err);
+    opt.upstream_proxy = given.url ? &proxy : NULL;
     if (rules_file)
         start_rules(&err);
     struct policy_engine *engine = load(1, &err);

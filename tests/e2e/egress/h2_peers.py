@@ -174,6 +174,11 @@ class OriginConn:
         elif path == "/interim":
             self.h.send_headers(stream, [(":status", "103"), ("link", "x")])
             self.respond(s, 200, b"ok")
+        elif path.startswith("/interims/"):
+            for _ in range(int(path.rsplit("/", 1)[1])):
+                self.h.send_headers(stream, [(":status", "103"), ("link", "x")])
+                self.flush()
+            self.respond(s, 200, b"ok")
         elif path == "/headerbomb":
             self.respond(s, 200, b"", [(f"x-{i}", "v" * 1000) for i in range(20)])
         elif path == "/half":

@@ -101,7 +101,8 @@ network_policies:
 class Egress:
     """One harness process."""
 
-    def __init__(self, private, authority, label="main", policy=POLICY, ca_dir=None, namespace=False, extra=()):
+    def __init__(self, private, authority, label="main", policy=POLICY, ca_dir=None, namespace=False, extra=(), etc_hosts=None,
+                 harness=HARNESS):
         self.dir = private.dir / label
         self.dir.mkdir()
         self.policy, self.identity = self.dir / "policy.yaml", self.dir / "identity"
@@ -112,8 +113,11 @@ class Egress:
         hosts.write_text("".join(f"{a} {n}\n" for n, a in HOSTS.items()) + f"{PRIVATE} mixed.glob.test\n")
         self.policy.write_text(policy)
         self.who()
-        argv = [HARNESS, "--policy", self.policy, "--identity", self.identity, "--ca-dir", self.ca_dir, "--extra-ca",
+        argv = [harness, "--policy", self.policy, "--identity", self.identity, "--ca-dir", self.ca_dir, "--extra-ca",
                 authority.pem, "--hosts", hosts] + (["--namespace"] if namespace else []) + list(extra)
+        if etc_hosts is not None:  # names that the machine knows, not the operator's file
+            (self.dir / "etc-hosts").write_text(etc_hosts)
+            argv = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', self.dir / "etc-hosts", *argv]
         self.errors = open(self.dir / "stderr", "w+")
         self.process = private.spawn(*argv, stdout=subprocess.PIPE, stderr=self.errors, text=True)
         self.lines, self.json, self.lock = [], [], threading.Lock()  # json: the events' other form
@@ -126,9 +130,10 @@ class Egress:
             raise AssertionError(f"harness ended: {(self.dir / 'stderr').read_text()}")
 
     def collect(self):
-        for line in self.process.stdout:
-            with self.lock:
-                (self.json if line.startswith("JSON ") else self.lines).append(line.rstrip("\n"))
+        with contextlib.suppress(ValueError):  # closed under us when the process is stopped
+            for line in self.process.stdout:
+                with self.lock:
+                    (self.json if line.startswith("JSON ") else self.lines).append(line.rstrip("\n"))
 
     def find(self, start, since=0):
         with self.lock:

@@ -39,6 +39,11 @@ void open_driver(struct fixture *f)
                                             .log_level = "info",
                                             .extra_ca_file = f->ca,
                                             .extra_hosts = "10.1.2.3 demo.test\n",
+                                            .proxy = {.url = "http://proxy.corp:3128",
+                                                      .no_proxy = "corp,10.0.0.0/8",
+                                                      .auth_file = f->proxy_auth,
+                                                      .auth_allow_insecure = true,
+                                                      .connect_by_hostname = true},
                                             .mask = mask};
     f->d = local_driver_new(&cfg, &err);
     if (!f->d)
@@ -70,6 +75,8 @@ int set_up(void **state)
     f->secret = os_asprintf("/opt/openshell-driver-test-%s", f->dir + strlen("/tmp/openshell-driver-"));
     write_text(f->ca, "CA TEXT\n");
     write_text(f->key, "KEY TEXT\n");
+    f->proxy_auth = os_asprintf("%s/proxy-auth", f->dir);
+    write_text(f->proxy_auth, "user:pass\n");
     assert_int_equal(mkdir(f->secret, 0755), 0);
     cleanup_free char *inside = os_asprintf("%s/password", f->secret);
     write_text(inside, "hunter2\n");
@@ -97,6 +104,7 @@ int tear_down(void **state)
     os_strv_free(&f->events);
     free(f->state_dir);
     free(f->key);
+    free(f->proxy_auth);
     free(f->ca);
     free(f->secret);
     free(f);

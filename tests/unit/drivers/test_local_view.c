@@ -15,6 +15,12 @@ static void the_supervisor_gets_its_identity_arguments_and_environment(void **st
     assert_has(log, " = --resolv-conf\narg 6 = /etc/openshell/operator/resolv.conf\n");
     assert_has(log, " = --extra-ca\narg 8 = /etc/openshell/operator/extra-ca.pem\n");
     assert_has(log, " = --extra-hosts\narg 10 = /etc/openshell/operator/extra-hosts\n");
+    assert_has(log, " = --upstream-proxy\narg 12 = http://proxy.corp:3128\n");
+    assert_has(log, " = --upstream-no-proxy\narg 14 = corp,10.0.0.0/8\n");
+    assert_has(log, " = --upstream-proxy-auth-file\narg 16 = /etc/openshell/auth/upstream-proxy\n");
+    assert_has(log, "arg 17 = --upstream-proxy-auth-allow-insecure\n");
+    assert_has(log, "arg 18 = --upstream-proxy-connect-by-hostname\n");
+    assert_lacks(log, "user:pass");
     assert_has(log, id);
     assert_has(log, "env OPENSHELL_SANDBOX=demo\n");
     assert_has(log, "env OPENSHELL_ENDPOINT=https://127.0.0.1:17670\n");
@@ -42,7 +48,9 @@ static void token_and_keys_are_readable_by_root_only(void **state)
         run(f, &r,
             "cat /etc/openshell/auth/sandbox.jwt;stat /etc/openshell/auth/sandbox.jwt;"
             "cat /etc/openshell/tls/client/tls.key;stat /etc/openshell/tls/client/tls.key;"
-            "uid 58998;cat /etc/openshell/auth/sandbox.jwt;cat /etc/openshell/tls/client/tls.key;"
+            "cat /etc/openshell/auth/upstream-proxy;stat /etc/openshell/auth/upstream-proxy;"
+            "uid 58998;cat /etc/openshell/auth/upstream-proxy;cat /etc/openshell/auth/sandbox.jwt;cat "
+            "/etc/openshell/tls/client/tls.key;"
             "cat /etc/openshell/operator/extra-hosts;cat /etc/openshell/operator/extra-ca.pem;cat "
             "/etc/resolv.conf");
     assert_has(log, "cat /etc/openshell/auth/sandbox.jwt = TOKEN-TEXT\n");
@@ -51,6 +59,9 @@ static void token_and_keys_are_readable_by_root_only(void **state)
     assert_has(log, "stat /etc/openshell/tls/client/tls.key = 100400 0 0\n");
     assert_has(log, "cat /etc/openshell/auth/sandbox.jwt = Permission denied\n");
     assert_has(log, "cat /etc/openshell/tls/client/tls.key = Permission denied\n");
+    assert_has(log, "cat /etc/openshell/auth/upstream-proxy = user:pass\n");
+    assert_has(log, "stat /etc/openshell/auth/upstream-proxy = 100400 0 0\n");
+    assert_has(log, "cat /etc/openshell/auth/upstream-proxy = Permission denied\n");
     assert_has(log, "cat /etc/openshell/operator/extra-hosts = 10.1.2.3 demo.test\n");
     assert_has(log, "cat /etc/openshell/operator/extra-ca.pem = CA TEXT\n");
     assert_has(log, "cat /etc/resolv.conf = nameserver 10.200.0.1\n");

@@ -45,7 +45,9 @@ static void everything_that_is_built(void **state)
         "[openshell.gateway.gateway_jwt]\nsigning_key_path = 's'\npublic_key_path = 'p'\n"
         "kid_path = 'k'\ngateway_id = 'g'\nttl_secs = 3600\n"
         "[openshell.drivers.local]\nenable_bind_mounts = true\nextra_ca_file = 'x'\n"
-        "extra_hosts_file = 'h'\nagent_uid = 1500\nworker_uid = 1501\nmask = ['/srv']\n"
+        "extra_hosts_file = 'h'\nhttps_proxy = 'http://p:1'\nno_proxy = 'corp'\n"
+        "proxy_auth_file = '/f'\nproxy_auth_allow_insecure = true\nproxy_connect_by_hostname = false\n"
+        "agent_uid = 1500\nworker_uid = 1501\nmask = ['/srv']\n"
         "[openshell.drivers.docker]\nanything = { at = 'all' }\n";
     assert_int_equal(parse(&f, &a, text, &err), 0);
     assert_string_equal(f.bind.ip, "::1");
@@ -72,6 +74,11 @@ static void everything_that_is_built(void **state)
     assert_int_equal(f.local_bind_mounts, CONFIG_TRUE);
     assert_int_equal(f.local_agent_uid.value, 1500);
     assert_string_equal(f.local_mask.v[0], "/srv");
+    assert_string_equal(f.local_https_proxy, "http://p:1");
+    assert_string_equal(f.local_no_proxy, "corp");
+    assert_string_equal(f.local_proxy_auth_file, "/f");
+    assert_int_equal(f.local_proxy_auth_insecure, CONFIG_TRUE);
+    assert_int_equal(f.local_proxy_by_hostname, CONFIG_FALSE);
 }
 
 static void nothing_is_all_defaults(void **state)

@@ -23,6 +23,9 @@ struct exchange {
     size_t response_ready;       /* bytes in the upstream's buffer that may be sent */
     bool is_head, client_is_10;
     bool client_closes; /* the client wants the connection closed */
+    bool client_ended;  /* the client sends no more: gone, or waiting for its answer alone */
+    unsigned interims;  /* interim responses so far */
+    int64_t head_end;   /* when the head that has begun must be complete; 0 = none has */
     bool final;         /* the final response head was seen */
     bool to_eof;        /* its body ends with the connection */
     bool answered;      /* a byte of a final response was sent */
@@ -169,8 +172,19 @@ static enum step take_head(struct exchange *x, size_t n, struct os_error *err)
         os_error_set(err, OS_UNAVAILABLE, "upstream switched protocols without being asked");
         return STEP_BROKEN;
     }
+    x->head_end = 0;
+    if (status < 200 && ++x->interims > OS_PROXY_INTERIM_MAX) {
+        os_error_set(err, OS_UNAVAILABLE, "upstream sent more than %d interim responses",
+                     OS_PROXY_INTERIM_MAX);
+        return STEP_BROKEN;
+    }
+    if (status == 407 && x->c->asks_proxy) {
+        os_error_set(err, OS_UNAVAILABLE,
+                     "upstream proxy: status 407: it wants credentials, or others than it was given");
+        return STEP_BROKEN;
+    }
     if (status < 200) {
-        if (x->client_is_10)
+        if (x->client_is_10 || x->interims > OS_PROXY_INTERIM)
             stream_consume(x->upstream, n);
         else
             x->response_ready = n;
@@ -197,6 +211,12 @@ static enum step take_response(struct exchange *x, struct os_error *err)
     struct egress_stream *up = x->upstream;
     if (!x->final && !x->response_ready) {
         size_t seen = 0, n = http1_head_end(stream_bytes(up), stream_buffered(up), &seen);
+        if (!n && stream_buffered(up) && !x->head_end)
+            x->head_end = os_clock_mono_ms() + OS_PROXY_FIRST_BYTE_MS;
+        if (!n && stream_buffered(up) >= OS_PROXY_HEADER) {
+            os_error_set(err, OS_OUT_OF_RANGE, "response head is longer than %d bytes", OS_PROXY_HEADER);
+            return STEP_BROKEN;
+        }
         if (!n)
             return STEP_IDLE;
         enum step step = take_head(x, n, err);
@@ -267,13 +287,39 @@ static enum step move_response(struct exchange *x, bool readable, struct os_erro
     return step;
 }
 
+/* How long to wait for something to move at most, -1 = any time. */
+static int patience(const struct exchange *x, bool body_missing)
+{
+    bool held = body_missing || x->response_ready || x->request_ready || x->collected.n;
+    int64_t limit = x->to_eof ? x->eof_idle_ms : held ? OS_PROXY_BODY_IDLE_MS : -1;
+    int64_t head = x->head_end ? x->head_end - os_clock_mono_ms() : -1;
+    if (x->client_ended && !x->response_ready && (limit < 0 || limit > OS_PROXY_CLIENT_ENDED_MS))
+        limit = OS_PROXY_CLIENT_ENDED_MS;
+    if (x->head_end && (limit < 0 || head < limit))
+        limit = head > 0 ? head : 0;
+    return (int)limit;
+}
+
+static bool too_slow(const struct exchange *x, int limit, struct os_error *err)
+{
+    if (x->head_end && os_clock_mono_ms() >= x->head_end)
+        os_error_set(err, OS_DEADLINE_EXCEEDED, "no complete response head within %d s",
+                     OS_PROXY_FIRST_BYTE_MS / 1000);
+    else
+        os_error_set(err, OS_DEADLINE_EXCEEDED, "no progress for %d s", limit / 1000);
+    return false;
+}
+
 /* Waits until something can move; false when the client is gone or a limit passed. */
 static bool wait_any(struct exchange *x, bool *upstream_readable, struct os_error *err)
 {
-    struct pollfd p[] = {{.fd = x->client->fd}, {.fd = x->upstream->fd}};
+    struct pollfd p[] = {
+        {.fd = x->client->fd}, {.fd = x->upstream->fd}, {.fd = x->c->reload_fd, .events = POLLIN}};
     bool body_missing = !x->request_lost && !x->request.done && !x->request_ready && !x->collected.n;
     if (body_missing)
         p[0].events |= x->client->read_wants;
+    else if (!x->client_ended)
+        p[0].events |= POLLRDHUP;
     if ((x->request_ready || x->collected.n) && !x->request_lost)
         p[1].events |= x->upstream->write_wants;
     if (x->response_ready)
@@ -282,17 +328,12 @@ static bool wait_any(struct exchange *x, bool *upstream_readable, struct os_erro
         p[1].events |= x->upstream->read_wants;
     if (!p[1].events)
         p[1].fd = -1;
-    int limit = -1;
-    if (x->to_eof)
-        limit = x->eof_idle_ms;
-    else if (body_missing || x->response_ready || x->request_ready || x->collected.n)
-        limit = OS_PROXY_BODY_IDLE_MS;
-    int n = poll(p, 2, limit);
-    *upstream_readable = p[1].revents != 0;
-    if (n == 0) {
-        os_error_set(err, OS_DEADLINE_EXCEEDED, "no progress for %d s", limit / 1000);
-        return false;
-    }
+    int limit = patience(x, body_missing);
+    int n = poll(p, 3, limit);
+    *upstream_readable = n > 0 && p[1].revents != 0;
+    if (n == 0)
+        return too_slow(x, limit, err);
+    x->client_ended = x->client_ended || (n > 0 && (p[0].revents & POLLRDHUP));
     if (n > 0 && (p[0].revents & (POLLERR | POLLHUP | POLLNVAL))) {
         os_error_set(err, OS_UNAVAILABLE, "client closed the connection");
         return false;
@@ -322,10 +363,23 @@ static enum exchange_end broken(const struct exchange *x)
     return x->answered ? EXCHANGE_BROKEN : EXCHANGE_NO_REPLY;
 }
 
+/* The wait ended without anything to move. */
+static enum exchange_end gave_up(const struct exchange *x, const struct os_error *err)
+{
+    if (err->code != OS_DEADLINE_EXCEEDED)
+        return EXCHANGE_BROKEN;
+    if (x->to_eof)
+        return x->eof_idle_ms == OS_PROXY_UNFRAMED_IDLE_MS ? EXCHANGE_CLOSE : EXCHANGE_BROKEN;
+    bool upstream_slow = x->head_end || x->request_ready || x->collected.n;
+    return upstream_slow ? broken(x) : EXCHANGE_BROKEN;
+}
+
 static enum exchange_end run(struct exchange *x, struct os_error *err)
 {
     bool readable = false; /* nothing is tried before the first wait: the answer takes a while */
     while (!x->done) {
+        if (conn_stale(x->c))
+            return x->answered ? EXCHANGE_BROKEN : EXCHANGE_STALE;
         enum step a = move_request(x, err);
         if (a == STEP_STALE)
             return EXCHANGE_STALE;
@@ -342,10 +396,7 @@ static enum exchange_end run(struct exchange *x, struct os_error *err)
         if (x->done || a == STEP_MOVED || b == STEP_MOVED || (readable && !x->response_ready))
             continue;
         if (!wait_any(x, &readable, err))
-            return x->to_eof && err->code == OS_DEADLINE_EXCEEDED &&
-                           x->eof_idle_ms == OS_PROXY_UNFRAMED_IDLE_MS
-                       ? EXCHANGE_CLOSE
-                       : EXCHANGE_BROKEN;
+            return gave_up(x, err);
     }
     bool complete = x->request.done && !x->request_ready && !x->collected.n && !x->request_lost;
     return complete && !x->close && !stream_buffered(x->upstream) && !stream_decrypted(x->upstream)

@@ -120,6 +120,8 @@ void h2_relay_goodbye(struct h2_relay *h, enum h2_side side);
 void h2_relay_drain(struct h2_relay *h);
 /* Counts something that costs the peer nothing; ends the session when there is too much of it. */
 void h2_count_reset(struct h2_relay *h, enum h2_side side);
+/* The peer sent something that carries nothing; too much of it ends the connection. */
+void h2_count_worthless(struct h2_relay *h, enum h2_side side);
 void h2_agent_callbacks(nghttp2_session_callbacks *cb);
 void h2_upstream_callbacks(nghttp2_session_callbacks *cb);
 /* The answer hook of struct tunnel_http. */

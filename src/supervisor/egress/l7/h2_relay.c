@@ -31,6 +31,12 @@ void h2_count_reset(struct h2_relay *h, enum h2_side side)
         calm(h, side, "too many streams reset");
 }
 
+void h2_count_worthless(struct h2_relay *h, enum h2_side side)
+{
+    if (!spend(&h->worthless[side], OS_PROXY_H2_WORTHLESS_BURST, OS_PROXY_H2_WORTHLESS_RATE))
+        calm(h, side, "too many frames without content");
+}
+
 /* Frames that carry nothing; what carries something pays for one of them. */
 static int count_frame(struct h2_relay *h, enum h2_side side, const nghttp2_frame_hd *hd)
 {
@@ -50,8 +56,7 @@ static int count_frame(struct h2_relay *h, enum h2_side side, const nghttp2_fram
     default:
         break;
     }
-    if (!spend(b, OS_PROXY_H2_WORTHLESS_BURST, OS_PROXY_H2_WORTHLESS_RATE))
-        calm(h, side, "too many frames without content");
+    h2_count_worthless(h, side);
     return 0;
 }
 

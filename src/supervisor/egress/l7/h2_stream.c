@@ -295,8 +295,13 @@ void h2_stream_interim(struct h2_stream *st, int status)
     char digits[16];
     size_t n = 0;
     const struct http1_head *h = st->out.head;
-    if (!st->agent || st->interims++ == OS_PROXY_H2_INTERIM)
+    if (!st->agent)
         return;
+    if (st->interims == OS_PROXY_INTERIM) {
+        h2_count_worthless(st->h, H2_UPSTREAM);
+        return;
+    }
+    st->interims++;
     snprintf(digits, sizeof(digits), "%d", status);
     nv[n++] = pair(text(":status"), text(digits));
     for (size_t i = 0; h && i < h->n_fields; i++)

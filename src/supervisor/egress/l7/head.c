@@ -81,7 +81,9 @@ void request_write_head(struct egress_request *r, bool forward, const char *host
 {
     const struct http1_head *h = r->head;
     struct os_buf *out = &r->out;
-    os_buf_addf(out, "%s %s", r->method, r->target.path);
+    bool absolute = forward && r->conn->asks_proxy;
+    os_buf_addf(out, "%s %s%s%s", r->method, absolute ? "http://" : "", absolute ? host_field : "",
+                r->target.path);
     if (r->target.query)
         os_buf_addf(out, "?%s", r->target.query);
     os_buf_addf(out, " HTTP/1.%d\r\n", h->minor);
@@ -98,6 +100,9 @@ void request_write_head(struct egress_request *r, bool forward, const char *host
         os_buf_adds(out, "Via: 1.1 openshell-sandbox\r\n");
     if (forward)
         os_buf_addf(out, "Host: %s\r\n", host_field);
+    if (absolute && r->conn->egress->opt.upstream_proxy->authorization.len)
+        os_buf_addf(out, "Proxy-Authorization: %s\r\n",
+                    r->conn->egress->opt.upstream_proxy->authorization.data);
     if (r->kind == POLICY_HTTP_UPGRADE)
         upgrade_write_fields(r, out);
     if (r->body_read)

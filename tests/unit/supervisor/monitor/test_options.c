@@ -124,9 +124,9 @@ static void what_is_not_enforced_is_refused(void **state)
 {
     struct supervisor_options o;
     struct os_error err = {0};
-    char *proxy[] = {"x", "--upstream-proxy", "http://p", NULL};
-    assert_int_equal(read_line(proxy, &o, &err), OPTIONS_FAILED);
-    assert_string_equal(os_error_text(&err), "--upstream-proxy is not supported by this version");
+    char *data[] = {"x", "--policy-data", "p.yaml", NULL};
+    assert_int_equal(read_line(data, &o, &err), OPTIONS_FAILED);
+    assert_string_equal(os_error_text(&err), "--policy-data is not supported by this version");
     discard(&o, &err);
     char *mode[] = {"x", "--mode", "network,magic", NULL};
     assert_int_equal(read_line(mode, &o, &err), OPTIONS_USAGE);
@@ -136,6 +136,56 @@ static void what_is_not_enforced_is_refused(void **state)
     char *unknown[] = {"x", "--nope", NULL};
     assert_int_equal(read_line(unknown, &o, &err), OPTIONS_USAGE);
     discard(&o, &err);
+}
+
+static const char *proxy_refusal(char **more)
+{
+    static char kept[512];
+    struct supervisor_options o;
+    struct os_error err = {0};
+    char *argv[16] = {(char *)"x", (char *)"--sandbox-id", (char *)"i", (char *)"--openshell-endpoint",
+                      (char *)"http://g"};
+    for (size_t i = 0; more[i]; i++)
+        argv[5 + i] = more[i];
+    enum options_result r = read_line(argv, &o, &err);
+    strncpy(kept, r == OPTIONS_RUN ? "" : os_error_text(&err), sizeof(kept) - 1);
+    if (r == OPTIONS_RUN)
+        assert_string_equal(o.upstream_proxy.url.host, "proxy.corp");
+    forward_proxy_clear(&o.upstream_proxy);
+    discard(&o, &err);
+    return kept;
+}
+
+static void the_upstream_proxy_is_checked_at_the_start(void **state)
+{
+    char file[] = "/tmp/openshell-test-credential.XXXXXX";
+    int fd = mkstemp(file);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "user:pass\n", 10), 10);
+    close(fd);
+    setenv("OPENSHELL_UPSTREAM_PROXY", "http://elsewhere:1", 1); /* ignored, as all of these */
+    setenv("HTTPS_PROXY", "http://elsewhere:1", 1);
+    char *good[] = {"--upstream-proxy", "http://proxy.corp:3128", "--upstream-no-proxy", "corp,10.0.0.0/8",
+                    NULL};
+    assert_string_equal(proxy_refusal(good), "");
+    char *secret[] = {"--upstream-proxy",
+                      "http://proxy.corp:3128",
+                      "--upstream-proxy-auth-file",
+                      file,
+                      "--upstream-proxy-auth-allow-insecure",
+                      NULL};
+    assert_string_equal(proxy_refusal(secret), "");
+    char *alone[] = {"--upstream-proxy-connect-by-hostname", NULL};
+    assert_string_equal(proxy_refusal(alone),
+                        "invalid upstream corporate proxy configuration: "
+                        "--upstream-proxy-connect-by-hostname is set but no upstream proxy is configured");
+    char *empty[] = {"--upstream-proxy", "", NULL};
+    assert_string_equal(proxy_refusal(empty), "invalid upstream corporate proxy configuration: "
+                                              "--upstream-proxy must not be empty when set");
+    unlink(file);
+    assert_non_null(strstr(proxy_refusal(secret), "--upstream-proxy-auth-file: cannot read '/tmp/"));
+    unsetenv("OPENSHELL_UPSTREAM_PROXY");
+    unsetenv("HTTPS_PROXY");
 }
 
 static void rules_need_a_policy_agent_that_is_safe(void **state)
@@ -190,6 +240,7 @@ int main(void)
         cmocka_unit_test_setup(everything_behind_the_command_belongs_to_it, set_environment),
         cmocka_unit_test_setup(identities_must_differ_and_not_be_root, set_environment),
         cmocka_unit_test_setup(what_is_not_enforced_is_refused, set_environment),
+        cmocka_unit_test_setup(the_upstream_proxy_is_checked_at_the_start, set_environment),
         cmocka_unit_test_setup(rules_need_a_policy_agent_that_is_safe, set_environment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

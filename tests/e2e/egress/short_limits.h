@@ -1,0 +1,22 @@
+/* Time limits for test_robust.py: what takes half a minute in a sandbox takes a second or two here. */
+#ifndef EGRESS_SHORT_LIMITS_H
+#define EGRESS_SHORT_LIMITS_H
+
+#undef OS_PROXY_FIRST_BYTE_MS
+#undef OS_PROXY_HANDSHAKE_MS
+#undef OS_PROXY_CONNECT_MS
+#undef OS_PROXY_BODY_IDLE_MS
+#undef OS_PROXY_UNFRAMED_IDLE_MS
+#undef OS_PROXY_TUNNEL_IDLE_MS
+#undef OS_PROXY_CLIENT_ENDED_MS
+#undef OS_PROXY_HALF_CLOSED_MS
+#define OS_PROXY_FIRST_BYTE_MS 2000
+#define OS_PROXY_HANDSHAKE_MS 2000
+#define OS_PROXY_CONNECT_MS 2000
+#define OS_PROXY_BODY_IDLE_MS 2000
+#define OS_PROXY_UNFRAMED_IDLE_MS 500
+#define OS_PROXY_TUNNEL_IDLE_MS 2000
+#define OS_PROXY_CLIENT_ENDED_MS 2000
+#define OS_PROXY_HALF_CLOSED_MS 1000
+
+#endif
