@@ -84,6 +84,14 @@ bool conn_stale(const struct egress_conn *c)
     return policy_slot_generation(c->egress->opt.policy) != c->generation;
 }
 
+bool conn_ending(const struct egress_conn *c)
+{
+    pthread_mutex_lock(&c->egress->lock);
+    bool stopping = c->egress->stopping;
+    pthread_mutex_unlock(&c->egress->lock);
+    return stopping || conn_stale(c);
+}
+
 void conn_follow_policy(struct egress_conn *c)
 {
     pthread_mutex_lock(&c->egress->lock);

@@ -47,6 +47,7 @@ static void egress_free(struct egress *e)
     pthread_mutex_destroy(&e->bypass.lock);
     pthread_mutex_destroy(&e->denied_names.lock);
     capacity_destroy(&e->messages);
+    middleware_state_destroy(&e->middleware);
     pthread_mutex_destroy(&e->lock);
     free(e);
 }
@@ -73,6 +74,7 @@ struct egress *egress_start(const struct egress_options *opt, struct os_error *e
     event_limit_init(&e->bypass);
     event_limit_init(&e->denied_names);
     capacity_init(&e->messages, OS_WEBSOCKET_MESSAGES, OS_WEBSOCKET_WAITING);
+    middleware_state_init(&e->middleware);
     e->names = names_new();
     e->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (e->wake < 0) {

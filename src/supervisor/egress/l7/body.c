@@ -71,5 +71,6 @@ int body_collect(struct egress_request *r, const char *what, size_t limit, struc
             return os_error_set(err, OS_OUT_OF_RANGE,
                                 "%s chunked request body exceeds inspection framing limit", what);
     }
+    r->body_trailers = framing.trailers;
     return 0;
 }
