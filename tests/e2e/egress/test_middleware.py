@@ -1,0 +1,837 @@
+"""The middleware chain with a real gRPC service: what stages see and change in HTTP/1 tunnels, absolute-form requests, HTTP/2
+streams and WebSockets; what happens when they deny, fail, take their time or say nonsense; and what cannot be looked into."""
+import contextlib
+import json
+import pathlib
+import socket
+import sys
+import threading
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent / "lib"), str(HERE)]
+import middleware  # noqa: E402
+import world  # noqa: E402
+from h2_peers import H2Client, H2Origin  # noqa: E402
+from harness import Authority, Private, Suite, check, contains, equal, run, wait_for  # noqa: E402
+from middleware import (ALLOW, APPEND, DENY, DENY_SESSION, HTTP, INSPECT, KEEP, OVERWRITE, SKIP_SESSION, WEBSOCKET,  # noqa: E402
+                        Service)
+from origins import BINARY, CLOSE, TEXT, Origin, RawOrigin, Response, WebSocketClient, WebSocketOrigin, read_all  # noqa: E402
+from world import PUBLIC, Egress  # noqa: E402
+
+suite = Suite()
+HOSTS = ("mw.test", "open.test", "redact.test", "two.test", "gql.test", "gone.test", "l4.test", "skip.test", "skipopen.test",
+         "sql.test", "not.mw.test", "plain.test")
+world.HOSTS.update({h: PUBLIC for h in HOSTS})
+KEY = "sk-" + "a1B2" * 5
+
+POLICY = """
+version: 1
+network_policies:
+  api:
+    endpoints:
+      - {host: mw.test, ports: [443, 80, 8443], protocol: rest, enforcement: enforce, access: full}
+      - {host: open.test, ports: [443, 80, 8443, 4443], protocol: rest, enforcement: enforce, access: full}
+      - {host: redact.test, ports: [443, 80, 8443, 4443], protocol: rest, enforcement: enforce, access: full}
+      - {host: two.test, ports: [443, 80, 8443, 4443], protocol: rest, enforcement: enforce, access: full}
+      - {host: mw.test, port: 4443, protocol: websocket, enforcement: enforce, rules: [{allow: {method: GET, path: "/**"}},
+          {allow: {method: WEBSOCKET_TEXT, path: "/**"}}]}
+      - {host: gql.test, ports: [443, 8443], protocol: graphql, enforcement: enforce, path: /graphql,
+         rules: [{allow: {operation_type: query, fields: [viewer]}}]}
+      - {host: gql.test, port: 443, protocol: graphql, path: /audit, rules: [{allow: {operation_type: query, fields: [viewer]}}]}
+      - {host: gone.test, port: 443, protocol: rest, enforcement: enforce, access: full}
+      - {host: not.mw.test, port: 443, protocol: rest, enforcement: enforce, access: full}
+      - {host: l4.test, ports: [443, 7]}
+      - {host: plain.test, ports: [443, 7]}
+      - {host: sql.test, port: 7, protocol: sql, access: read-only}
+      - {host: skipopen.test, port: 7, tls: skip}
+    binaries: [{path: /usr/bin/curl}]
+network_middlewares:
+  first:
+    middleware: acme/guard
+    order: 1
+    config: {mode: strict, limits: {a: [1, true, null]}}
+    endpoints: {include: ["*.test"], exclude: [open.test, redact.test, gone.test, plain.test, skipopen.test]}
+  optional:
+    middleware: acme/guard
+    order: 2
+    on_error: fail_open
+    endpoints: {include: [open.test, plain.test, skipopen.test]}
+  redact:
+    middleware: openshell/regex
+    order: 3
+    endpoints: {include: [redact.test, two.test]}
+  absent:
+    middleware: acme/absent
+    order: 4
+    endpoints: {include: [gone.test]}
+"""
+
+
+class MiddlewareWorld:
+    def __init__(self):
+        check(run("ip", "address", "add", f"{PUBLIC}/32", "dev", "lo").code == 0, "ip address add")
+        self.private = Private("egress-mw")
+        self.authority = Authority(self.private.dir)
+        cert, key = self.authority.issue(*HOSTS)
+        self.tls = Origin(PUBLIC, 443, cert, key)
+        self.plain = Origin(PUBLIC, 80)
+        self.h2 = H2Origin(PUBLIC, 8443, cert, key)
+        self.ws = WebSocketOrigin(PUBLIC, 4443, cert, key)
+        self.echo = RawOrigin(PUBLIC, 7)
+        self.pb = middleware.load(self.private)
+        self.service = Service(self.pb)
+        self.list = self.private.dir / "services"
+        self.services(f"acme/guard {self.service.url} 1000000 1s - -")
+        self.egress = Egress(self.private, self.authority, policy=POLICY, extra=["--middleware", self.list])
+
+    def services(self, *lines):
+        self.list.write_text("\n".join(lines) + "\n")
+
+    def fresh(self):
+        self.service.reset()
+        self.h2.seen.clear()
+        for o in (self.tls, self.plain, self.ws):
+            with o.lock:
+                o.seen, o.raw = [], b""
+        self.ws.frames = []
+
+    # The three ways a request can come; each gives (status, body or JSON, headers).
+
+    def http1(self, method, path, body=None, more="", host="mw.test"):
+        head = f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n{more}"
+        if body is not None:
+            head += f"Content-Length: {len(body)}\r\n"
+        r = self.egress.request(f"{host}:443", (head + "\r\n").encode() + (body or b""))
+        return r.status, r.body, r.headers if hasattr(r, "headers") else {}
+
+    def forward(self, method, path, body=None, more="", host="mw.test"):
+        head = f"{method} http://{host}{path} HTTP/1.1\r\nHost: {host}\r\n{more}"
+        if body is not None:
+            head += f"Content-Length: {len(body)}\r\n"
+        head, _, rest = self.egress.ask((head + "\r\n").encode() + (body or b"")).partition(b"\r\n\r\n")
+        return int(head.split(b" ")[1]), rest, {}
+
+    def stream(self, method, path, body=None, more="", host="mw.test"):
+        fields = [tuple(x.strip() for x in l.split(":", 1)) for l in more.lower().split("\r\n") if l]
+        with H2Client(self.egress.tls(f"{host}:8443", alpn=("h2",))) as c:
+            s = c.headers(method, path, authority=f"{host}:8443", more=fields, end=body is None)
+            if body is not None:
+                c.data(s, body, end=True)
+            a = c.answer(s)
+            return int(a.status), bytes(a.body), {}
+
+    def ways(self):
+        return (("http/1", self.http1), ("forward", self.forward), ("h2", self.stream))
+
+    def arrived(self, way):
+        """(head in lower case, body) of the one request at the origin."""
+        if way == "h2":
+            equal(len(self.h2.seen), 1, "requests at the h2 origin")
+            method, path, fields, body, _ = self.h2.seen[0]
+            head = f"{method} {path}\r\n" + "".join(f"{k}: {x}\r\n" for k, v in fields.items() for x in v)
+            return head.lower(), body
+        origin = self.tls if way == "http/1" else self.plain
+        equal(len(origin.seen), 1, f"requests at the origin ({way})")
+        return origin.seen[0][1].decode().lower(), origin.seen[0][2]
+
+    def nothing(self):
+        time.sleep(0.05)
+        equal((self.tls.seen, self.plain.seen, self.h2.seen), ([], [], []), "requests at the origins")
+
+    def socket(self, host="mw.test", path="/chat/open", more=""):
+        return WebSocketClient(self.egress.tls(f"{host}:4443"), f"{host}:4443", path, more)
+
+    def texts(self):
+        return [f[3] for f in self.ws.frames if f[0] == TEXT]
+
+
+def denied(answer, way, error="middleware_failed", **more):
+    status, body, _ = answer
+    detail = {"middleware_failed": "Request could not be processed by configured middleware",
+              "middleware_denied": "Request rejected by configured middleware"}[error]
+    got = json.loads(body)
+    want = {"error": error, "detail": detail, "policy": "api", **more}
+    if way != "forward":
+        want |= {k: got[k] for k in ("layer", "method", "path", "host", "port", "binary")}
+        equal(got["layer"], "l7", "layer")
+    equal((status, got), (403, want), way)
+
+
+# --- what a stage sees ---
+
+@suite.case
+def a_stage_sees_the_request(w):
+    for way, ask in w.ways():
+        w.fresh()
+        status, _, _ = ask("POST", "/a/b?q=1&r=%20", b"hello", "X-One: 1\r\nX-Two: a\r\nX-Two: b\r\nAuthorization: secret\r\n"
+                           "Cookie: secret\r\nX-Amz-Date: secret\r\nX-OpenShell-Credential-A: secret\r\n")
+        equal((way, status), (way, 200), "status")
+        r = w.service.requests[0]
+        t = r.target
+        equal((t.scheme, t.host, t.method, t.path, t.query), ("http" if way == "forward" else "https", "mw.test", "POST", "/a/b",
+                                                            "q=1&r=%20"), "target")
+        equal(t.port, {"http/1": 443, "forward": 80, "h2": 8443}[way], "port")
+        equal([(h.name, h.value) for h in r.headers], [("x-one", "1"), ("x-two", "a"), ("x-two", "b")], f"headers {way}")
+        equal((r.phase, r.body, r.middleware_name), (1, b"hello", "acme/guard"), "the rest")
+        equal((r.context.sandbox_id, r.context.sandbox_name, r.context.workspace, r.context.HasField("originating_process")),
+              ("test-id", "test-name", "test-workspace", False), "context")
+        equal(len(r.context.request_id), 36, "request id")
+        equal(json.loads(json.dumps({"mode": r.config["mode"], "a": list(r.config["limits"]["a"])})),
+              {"mode": "strict", "a": [1, True, None]}, "config")
+        head, body = w.arrived(way)
+        equal(body, b"hello", "body")
+        for kept in ("authorization: secret", "cookie: secret", "x-amz-date: secret"):
+            contains(head, kept)
+
+
+@suite.case
+def hosts_are_selected(w):
+    w.fresh()
+    equal(w.http1("GET", "/", host="open.test")[0], 200, "optional")
+    equal(len(w.service.requests), 1, "requests of open.test")
+    equal(w.http1("GET", "/", host="redact.test")[0], 200, "excluded")
+    equal(w.http1("GET", "/", host="not.mw.test")[0], 200, "a label more")
+    equal(len(w.service.requests), 1, "requests in all")
+
+
+@suite.case
+def bodiless_requests_stay_so(w):
+    for way, ask in w.ways():
+        w.fresh()
+        equal(ask("GET", "/x")[0], 200, way)
+        head, body = w.arrived(way)
+        check("content-length" not in head, f"{way}: a length appeared: {head}")
+        equal(w.service.requests[0].body, b"", "body")
+
+
+@suite.case
+def chunked_bodies_are_read_and_sent_by_length(w):
+    w.fresh()
+    with w.egress.tls("mw.test:443") as s:
+        s.sendall(b"POST / HTTP/1.1\r\nHost: mw.test\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n")
+        equal(Response(s).status, 100, "interim")
+        s.sendall(b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
+        equal(Response(s).status, 200, "status")
+        s.sendall(b"GET /next HTTP/1.1\r\nHost: mw.test\r\n\r\n")
+        equal(Response(s).status, 200, "the connection goes on")
+    equal([r.body for r in w.service.requests], [b"abcde", b""], "bodies at the service")
+    head = w.tls.seen[0][1].decode().lower()
+    contains(head, "content-length: 5")
+    check("transfer-encoding" not in head and "expect" not in head, head)
+    w.fresh()
+    r = w.egress.request("mw.test:443", b"POST / HTTP/1.1\r\nHost: mw.test\r\nTransfer-Encoding: chunked\r\n\r\n"
+                         b"1\r\na\r\n0\r\nX: t\r\n\r\n")
+    equal(r.status, 400, "trailers")
+    w.nothing()
+
+
+# --- what it may answer ---
+
+@suite.case
+def a_denial_is_told(w):
+    for way, ask in w.ways():
+        w.fresh()
+        since = w.egress.mark()
+        w.service.http = lambda r: w.service.deny(reason="secret reason", reason_code="too_much")
+        denied(ask("GET", "/x?token=1"), way, "middleware_denied", middleware="first", reason_code="too_much")
+        line = w.egress.audit("middleware_denied:first:too_much", since)
+        contains(line, "DENIED")
+        check("secret" not in line and "token" not in line, line)
+        w.service.http = lambda r: w.service.deny(reason_code="Not A Code", reason="x" * 100000)
+        denied(ask("GET", "/"), way, "middleware_denied", middleware="first")
+        w.nothing()
+
+
+@suite.case
+def bodies_are_replaced(w):
+    for way, ask in w.ways():
+        for method, before, after in (("POST", b"before", b"afterwards" * 3000), ("POST", b"before", b""), ("GET", None, b"fresh")):
+            w.fresh()
+            w.service.http = lambda r: w.service.body(after)
+            equal((way, ask(method, "/v1/x", before)[0]), (way, 200), "status")
+            head, body = w.arrived(way)
+            equal(body, after, f"body {way} {method}")
+            contains(head, f"content-length: {len(after)}")
+    w.fresh()
+    w.service.http = lambda r: w.service.allow(body=b"ignored")
+    equal(w.http1("POST", "/", b"kept")[0], 200, "status")
+    equal(w.arrived("http/1")[1], b"kept", "a body without has_body")
+
+
+@suite.case
+def headers_are_changed(w):
+    p = "X-OpenShell-Middleware-"
+    for way, ask in w.ways():
+        w.fresh()
+        w.service.http = lambda r: w.service.allow(header_mutations=[
+            w.service.write(p + "New", "n"), w.service.write(p + "Old", "added", APPEND),
+            w.service.write(p + "Over", "new", OVERWRITE), w.service.write(p + "Skip", "new", KEEP),
+            w.service.write(p + "Skip2", "new", KEEP), w.service.remove("x-gone")])
+        equal(ask("GET", "/", None, f"{p}Old: 1\r\n{p}Over: 1\r\n{p}Over: 2\r\n{p}Skip: 1\r\nX-Gone: 1\r\nX-gone: 2\r\nX-Stay: 1\r\n")[0],
+              200, way)
+        head = w.arrived(way)[0]
+        p1 = p.lower()
+        got = sorted(l for l in head.split("\r\n") if l.startswith(("x-openshell", "x-gone", "x-stay")))
+        equal(got, sorted([f"{p1}new: n", f"{p1}old: 1", f"{p1}old: added", f"{p1}over: new", f"{p1}skip: 1", f"{p1}skip2: new",
+                           "x-stay: 1"]), way)
+
+
+@suite.case
+def mutations_that_are_not_allowed_change_nothing(w):
+    s = w.service
+    good = s.write("X-OpenShell-Middleware-A", "1")
+    cases = [(s.write("Authorization", "x"), "protected_header"), (s.remove("Cookie"), "protected_header"),
+             (s.remove("host"), "protected_header"), (s.remove("x-amz-date"), "protected_header"),
+             (s.remove("X-OpenShell-Credential-X"), "protected_header"), (s.remove("te"), "hop_by_hop_header"),
+             (s.remove("x-hop"), "hop_by_hop_header"), (s.write("X-Other", "x"), "write_namespace"),
+             (s.write("X-OpenShell-Middleware-B", "a\r\nX: y"), "unsafe_value"), (s.write("bad name", "x"), "invalid_name"),
+             (s.write("X-OpenShell-Middleware-B", "x", 0), "missing_existing_action"),
+             (s.write("X-OpenShell-Middleware-B", "x", 9), "unsupported_existing_action"),
+             (w.pb.HeaderMutation(), "empty"), (s.write("X-OpenShell-Middleware-B", "x" * 33000), "bytes_over_capacity")]
+    for bad, code in cases:
+        for host, name in (("mw.test", "first"), ("open.test", "optional")):
+            w.fresh()
+            since = w.egress.mark()
+            w.service.http = lambda r: w.service.body(b"changed", header_mutations=[good, bad])
+            answer = w.http1("POST", "/", b"asked", "Connection: x-hop\r\nX-Hop: 1\r\nX-Amz-Date: 1\r\n", host)
+            w.egress.audit(f"middleware_failed: header_mutation_{code}", since)
+            if host == "mw.test":
+                denied(answer, "http/1")
+                w.nothing()
+            else:
+                equal(answer[0], 200, code)
+                head, body = w.arrived("http/1")
+                equal(body, b"asked", "body")
+                check("x-openshell-middleware" not in head and "x-amz-date" in head, head)
+    w.fresh()
+    w.service.http = lambda r: w.service.allow(header_mutations=[good] * 65)
+    denied(w.http1("GET", "/"), "http/1")
+
+
+# --- failures ---
+
+@suite.case
+def answers_that_are_none(w):
+    pb = w.pb
+    finding = pb.Finding(type="t", label="l")
+    cases = [(lambda r: 1 // 0, "external_service_error"), (lambda r: b"\xff\xff\xff", "external_service_error"),
+             (lambda r: w.service.stall(), "middleware_timeout"), (lambda r: pb.HttpRequestResult(), "invalid_response_decision"),
+             (lambda r: pb.HttpRequestResult(decision=9), "invalid_response_decision"),
+             (lambda r: w.service.body(b"x" * 1000001), "response_body_over_capacity"),
+             (lambda r: w.service.allow(reason="x" * 5000), "response_reason_over_capacity"),
+             (lambda r: w.service.allow(reason_code="Bad"), "response_reason_code_invalid"),
+             (lambda r: w.service.allow(findings=[finding] * 33), "response_findings_over_capacity"),
+             (lambda r: w.service.allow(findings=[pb.Finding(label="x" * 5000)]), "response_finding_over_capacity"),
+             (lambda r: w.service.allow(metadata={str(i): "" for i in range(65)}), "response_metadata_count_over_capacity"),
+             (lambda r: w.service.allow(metadata={"a": "x" * 33000}), "response_metadata_bytes_over_capacity")]
+    for answer, code in cases:
+        for way, ask in w.ways() if "invalid" not in code else w.ways()[:1]:
+            w.fresh()
+            since = w.egress.mark()
+            w.service.http = answer
+            denied(ask("POST", "/", b"x"), way)
+            w.egress.audit(f"middleware_failed: {code}", since)
+            w.egress.audit("FINDING", since)
+            w.nothing()
+            equal((code, way, ask("POST", "/", b"x", host="open.test")[0]), (code, way, 200), "fail_open")
+            equal(w.arrived(way)[1], b"x", "body")
+
+
+@suite.case
+def a_service_that_is_gone(w):
+    w.fresh()
+    w.service.stop()
+    try:
+        for way, ask in w.ways():
+            denied(ask("GET", "/"), way)
+            equal(ask("GET", "/", host="open.test")[0], 200, f"{way} fail_open")
+    finally:
+        w.service.start()
+    wait_for("the service again", lambda: w.http1("GET", "/")[0] == 200)
+
+
+@suite.case
+def a_service_that_is_not_registered(w):
+    w.fresh()
+    since = w.egress.mark()
+    denied(w.http1("GET", "/", host="gone.test"), "http/1")
+    w.egress.audit("middleware_failed: binding_not_described", since)
+    w.nothing()
+
+
+@suite.case
+def bodies_over_capacity(w):
+    long = b"x" * 1000001
+    for way, ask in w.ways():
+        w.fresh()
+        if way == "h2":  # without Content-Length
+            denied(ask("POST", "/", long), way)
+            denied(ask("POST", "/", long, host="open.test"), way)
+            denied(ask("POST", "/", long, "Content-Length: 1000001\r\n"), way)
+            equal(ask("POST", "/", long, "Content-Length: 1000001\r\n", host="open.test")[0], 200, "declared, fail_open")
+        else:
+            denied(ask("POST", "/", long), way)
+            w.nothing()
+            since = w.egress.mark()
+            equal(ask("POST", "/", long, host="open.test")[0], 200, "declared, fail_open")
+            w.egress.audit("Request body unavailable to middleware", since)
+        equal(w.service.requests, [], "requests at the service")
+        equal(w.arrived(way)[1], long, "body")
+    w.fresh()
+    chunks = b"".join(b"%x\r\n%s\r\n" % (50000, b"x" * 50000) for _ in range(21)) + b"0\r\n\r\n"
+    r = w.egress.request("open.test:443", b"POST / HTTP/1.1\r\nHost: open.test\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks)
+    equal((r.status, json.loads(r.body)["error"]), (403, "middleware_failed"), "chunked, fail_open")
+    w.nothing()
+
+
+@suite.case
+def requests_over_capacity(w):
+    w.fresh()
+    since = w.egress.mark()
+    denied(w.http1("GET", "/", None, "".join(f"X-{i}: 1\r\n" for i in range(129))), "http/1")
+    w.egress.audit("request_header_count_over_capacity", since)
+    equal(w.service.requests, [], "requests")
+
+
+# --- the built-in stage ---
+
+@suite.case
+def keys_are_redacted(w):
+    text = f"a {KEY} b sk-short {KEY}\n".encode()
+    for way, ask in w.ways():
+        w.fresh()
+        since = w.egress.mark()
+        equal(ask("POST", "/v1/x", text, host="redact.test")[0], 200, way)
+        equal(w.arrived(way)[1], b"a [REDACTED] b sk-short [REDACTED]\n", way)
+        line = w.egress.audit("openai regex match", since)
+        check("sk-" not in line, line)
+        w.egress.audit("regex.openai", since)
+        status, body, _ = ask("POST", "/", b"\xff" + text, host="redact.test")
+        denied((status, body, {}), way)
+        w.fresh()
+        equal(ask("POST", "/v1/x", b"no key", host="redact.test")[0], 200, way)
+        equal(w.arrived(way)[1], b"no key", "untouched")
+
+
+@suite.case
+def stages_run_in_order(w):
+    w.fresh()
+    seen = []
+    w.service.http = lambda r: seen.append(r.body) or w.service.body(r.body + b" " + KEY.encode())
+    equal(w.http1("POST", "/", KEY.encode(), host="two.test")[0], 200, "status")
+    equal(seen, [KEY.encode()], "the first stage sees the key")
+    equal(w.arrived("http/1")[1], b"[REDACTED] [REDACTED]", "the second redacts both")
+
+
+# --- rules after a replacement ---
+
+@suite.case
+def replaced_bodies_are_judged_again(w):
+    good, bad = json.dumps({"query": "{ viewer }"}).encode(), json.dumps({"query": "{ secret }"}).encode()
+    for way, ask in (w.ways()[0], w.ways()[2]):
+        for body in (bad, b"{", b"x" * 70000):
+            w.fresh()
+            w.service.http = lambda r: w.service.body(body)
+            since = w.egress.mark()
+            denied(ask("POST", "/graphql", good, host="gql.test"), way)
+            w.egress.audit("DENIED", since)
+            w.nothing()
+        w.fresh()
+        w.service.http = lambda r: w.service.body(good + b" ")
+        equal(ask("POST", "/graphql", good, host="gql.test")[0], 200, way)
+        equal(w.arrived(way)[1], good + b" ", "body")
+    w.fresh()
+    since = w.egress.mark()
+    w.service.http = lambda r: w.service.body(bad)
+    equal(w.http1("POST", "/audit", good, host="gql.test")[0], 200, "audit")
+    w.egress.audit("OBSERVED", since)
+    equal(w.arrived("http/1")[1], bad, "body")
+
+
+# --- how many at once ---
+
+@suite.case
+def admission_is_bounded(w):
+    """96 requests fit; what comes then is shed before its body is read. All of them end once the service answers."""
+    w.fresh()
+    w.services(f"acme/guard {w.service.url} 1000000 30s - -")
+    w.egress.reload(POLICY)
+    w.service.http = lambda r: w.service.stall()
+    statuses, lock = [], threading.Lock()
+
+    def one():
+        status = w.http1("GET", "/slow")[0]
+        with lock:
+            statuses.append(status)
+    threads = [threading.Thread(target=one) for _ in range(96)]
+    try:
+        for t in threads[:64]:
+            t.start()
+        wait_for("32 at the service", lambda: w.service.active == 32)
+        for t in threads[64:]:
+            t.start()
+        since = w.egress.mark()
+
+        def shed():
+            with w.egress.tls("mw.test:443") as s:
+                s.settimeout(0.5)
+                s.sendall(b"POST / HTTP/1.1\r\nHost: mw.test\r\nContent-Length: 5\r\n\r\n")
+                with contextlib.suppress(TimeoutError):
+                    r = Response(s)
+                    return r.status, json.loads(r.body)["error"]
+            return None
+        # A probe that got a place waits like the others and gives it back when it leaves... its thread does not notice
+        # before the chain ends; so the queue fills up in any case.
+        equal(wait_for("a refusal", shed, 30), (503, "middleware_failed"), "the one too many")
+        w.egress.audit("Middleware admission exhausted", since)
+        equal(w.stream("GET", "/")[0], 503, "h2")
+        equal(w.forward("GET", "/")[0], 503, "forward")
+        equal(w.http1("GET", "/", host="redact.test")[0], 503, "for every chain")
+    finally:
+        w.service.released.set()
+        for t in threads:
+            t.join(30)
+        w.services(f"acme/guard {w.service.url} 1000000 1s - -")
+    equal(sorted(set(statuses)), [200], "statuses")
+    check(w.service.most == 32, f"{w.service.most} at once")
+    wait_for("places again", lambda: w.http1("GET", "/")[0] == 200)
+    w.egress.reload(POLICY)
+
+
+@suite.case
+def a_slow_stage_holds_up_only_its_own_stream(w):
+    w.fresh()
+    w.services(f"acme/guard {w.service.url} 1000000 30s - -")
+    w.egress.reload(POLICY)
+    service = w.service
+    w.service.http = lambda r: service.stall() if r.target.path == "/slow" else service.allow()
+    with H2Client(w.egress.tls("mw.test:8443", alpn=("h2",))) as c:
+        slow = [c.headers("GET", "/slow", authority="mw.test:8443") for _ in range(5)]
+        wait_for("slow ones", lambda: w.service.active == 5)
+        for i in range(20):
+            equal(c.ask("GET", f"/v1/{i}", authority="mw.test:8443").status, "200", "a stream beside it")
+        gone = c.headers("GET", "/slow", authority="mw.test:8443")
+        wait_for("one more", lambda: w.service.active == 6)
+        c.h.reset_stream(gone, 8)
+        c.flush()
+        equal(c.ask("GET", "/v1/x", authority="mw.test:8443").status, "200", "after a reset")
+        w.service.released.set()
+        for s in slow:
+            equal(c.answer(s).status, "200", "the slow ones")
+    # The tunnel ends while a stage thinks.
+    w.fresh()
+    w.service.http = lambda r: service.stall()
+    c = H2Client(w.egress.tls("mw.test:8443", alpn=("h2",)))
+    c.headers("GET", "/slow", authority="mw.test:8443")
+    wait_for("the request", lambda: w.service.active == 1)
+    c.sock.close()
+    w.service.released.set()
+    w.services(f"acme/guard {w.service.url} 1000000 1s - -")
+    w.egress.reload(POLICY)
+
+
+# --- what cannot be looked into ---
+
+@suite.case
+def tunnels_that_nobody_can_read(w):
+    with w.egress.open("l4.test:7") as s:
+        s.sendall(b"SSH-2.0-x\r\n")
+        got = read_all(s)
+        contains(got.decode(), '"error":"unsupported_l7_protocol"')
+        contains(got.decode(), "Unsupported tunnel protocol cannot be inspected by required middleware")
+    with w.egress.open("l4.test:7") as s:
+        s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        contains(read_all(s).decode(), "HTTP/2 prior-knowledge (h2c) cannot be inspected by required middleware")
+    with w.egress.open("sql.test:7") as s:
+        s.sendall(b"select 1;")
+        contains(read_all(s).decode(), "unsupported_l7_protocol")
+    for host in ("plain.test", "skipopen.test"):
+        since = w.egress.mark()
+        with w.egress.open(f"{host}:7") as s:
+            s.sendall(b"SSH-2.0-x\r\n")
+            equal(s.recv(100), b"SSH-2.0-x\r\n", host)
+        w.egress.audit("Traffic cannot be inspected by middleware", since)
+
+
+@suite.case
+def uninspected_endpoints_have_their_chain_too(w):
+    w.fresh()
+    equal(w.http1("POST", "/", b"x", host="l4.test")[0], 200, "passes")
+    equal(w.service.requests[0].body, b"x", "body")
+    w.service.http = lambda r: w.service.deny()
+    r = w.http1("POST", "/", b"x", host="l4.test")
+    equal((r[0], json.loads(r[1])["error"]), (403, "middleware_denied"), "denied")
+
+
+# --- WebSockets ---
+
+@suite.case
+def a_session_from_preflight_to_the_end(w):
+    w.fresh()
+    since = w.egress.mark()
+    c = w.socket(path="/chat/open?q=1", more="Sec-WebSocket-Protocol: a, b\r\nSec-WebSocket-Extensions: permessage-deflate\r\n")
+    equal(c.response.status, 101, "status")
+    p = w.service.events[0].preflight
+    equal((p.target.scheme, p.target.host, p.target.port, p.target.method, p.target.path, p.target.query),
+          ("wss", "mw.test", 4443, "GET", "/chat/open", ""), "target")
+    equal((list(p.requested_subprotocols), p.phase, p.middleware_name, p.config["mode"]),
+          (["a", "b"], 1, "acme/guard", "strict"), "preflight")
+    check(p.session_id and p.context.request_id, "ids")
+    check(b"Extensions" not in w.ws.seen[0][1], "an unsafe offer went upstream")
+    c.send(TEXT, b"one")
+    equal(c.next()[3], b"one", "echo")
+    c.send(BINARY, b"\x00\x01")
+    equal(c.next()[3], b"\x00\x01", "binary")
+    c.send(TEXT, b"two\x00!")
+    equal(c.next()[3], b"two\x00!", "echo")
+    c.send(CLOSE, b"\x03\xe8")
+    equal(c.closed(), 1000, "close")
+    wait_for("the end", lambda: w.service.events[-1].HasField("session_end"))
+    got = [(e.WhichOneof("event"), e.message.sequence, e.message.text, e.session_end.reason) for e in w.service.events]
+    equal(got, [("preflight", 0, "", 0), ("session_start", 0, "", 0), ("message", 1, "one", 0), ("message", 3, "two\x00!", 0),
+                ("session_end", 0, "", 1)], "events")
+    w.egress.audit("engine:supervisor-middleware", since)
+    equal(len(w.service.requests), 1, "the upgrade itself is a request")
+
+
+@suite.case
+def messages_are_replaced_and_denied(w):
+    w.fresh()
+    service = w.service
+
+    def socket(event, number):
+        text = event.message.text
+        if text == "bad":
+            return service.message(event, DENY, reason_code="no_way")
+        if text == "change":
+            return service.message(event, text="changed " * 100)
+        return service.echo(event, number)
+    service.socket = socket
+    c = w.socket()
+    c.send(TEXT, b"change")
+    equal(c.next()[3], b"changed " * 100, "replaced")
+    c.send(TEXT, b"bad")
+    equal(c.closed(), 1008, "code")
+    wait_for("the end", lambda: service.events[-1].HasField("session_end"))
+    equal(service.events[-1].session_end.reason, 4, "MIDDLEWARE_DENIAL")
+    equal(w.texts(), [b"changed " * 100], "at the origin")
+
+
+@suite.case
+def preflights_decide(w):
+    service = w.service
+    for action, kw, status, error in ((DENY_SESSION, {"reason_code": "closed"}, 403, "middleware_denied"), (SKIP_SESSION, {}, 101, None),
+                                      (0, {}, 403, "middleware_failed"), (INSPECT, {"reason": "x" * 5000}, 403, "middleware_failed")):
+        w.fresh()
+        service.socket = lambda e, n: service.preflight(action, **kw) if e.HasField("preflight") else None
+        c = w.socket()
+        equal((action, c.response.status), (action, status), "status")
+        if error:
+            equal(json.loads(c.response.body)["error"], error, "error")
+            equal(w.ws.seen, [], "origin")
+        else:
+            c.send(TEXT, b"unseen")
+            equal(c.next()[3], b"unseen", "echo")
+        wait_for("the end", lambda: service.events[-1].HasField("session_end"))
+        equal(len(service.events), 2, "events")
+        equal(service.events[-1].session_end.reason, {DENY_SESSION: 4, SKIP_SESSION: 10}.get(action, 5), "reason")
+    for socket in (lambda e, n: "end", lambda e, n: 1 // 0, lambda e, n: b"\xff", lambda e, n: service.stall() and None):
+        w.fresh()
+        service.socket = socket
+        c = w.socket()
+        equal((c.response.status, json.loads(c.response.body)["error"]), (403, "middleware_failed"), "required")
+        service.socket = socket
+        c = w.socket("open.test")
+        equal(c.response.status, 101, "fail_open")
+        c.send(TEXT, b"x")
+        equal(c.next()[3], b"x", "echo")
+        service.released.set()
+
+
+@suite.case
+def upgrades_that_the_upstream_rejects(w):
+    w.fresh()
+    equal(w.socket(path="/chat/refuse").response.status, 400, "status")
+    wait_for("the end", lambda: w.service.events[-1].HasField("session_end"))
+    equal(w.service.events[-1].session_end.reason, 8, "UPSTREAM_REJECTED")
+
+
+@suite.case
+def failing_stages_in_a_session(w):
+    service = w.service
+    answers = [lambda e: service.message(e, sequence=99), lambda e: service.message(e, 0), lambda e: service.message(e, binary=b"x"),
+               lambda e: service.preflight(INSPECT), lambda e: b"\xff", lambda e: "end", lambda e: 1 // 0,
+               lambda e: service.message(e, text="x" * 1000001), lambda e: service.stall() and None]
+    codes = ["message_result_sequence_mismatch", "invalid_response_decision", "replacement_type_mismatch",
+             "unexpected_websocket_response", "external_service_error", "missing_message_result", "external_service_error",
+             "response_message_over_capacity", "middleware_timeout"]
+    for answer, code in zip(answers, codes):
+        for host in ("mw.test", "open.test"):
+            w.fresh()
+            since = w.egress.mark()
+            service.socket = lambda e, n: answer(e) if e.message.text == "now" else service.echo(e, n)
+            c = w.socket(host)
+            c.send(TEXT, b"fine")
+            equal(c.next()[3], b"fine", "before")
+            c.send(TEXT, b"now")
+            if host == "mw.test":
+                equal((code, c.closed()), (code, 1008), "code")
+                equal(w.texts(), [b"fine"], "at the origin")
+            else:
+                equal((code, c.next()[3]), (code, b"now"), "fail_open")
+                seen = len(service.events)
+                c.send(TEXT, b"later")
+                equal(c.next()[3], b"later", "later")
+                equal([e.message.text for e in service.events[seen:] if e.HasField("message")], [], "a disabled stage is not asked")
+                w.egress.audit("WebSocket middleware stage disabled", since)
+            w.egress.audit(f"middleware_failed: {code}", since)
+            service.released.set()
+
+
+@suite.case
+def messages_over_capacity(w):
+    long = b"x" * 1000001
+    w.fresh()
+    c = w.socket("open.test")
+    c.send(TEXT, long)
+    equal(c.next()[3], long, "fail_open")
+    c.send(TEXT, b"short")
+    equal(c.next()[3], b"short", "still asked")
+    equal([e.message.text for e in w.service.events if e.HasField("message")], ["short"], "messages at the service")
+    c = w.socket()
+    c.send(TEXT, long)
+    equal(c.closed(), 1008, "required")
+
+
+@suite.case
+def messages_are_redacted_too(w):
+    w.fresh()
+    c = w.socket("redact.test")
+    c.send(TEXT, f"key {KEY}".encode())
+    equal(c.next()[3], b"key [REDACTED]", "echo")
+    c.send(TEXT, b"none\x00")
+    equal(c.next()[3], b"none\x00", "untouched")
+    c = w.socket("two.test")
+    w.service.socket = lambda e, n: w.service.message(e, text=f"{e.message.text} {KEY}") if e.message.text else w.service.echo(e, n)
+    c.send(TEXT, b"x")
+    equal(c.next()[3], b"x [REDACTED]", "both stages")
+
+
+@suite.case
+def sessions_are_bounded(w):
+    w.fresh()
+    held = [w.socket() for _ in range(32)]
+    try:
+        equal({c.response.status for c in held}, {101}, "statuses")
+        since = w.egress.mark()
+        c = w.socket()
+        equal((c.response.status, json.loads(c.response.body)["error"]), (403, "middleware_failed"), "the one too many")
+        w.egress.audit("middleware_session_capacity_exhausted", since)
+        equal(w.socket("open.test").response.status, 101, "fail_open")
+    finally:
+        for c in held:
+            c.sock.close()
+    wait_for("permits again", lambda: w.socket().response.status == 101)
+
+
+@suite.case
+def a_reload_ends_sessions(w):
+    w.fresh()
+    c = w.socket()
+    w.egress.reload(POLICY)
+    equal(c.closed(), 1012, "code")
+    wait_for("the end", lambda: w.service.events[-1].HasField("session_end"))
+    equal(w.service.events[-1].session_end.reason, 3, "POLICY_RELOAD")
+
+
+# --- the registry ---
+
+@suite.case
+def policy_and_services_are_swapped_together(w):
+    w.fresh()
+    good = f"acme/guard {w.service.url} 1000000 1s - -"
+
+    def refused(line, *why):
+        w.services(line)
+        since = w.egress.mark()
+        w.egress.process.send_signal(1)
+        text = wait_for("the refusal", lambda: w.egress.find("REFUSED", since), 20)
+        for part in why:
+            contains(text, part)
+        equal(w.http1("GET", "/")[0], 200, "the old pair")
+    try:
+        refused("acme/guard http://127.0.0.1:1 1000000 100ms - -", "supervisor middleware 'acme/guard' cannot be described")
+        refused("openshell/x http://127.0.0.1:1 1000000 1s - -", "must be 1 to 128 characters")
+        refused("acme/guard ftp://127.0.0.1:1 1000000 1s - -", "http:// or https://")
+        refused(f"acme/guard {w.service.url} 4194305 1s - -", "max_payload_bytes must be between 1 and 4194304")
+        refused(f"acme/guard {w.service.url} 1000 31s - -", "timeout must be")
+        refused(f"acme/guard {w.service.url} 1000 1s - token", "must use https://")
+        keep = w.service.bindings
+        for bindings, why in (((), "no bindings"), (((HTTP, 4194304, 2),), "PRE_RETURN"), (((HTTP, 999999),), "above that of a binding"),
+                              (((HTTP, 4194304), (HTTP, 4194304)), "twice"), (((HTTP, 0),), "between 1 and"), (((7, 5),), "must be HTTP_REQUEST")):
+            w.service.bindings = bindings
+            refused(good, "manifest of supervisor middleware 'acme/guard' is invalid", why)
+        w.service.bindings = keep
+    finally:
+        w.service.bindings = ((HTTP, 4194304), (WEBSOCKET, 4194304))
+        w.services(good)
+        w.egress.reload(POLICY)
+
+
+@suite.case
+def a_service_without_a_websocket_binding_hears_of_none(w):
+    w.fresh()
+    w.service.bindings = ((HTTP, 4194304),)
+    try:
+        w.egress.reload(POLICY)
+        since = w.egress.mark()
+        c = w.socket()
+        c.send(TEXT, b"x")
+        equal((c.next()[3], w.service.events), (b"x", []), "echo")
+        w.egress.audit("binding_not_selected", since)
+        equal(len(w.service.requests), 1, "the upgrade is a request")
+        w.service.bindings = ((WEBSOCKET, 4194304),)
+        w.egress.reload(POLICY)
+        w.fresh()
+        equal((w.http1("GET", "/")[0], w.service.requests), (200, []), "no HTTP binding")
+    finally:
+        w.service.bindings = ((HTTP, 4194304), (WEBSOCKET, 4194304))
+        w.egress.reload(POLICY)
+
+
+@suite.case
+def services_over_tls_with_a_token(w):
+    w.fresh()
+    secure = Service(w.pb, cert=w.authority.issue("127.0.0.1"))
+    try:
+        w.services(f"acme/guard {secure.url} 1000000 5s {w.authority.pem} abc.def.ghi")
+        w.egress.reload(POLICY)
+        equal(w.http1("GET", "/")[0], 200, "status")
+        equal((len(secure.requests), set(secure.tokens)), (1, {"Bearer abc.def.ghi"}), "tokens")
+        other = w.private.dir / "other"
+        other.mkdir(exist_ok=True)
+        w.services(f"acme/guard {secure.url} 1000000 5s {Authority(other).pem} abc.def.ghi")
+        since = w.egress.mark()
+        w.egress.process.send_signal(1)
+        wait_for("the refusal", lambda: w.egress.find("REFUSED", since), 20)
+    finally:
+        secure.stop()
+        w.services(f"acme/guard {w.service.url} 1000000 1s - -")
+        w.egress.reload(POLICY)
+
+
+@suite.case
+def foreign_findings_are_not_believed(w):
+    w.fresh()
+    since = w.egress.mark()
+    w.service.http = lambda r: w.service.allow(findings=[w.pb.Finding(type="evil\ntype", label="evil label", count=3, severity="high",
+                                                                      confidence="evil")], metadata={"evil": "evil"}, reason="evil")
+    equal(w.http1("GET", "/")[0], 200, "status")
+    w.egress.audit("External middleware finding", since)
+    with w.egress.lock:
+        check(not any("evil" in l for l in w.egress.lines[since:] + w.egress.json), "the service's words are in the log")
+
+
+if __name__ == "__main__":
+    world.main(suite, MiddlewareWorld)
