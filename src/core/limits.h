@@ -219,6 +219,7 @@
 #define OS_MIDDLEWARE_SUBPROTOCOL_BYTES 4096
 #define OS_MIDDLEWARE_SUBPROTOCOL 256    /* bytes of the selected one */
 #define OS_MIDDLEWARE_NAME 128           /* bytes of the name of a registered service */
+#define OS_LIMIT_POLICY_REASON 512       /* bytes of a service's words about a configuration */
 #define OS_MIDDLEWARE_RETRY_MS 10000     /* until services that did not answer are asked again */
 #define OS_MIDDLEWARE_CREDENTIALS 64     /* tokens of services asked for at once (spec/identity.md 5) */
 #define OS_MIDDLEWARE_CREDENTIAL_CALLS 10 /* times a sandbox may ask for them in a minute */
