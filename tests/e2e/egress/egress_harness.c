@@ -152,9 +152,9 @@ static struct policy_engine *load(uint64_t generation, struct os_error *err)
         return NULL;
     struct policy_engine *engine = policy_compile(doc, &opt, err);
     if (engine && services)
-        policy_engine_attach(engine, services, middleware_registry_free);
+        policy_engine_attach(engine, services, middleware_registry_unref);
     else
-        middleware_registry_free(services);
+        middleware_registry_unref(services);
     if (engine && rules)
         rules_set_policy(rules, doc, &opt);
     return engine;

@@ -2,6 +2,7 @@
 #include "supervisor/egress/middleware/registry.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@
 static const struct middleware_service *const builtins[] = {&middleware_regex};
 
 struct middleware_registry {
+    atomic_uint refs;
     struct middleware_service **services;
     bool *authenticated;
     size_t n;
@@ -66,6 +68,7 @@ struct middleware_registry *middleware_registry_new(const struct middleware_regi
                                                     struct os_error *err)
 {
     struct middleware_registry *r = os_calloc(1, sizeof(*r));
+    atomic_init(&r->refs, 1);
     cleanup_free struct description *list = os_calloc(opt->n_services + 1, sizeof(*list));
     bool failed = false;
     for (size_t i = 0; i < opt->n_services; i++)
@@ -91,14 +94,21 @@ struct middleware_registry *middleware_registry_new(const struct middleware_regi
     }
     if (!failed)
         return r;
-    middleware_registry_free(r);
+    middleware_registry_unref(r);
     return NULL;
 }
 
-void middleware_registry_free(void *registry)
+struct middleware_registry *middleware_registry_ref(struct middleware_registry *r)
+{
+    if (r)
+        atomic_fetch_add(&r->refs, 1);
+    return r;
+}
+
+void middleware_registry_unref(void *registry)
 {
     struct middleware_registry *r = registry;
-    if (!r)
+    if (!r || atomic_fetch_sub(&r->refs, 1) != 1)
         return;
     for (size_t i = 0; i < r->n; i++)
         remote_free(r->services[i]);
