@@ -196,14 +196,14 @@
 #define OS_MIDDLEWARE_TIMEOUT_MS 500    /* of one stage, unless the service or the operator says less */
 #define OS_MIDDLEWARE_TIMEOUT_MIN_MS 10 /* ... and what either may say */
 #define OS_MIDDLEWARE_TIMEOUT_MAX_MS 30000
-#define OS_MIDDLEWARE_CHAIN_MS 30000   /* the whole chain, from admission */
+#define OS_MIDDLEWARE_CHAIN_MS 30000    /* the whole chain, from admission */
 #define OS_MIDDLEWARE_PREFLIGHT_MS 1000 /* all stages of a WebSocket, before its upgrade is sent */
 #define OS_MIDDLEWARE_CONNECT_MS 5000
-#define OS_MIDDLEWARE_ENVELOPE 300032  /* bytes of a message of the protocol besides the payload */
-#define OS_MIDDLEWARE_CONFIG 65536     /* bytes, encoded: configuration of a stage */
-#define OS_MIDDLEWARE_CONTEXT 4096     /* ... context */
-#define OS_MIDDLEWARE_TARGET 32768     /* ... target */
-#define OS_MIDDLEWARE_HEADERS 128      /* fields shown to a stage */
+#define OS_MIDDLEWARE_ENVELOPE 300032    /* bytes of a message of the protocol besides the payload */
+#define OS_MIDDLEWARE_CONFIG 65536       /* bytes, encoded: configuration of a stage */
+#define OS_MIDDLEWARE_CONTEXT 4096       /* ... context */
+#define OS_MIDDLEWARE_TARGET 32768       /* ... target */
+#define OS_MIDDLEWARE_HEADERS 128        /* fields shown to a stage */
 #define OS_MIDDLEWARE_HEADER_BYTES 65536 /* bytes of them, encoded */
 #define OS_MIDDLEWARE_REASON 4096
 #define OS_MIDDLEWARE_REASON_CODE 64
@@ -213,15 +213,15 @@
 #define OS_MIDDLEWARE_METADATA 64        /* entries */
 #define OS_MIDDLEWARE_METADATA_BYTES 32768
 #define OS_MIDDLEWARE_MUTATIONS 64
-#define OS_MIDDLEWARE_MUTATION_TEXT 32768 /* bytes of their names and values */
+#define OS_MIDDLEWARE_MUTATION_TEXT 32768  /* bytes of their names and values */
 #define OS_MIDDLEWARE_MUTATION_BYTES 65536 /* ... encoded */
-#define OS_MIDDLEWARE_SUBPROTOCOLS 32    /* requested subprotocols shown to a stage */
+#define OS_MIDDLEWARE_SUBPROTOCOLS 32      /* requested subprotocols shown to a stage */
 #define OS_MIDDLEWARE_SUBPROTOCOL_BYTES 4096
-#define OS_MIDDLEWARE_SUBPROTOCOL 256    /* bytes of the selected one */
-#define OS_MIDDLEWARE_NAME 128           /* bytes of the name of a registered service */
-#define OS_LIMIT_POLICY_REASON 512       /* bytes of a service's words about a configuration */
-#define OS_MIDDLEWARE_RETRY_MS 10000     /* until services that did not answer are asked again */
-#define OS_MIDDLEWARE_CREDENTIALS 64     /* tokens of services asked for at once (spec/identity.md 5) */
+#define OS_MIDDLEWARE_SUBPROTOCOL 256     /* bytes of the selected one */
+#define OS_MIDDLEWARE_NAME 128            /* bytes of the name of a registered service */
+#define OS_LIMIT_POLICY_REASON 512        /* bytes of a service's words about a configuration */
+#define OS_MIDDLEWARE_RETRY_MS 10000      /* until services that did not answer are asked again */
+#define OS_MIDDLEWARE_CREDENTIALS 64      /* tokens of services asked for at once (spec/identity.md 5) */
 #define OS_MIDDLEWARE_CREDENTIAL_CALLS 10 /* times a sandbox may ask for them in a minute */
 
 /* Rules of the operator's own (src/supervisor/rules) */

@@ -32,8 +32,8 @@ struct gateway {
     bool tls;
     struct mint_limit mints;
     struct middlewares *middlewares; /* registered services, possibly none */
-    uint64_t ssh_session_ttl_s; /* 0 = SSH session tokens never expire */
-    struct forward *forwards;   /* open ForwardTcp calls; loop thread */
+    uint64_t ssh_session_ttl_s;      /* 0 = SSH session tokens never expire */
+    struct forward *forwards;        /* open ForwardTcp calls; loop thread */
     struct logbus *logs;
     struct watches *watches;
     struct readiness *readiness;

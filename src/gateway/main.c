@@ -419,8 +419,7 @@ static int start(struct program *p, struct os_error *err)
     if (p->options.config_path)
         os_log_info("gateway", "settings of %s", p->options.config_path);
     if (lock_state(p, err) < 0 || setup_identity(p, err) < 0 || start_middlewares(p, err) < 0 ||
-        open_store(p, err) < 0 ||
-        start_servers(p, err) < 0 || start_driver(p, err) < 0)
+        open_store(p, err) < 0 || start_servers(p, err) < 0 || start_driver(p, err) < 0)
         return -1;
     uv_timer_init(&p->loop, &p->sweep);
     uv_unref((uv_handle_t *)&p->sweep);

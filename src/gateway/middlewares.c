@@ -120,21 +120,23 @@ static int register_all(struct middlewares *m, const struct config_middlewares *
         qsort(m->list, m->n, sizeof(*m->list), by_name);
     for (size_t i = 1; i < m->n; i++)
         if (!strcmp(m->list[i].r->name, m->list[i - 1].r->name))
-            return os_error_set(err, OS_INVALID_ARGUMENT,
-                                "supervisor middleware '%s' is registered twice; give one of them another name",
-                                m->list[i].r->name);
+            return os_error_set(
+                err, OS_INVALID_ARGUMENT,
+                "supervisor middleware '%s' is registered twice; give one of them another name",
+                m->list[i].r->name);
     return 0;
 }
 
 /* --- calls --- */
 
 static int call(const struct middlewares *m, const struct registered *s, enum rpc_method_id method,
-                const ProtobufCMessage *request, struct os_arena *a, ProtobufCMessage **out, struct os_error *err)
+                const ProtobufCMessage *request, struct os_arena *a, ProtobufCMessage **out,
+                struct os_error *err)
 {
     cleanup_free char *token = NULL;
-    cleanup_free char *ca = s->r->tls_ca_cert_pem.len
-                                ? os_strndup((const char *)s->r->tls_ca_cert_pem.data, s->r->tls_ca_cert_pem.len)
-                                : NULL;
+    cleanup_free char *ca = s->r->tls_ca_cert_pem.len ? os_strndup((const char *)s->r->tls_ca_cert_pem.data,
+                                                                   s->r->tls_ca_cert_pem.len)
+                                                      : NULL;
     uv_loop_t loop;
     if (s->authenticated &&
         !(token = jwt_mint_extension(m->jwt, NULL, s->r->audience, m->jwt_ttl_s, NULL, err)))
@@ -209,9 +211,9 @@ typedef Openshell__Sandbox__V1__NetworkMiddlewareConfig config_doc;
 
 static int unknown(const char *key, const char *service, struct os_error *err)
 {
-    return os_error_set(err, OS_FAILED_PRECONDITION,
-                        "middleware config '%s' names service '%s', which is not registered with this gateway", key,
-                        service);
+    return os_error_set(
+        err, OS_FAILED_PRECONDITION,
+        "middleware config '%s' names service '%s', which is not registered with this gateway", key, service);
 }
 
 static int ask(const struct middlewares *m, const struct registered *s, const char *key, const config_doc *c,
@@ -235,15 +237,16 @@ static int ask(const struct middlewares *m, const struct registered *s, const ch
         (const Openshell__Middleware__V1__ValidateConfigResponse *)answer;
     if (r->valid)
         return 0;
-    return os_error_set(err, OS_INVALID_ARGUMENT, "middleware config '%s' is refused by '%s': %.*s", key, s->r->name,
-                        OS_LIMIT_POLICY_REASON, *r->reason ? r->reason : "no reason given");
+    return os_error_set(err, OS_INVALID_ARGUMENT, "middleware config '%s' is refused by '%s': %.*s", key,
+                        s->r->name, OS_LIMIT_POLICY_REASON, *r->reason ? r->reason : "no reason given");
 }
 
 static int check(const struct middlewares *m, const char *key, const config_doc *c, struct os_error *err)
 {
     if (os_str_starts(c->middleware, MIDDLEWARE_BUILTIN_PREFIX)) {
         const char *why = middleware_builtin_check(c->middleware, c->config);
-        return why ? os_error_set(err, OS_INVALID_ARGUMENT, "middleware config '%s' is invalid: %s", key, why) : 0;
+        return why ? os_error_set(err, OS_INVALID_ARGUMENT, "middleware config '%s' is invalid: %s", key, why)
+                   : 0;
     }
     const struct registered *s = find(m, c->middleware);
     return s ? ask(m, s, key, c, err) : unknown(key, c->middleware, err);

@@ -23,7 +23,8 @@ struct mint_limit {
 
 void mint_limit_init(struct mint_limit *m);
 void mint_limit_free(struct mint_limit *m);
-/* Counts a call; false when there were OS_MIDDLEWARE_CREDENTIAL_CALLS in the minute that the first one began. */
+/* Counts a call; false when there were OS_MIDDLEWARE_CREDENTIAL_CALLS in the minute that the first one began.
+ */
 bool mint_limit_take(struct mint_limit *m, const char *sandbox_id);
 
 #endif

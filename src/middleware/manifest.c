@@ -17,7 +17,8 @@ int middleware_timeout_parse(const char *text)
     if (!n)
         return OS_MIDDLEWARE_TIMEOUT_MS;
     bool ms = os_str_ends(text, "ms");
-    if ((!ms && text[n - 1] != 's') || !os_str_u64n(text, n - (ms ? 2 : 1), OS_MIDDLEWARE_TIMEOUT_MAX_MS, &value))
+    if ((!ms && text[n - 1] != 's') ||
+        !os_str_u64n(text, n - (ms ? 2 : 1), OS_MIDDLEWARE_TIMEOUT_MAX_MS, &value))
         return -1;
     value *= ms ? 1 : 1000;
     return value >= OS_MIDDLEWARE_TIMEOUT_MIN_MS && value <= OS_MIDDLEWARE_TIMEOUT_MAX_MS ? (int)value : -1;
@@ -33,10 +34,11 @@ bool middleware_name_ok(const char *name)
 int middleware_registration_check(const middleware_registration *r, bool authenticated, struct os_error *err)
 {
     if (!middleware_name_ok(r->name))
-        return os_error_set(err, OS_INVALID_ARGUMENT,
-                            "supervisor middleware name '%.140s' must be 1 to %d characters of A-Z a-z 0-9 . _ - / "
-                            "and not begin with '" MIDDLEWARE_BUILTIN_PREFIX "'",
-                            r->name, OS_MIDDLEWARE_NAME);
+        return os_error_set(
+            err, OS_INVALID_ARGUMENT,
+            "supervisor middleware name '%.140s' must be 1 to %d characters of A-Z a-z 0-9 . _ - / "
+            "and not begin with '" MIDDLEWARE_BUILTIN_PREFIX "'",
+            r->name, OS_MIDDLEWARE_NAME);
     bool https = os_str_starts(r->grpc_endpoint, "https://");
     if (!https && !os_str_starts(r->grpc_endpoint, "http://"))
         return os_error_set(err, OS_INVALID_ARGUMENT,
@@ -50,16 +52,19 @@ int middleware_registration_check(const middleware_registration *r, bool authent
             r->name);
     if (!https && r->tls_ca_cert_pem.len)
         return os_error_set(err, OS_INVALID_ARGUMENT,
-                            "supervisor middleware '%s': a TLS CA certificate needs an https:// endpoint", r->name);
+                            "supervisor middleware '%s': a TLS CA certificate needs an https:// endpoint",
+                            r->name);
     if (r->max_payload_bytes < 1 || r->max_payload_bytes > OS_MIDDLEWARE_PAYLOAD)
-        return os_error_set(err, OS_INVALID_ARGUMENT,
-                            "supervisor middleware '%s': max_payload_bytes must be between 1 and %d, not %llu",
-                            r->name, OS_MIDDLEWARE_PAYLOAD, (unsigned long long)r->max_payload_bytes);
+        return os_error_set(
+            err, OS_INVALID_ARGUMENT,
+            "supervisor middleware '%s': max_payload_bytes must be between 1 and %d, not %llu", r->name,
+            OS_MIDDLEWARE_PAYLOAD, (unsigned long long)r->max_payload_bytes);
     if (middleware_timeout_parse(r->timeout) < 0)
-        return os_error_set(err, OS_INVALID_ARGUMENT,
-                            "supervisor middleware '%s': timeout must be a number of ms or s such as 500ms or 2s, "
-                            "between 10ms and 30s, not '%.40s'",
-                            r->name, r->timeout);
+        return os_error_set(
+            err, OS_INVALID_ARGUMENT,
+            "supervisor middleware '%s': timeout must be a number of ms or s such as 500ms or 2s, "
+            "between 10ms and 30s, not '%.40s'",
+            r->name, r->timeout);
     return 0;
 }
 
@@ -69,8 +74,9 @@ static int refuse(struct os_error *err, const middleware_registration *r, const 
                         r->name, what);
 }
 
-static int take_binding(const Openshell__Middleware__V1__MiddlewareBinding *b, const middleware_registration *r,
-                        struct middleware_bindings *out, struct os_error *err)
+static int take_binding(const Openshell__Middleware__V1__MiddlewareBinding *b,
+                        const middleware_registration *r, struct middleware_bindings *out,
+                        struct os_error *err)
 {
     if (b->phase == PHASE(PRE_RETURN))
         return refuse(err, r, "phase PRE_RETURN is not supported; use PRE_CREDENTIALS");

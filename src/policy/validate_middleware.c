@@ -99,13 +99,15 @@ static void check_skipped(struct os_arena *arena, const policy_doc *doc, const c
 {
     if (!m->endpoints || !strcmp(policy_text(m->on_error), "fail_open"))
         return;
-    struct policy_map_entry **rules = policy_map_sorted(arena, doc->network_policies, doc->n_network_policies);
+    struct policy_map_entry **rules =
+        policy_map_sorted(arena, doc->network_policies, doc->n_network_policies);
     for (size_t i = 0; i < doc->n_network_policies; i++) {
         const policy_rule *rule = (const void *)rules[i]->value;
         for (size_t k = 0; rule && k < rule->n_endpoints; k++) {
             const policy_endpoint_doc *ep = rule->endpoints[k];
             if (os_str_eq_nocase(policy_text(ep->tls), "skip") && reaches(arena, m, policy_text(ep->host)))
-                os_strv_addf(out, "middleware config '%s' selects network policy '%s' tls: skip endpoint '%s'",
+                os_strv_addf(out,
+                             "middleware config '%s' selects network policy '%s' tls: skip endpoint '%s'",
                              key, policy_text(rules[i]->key), policy_text(ep->host));
         }
     }
@@ -122,8 +124,9 @@ void policy_validate_middlewares(const policy_doc *doc, struct os_strv *out)
     for (size_t i = 0; i < n; i++) {
         const policy_middleware *m = sorted[i]->value ? (const void *)sorted[i]->value : &none;
         check_one(policy_text(sorted[i]->key), m, out);
-        if (n <= OS_LIMIT_MIDDLEWARES && (!m->endpoints || m->endpoints->n_include + m->endpoints->n_exclude <=
-                                                               OS_LIMIT_MIDDLEWARE_PATTERNS))
+        if (n <= OS_LIMIT_MIDDLEWARES &&
+            (!m->endpoints ||
+             m->endpoints->n_include + m->endpoints->n_exclude <= OS_LIMIT_MIDDLEWARE_PATTERNS))
             check_skipped(&arena, doc, policy_text(sorted[i]->key), m, out);
         for (size_t k = 0; k < i && n <= OS_LIMIT_MIDDLEWARES; k++) {
             const policy_middleware *other = sorted[k]->value ? (const void *)sorted[k]->value : &none;

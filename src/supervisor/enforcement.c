@@ -25,10 +25,10 @@ struct enforcement {
     bool binary_identity, direct_tcp;
     enforcement_report_fn *report;
     void *report_ctx;
-    struct rules *rules;      /* NULL = none */
+    struct rules *rules;                  /* NULL = none */
     struct middleware_registry *services; /* of middleware; NULL = none */
     bool other_services;                  /* than the published policy has */
-    struct policy_slot *slot; /* NULL before the first configuration */
+    struct policy_slot *slot;             /* NULL before the first configuration */
     uint64_t generation;
     char *hash; /* of the policy in force or, in quarantine, of the rejected one */
     uint32_t version;

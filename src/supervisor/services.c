@@ -88,7 +88,8 @@ static int take_tokens(const Openshell__V1__RefreshSandboxTokenResponse *r, char
         out[i] = (struct middleware_token){c->service_name, c->token, c->expires_at_ms};
     }
     return exact ? 0
-                 : os_error_set(err, OS_INTERNAL, "the gateway answered with other extension credentials than asked");
+                 : os_error_set(err, OS_INTERNAL,
+                                "the gateway answered with other extension credentials than asked");
 }
 
 static void renew_in(struct services *s, const struct middleware_token *tokens, size_t n);
@@ -190,7 +191,8 @@ static void finish(struct attempt *a)
             renew_in(s, a->tokens, a->n_tokens);
         hand_on(s, a->config, NULL);
     } else {
-        os_log_error(LOG_TARGET, "%s; asked again in %d s", os_error_text(&a->err), OS_MIDDLEWARE_RETRY_MS / 1000);
+        os_log_error(LOG_TARGET, "%s; asked again in %d s", os_error_text(&a->err),
+                     OS_MIDDLEWARE_RETRY_MS / 1000);
         uv_timer_start(&s->retry, on_retry, OS_MIDDLEWARE_RETRY_MS, 0);
         hand_on(s, a->config, &a->err);
     }

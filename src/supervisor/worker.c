@@ -59,7 +59,7 @@ struct worker {
     struct enforcement *enforcement;
     struct services *services;
     bool services_missing; /* and that was said */
-    struct rules *rules; /* NULL = the compiled policy decides alone */
+    struct rules *rules;   /* NULL = the compiled policy decides alone */
     struct egress *egress;
     bool started; /* the first configuration was acted on */
     bool ending;
@@ -317,8 +317,8 @@ static void offer_own_policy(struct worker *w)
                              enforcement_own_policy(w->enforcement, &arena));
 }
 
-/* Services that do not answer leave the policy and those of before in force. At the start there are none: then
- * what needs them is denied until they are there. */
+/* Services that do not answer leave the policy and those of before in force. At the start there are none:
+ * then what needs them is denied until they are there. */
 static void on_services(void *ctx, const session_config *config, struct middleware_registry *registry,
                         const struct os_error *why)
 {
@@ -328,11 +328,12 @@ static void on_services(void *ctx, const session_config *config, struct middlewa
         return;
     }
     if (why && !w->services_missing)
-        audit_emit(w->audit, &(struct audit_event){.cls = AUDIT_CONFIG,
-                                                   .activity = "Log",
-                                                   .severity = AUDIT_SEV_HIGH,
-                                                   .state = w->started ? "retained_last_valid" : "unavailable",
-                                                   .message = os_error_text(why)});
+        audit_emit(w->audit,
+                   &(struct audit_event){.cls = AUDIT_CONFIG,
+                                         .activity = "Log",
+                                         .severity = AUDIT_SEV_HIGH,
+                                         .state = w->started ? "retained_last_valid" : "unavailable",
+                                         .message = os_error_text(why)});
     w->services_missing = why != NULL;
     if (why && w->started)
         return;

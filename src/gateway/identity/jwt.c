@@ -110,7 +110,8 @@ static void add_json(struct os_buf *out, json_t *owned)
 }
 
 /* Takes header and claims; NULL with *err. */
-static char *sign(const struct jwt_keys *k, json_t *header, json_t *claims, const char *what, struct os_error *err)
+static char *sign(const struct jwt_keys *k, json_t *header, json_t *claims, const char *what,
+                  struct os_error *err)
 {
     struct os_buf out = {.max = TOKEN_MAX};
     add_json(&out, header);
@@ -138,8 +139,9 @@ char *jwt_mint_sandbox(const struct jwt_keys *k, const char *sandbox_id, int64_t
     int64_t now = os_clock_ms() / 1000, exp = ttl_secs ? now + ttl_secs : 0;
     cleanup_free char *subject = os_asprintf(SUBJECT_PREFIX "%s", sandbox_id);
     json_t *header = json_pack("{s:s,s:s,s:s}", "typ", "JWT", "alg", "EdDSA", "kid", k->kid);
-    json_t *claims = json_pack("{s:s,s:s,s:s,s:I,s:I,s:s}", "sub", subject, "iss", k->audience, "aud", k->audience,
-                               "iat", (json_int_t)now, "exp", (json_int_t)exp, "sandbox_id", sandbox_id);
+    json_t *claims =
+        json_pack("{s:s,s:s,s:s,s:I,s:I,s:s}", "sub", subject, "iss", k->audience, "aud", k->audience, "iat",
+                  (json_int_t)now, "exp", (json_int_t)exp, "sandbox_id", sandbox_id);
     if (expires_at_ms)
         *expires_at_ms = exp * 1000;
     return sign(k, header, claims, "sandbox", err);
@@ -163,8 +165,8 @@ int jwt_check_audience(const struct jwt_keys *k, const char *audience, struct os
     return 0;
 }
 
-char *jwt_mint_extension(const struct jwt_keys *k, const char *sandbox_id, const char *audience, int64_t ttl_secs,
-                         int64_t *expires_at_ms, struct os_error *err)
+char *jwt_mint_extension(const struct jwt_keys *k, const char *sandbox_id, const char *audience,
+                         int64_t ttl_secs, int64_t *expires_at_ms, struct os_error *err)
 {
     char id[OS_UUID_LEN];
     int64_t ttl = !ttl_secs ? EXTENSION_TTL : ttl_secs > EXTENSION_TTL_MAX ? EXTENSION_TTL_MAX : ttl_secs;
@@ -174,9 +176,10 @@ char *jwt_mint_extension(const struct jwt_keys *k, const char *sandbox_id, const
     cleanup_free char *subject =
         sandbox_id ? os_asprintf(SUBJECT_PREFIX "%s", sandbox_id) : os_strdup(k->audience);
     json_t *header = json_pack("{s:s,s:s,s:s}", "typ", EXTENSION_TYPE, "alg", "EdDSA", "kid", k->kid);
-    json_t *claims = json_pack("{s:s,s:s,s:s,s:I,s:I,s:s,s:s,s:s*}", "iss", k->audience, "aud", audience, "sub",
-                               subject, "iat", (json_int_t)now, "exp", (json_int_t)(now + ttl), "jti", os_uuid(id),
-                               "caller_kind", sandbox_id ? "supervisor" : "gateway", "sandbox_id", sandbox_id);
+    json_t *claims =
+        json_pack("{s:s,s:s,s:s,s:I,s:I,s:s,s:s,s:s*}", "iss", k->audience, "aud", audience, "sub", subject,
+                  "iat", (json_int_t)now, "exp", (json_int_t)(now + ttl), "jti", os_uuid(id), "caller_kind",
+                  sandbox_id ? "supervisor" : "gateway", "sandbox_id", sandbox_id);
     if (expires_at_ms)
         *expires_at_ms = (now + ttl) * 1000;
     return sign(k, header, claims, "extension", err);

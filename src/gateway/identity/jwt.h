@@ -21,8 +21,8 @@ char *jwt_mint_sandbox(const struct jwt_keys *k, const char *sandbox_id, int64_t
 
 /* Token for an extension service (spec/identity.md 5, extension tokens). sandbox_id NULL = the gateway itself
  * calls. ttl_secs as for sandbox tokens, capped at an hour, 15 minutes when 0. Caller frees. */
-char *jwt_mint_extension(const struct jwt_keys *k, const char *sandbox_id, const char *audience, int64_t ttl_secs,
-                         int64_t *expires_at_ms, struct os_error *err);
+char *jwt_mint_extension(const struct jwt_keys *k, const char *sandbox_id, const char *audience,
+                         int64_t ttl_secs, int64_t *expires_at_ms, struct os_error *err);
 /* An audience that tokens may be for. */
 int jwt_check_audience(const struct jwt_keys *k, const char *audience, struct os_error *err);
 

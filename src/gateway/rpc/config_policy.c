@@ -260,8 +260,8 @@ static void log_merge(struct gateway *gw, const char *id, const update_request *
                     policy_merge_summary(a, req->merge_operations[i]), version, p->hash);
 }
 
-static int propose_given(const struct gateway *gw, struct rpc_call *call, const update_request *req, struct policy_proposal *p,
-                         struct os_error *err)
+static int propose_given(const struct gateway *gw, struct rpc_call *call, const update_request *req,
+                         struct policy_proposal *p, struct os_error *err)
 {
     if (principal_sandbox(call))
         strip_provider_rules(req->policy);

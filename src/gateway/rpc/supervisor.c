@@ -88,14 +88,16 @@ static int check_names(const Openshell__V1__RefreshSandboxTokenRequest *req, str
             return os_error_set(err, OS_INVALID_ARGUMENT, "extension service names must not be empty");
         for (size_t k = 0; k < i; k++)
             if (strcmp(name[i], name[k]) == 0)
-                return os_error_set(err, OS_INVALID_ARGUMENT, "duplicate extension service name '%s'", name[i]);
+                return os_error_set(err, OS_INVALID_ARGUMENT, "duplicate extension service name '%s'",
+                                    name[i]);
     }
     return 0;
 }
 
 typedef Openshell__Sandbox__V1__GetSandboxConfigResponse config_response;
 
-static const Openshell__Sandbox__V1__SupervisorMiddlewareService *selected(const config_response *c, const char *name)
+static const Openshell__Sandbox__V1__SupervisorMiddlewareService *selected(const config_response *c,
+                                                                           const char *name)
 {
     for (size_t i = 0; i < c->n_supervisor_middleware_services; i++)
         if (strcmp(c->supervisor_middleware_services[i]->name, name) == 0)
@@ -110,14 +112,15 @@ static Openshell__V1__ExtensionServiceCredential *mint(struct gateway *gw, const
     const Openshell__Sandbox__V1__SupervisorMiddlewareService *s = selected(c, name);
     Openshell__V1__ExtensionServiceCredential *out = pb_new(a, openshell__v1__extension_service_credential);
     if (!s) {
-        os_error_set(err, OS_PERMISSION_DENIED, "extension service '%.128s' is not selected by the sandbox policy",
-                     name);
+        os_error_set(err, OS_PERMISSION_DENIED,
+                     "extension service '%.128s' is not selected by the sandbox policy", name);
         return NULL;
     }
     if (s->allow_insecure_transport) {
-        os_error_set(err, OS_FAILED_PRECONDITION,
-                     "extension service '%s' opted out of extension authentication; no credential is minted for it",
-                     name);
+        os_error_set(
+            err, OS_FAILED_PRECONDITION,
+            "extension service '%s' opted out of extension authentication; no credential is minted for it",
+            name);
         return NULL;
     }
     cleanup_free char *token =

@@ -2,8 +2,8 @@
  * TABLE(table)                        a table whose keys are listed here
  * KEY(table, key, kind, field, help)  kind: TEXT BOOL ADDRESS NUMBER LIST MODE; goes into struct config_file
  * REQUIRED(table, key, field, help)   TEXT that must be given when the table is
- * LISTED(table)                       one of several, [[...]]; the rows that follow fill struct config_middleware
- * MEMBER(table, key, kind, must, field, help)   a key of it; must: it has to be given
+ * LISTED(table)                       one of several, [[...]]; the rows that follow fill struct
+ * config_middleware MEMBER(table, key, kind, must, field, help)   a key of it; must: it has to be given
  * IGNORED(table, key)                 accepted without effect, as published
  * UNBUILT(table, key, part)           belongs to a part this gateway does not have */
 /* clang-format off */

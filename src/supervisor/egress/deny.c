@@ -100,8 +100,8 @@ void deny_make_request(struct deny_answer *a, const struct egress_request *r, co
     a->policy = policy_value(policy);
 }
 
-void deny_make_middleware(struct deny_answer *a, const struct egress_request *r, bool forward, const char *config,
-                          const char *reason_code)
+void deny_make_middleware(struct deny_answer *a, const struct egress_request *r, bool forward,
+                          const char *config, const char *reason_code)
 {
     const char *policy = r->conn->l4.policy ? r->conn->l4.policy : "-";
     json_t *body = json_object();

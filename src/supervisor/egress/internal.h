@@ -182,13 +182,13 @@ struct egress_request {
     /* WebSocket upgrades (l7/upgrade.c) */
     struct http1_head *response; /* the 101; its bytes are at the start of the upstream's buffer */
     size_t response_len;
-    bool reads_messages;    /* messages are judged, not only the upgrade */
+    bool reads_messages;                /* messages are judged, not only the upgrade */
     struct middleware_session *session; /* stages that listen to them; NULL = none */
-    const char *safe_offer; /* of extensions; NULL = none */
-    struct os_buf body;     /* read before the judgement, without its framing */
+    const char *safe_offer;             /* of extensions; NULL = none */
+    struct os_buf body;                 /* read before the judgement, without its framing */
     bool body_read;
     bool body_trailers; /* had trailers, which were not kept */
-    struct os_buf out; /* the head that goes upstream */
+    struct os_buf out;  /* the head that goes upstream */
 };
 
 void request_free(struct egress_request *r);
@@ -310,8 +310,8 @@ void deny_make_request(struct deny_answer *a, const struct egress_request *r, co
                        const char *detail);
 /* What the middleware chain did not let through (spec/proxy.md 13.6): denied by the stage of that name, or,
  * when config is NULL, not processed. On the forward path without the context of the request. */
-void deny_make_middleware(struct deny_answer *a, const struct egress_request *r, bool forward, const char *config,
-                          const char *reason_code);
+void deny_make_middleware(struct deny_answer *a, const struct egress_request *r, bool forward,
+                          const char *config, const char *reason_code);
 /* As HTTP/1, closing. */
 void deny_send(struct egress_stream *to, const struct deny_answer *a);
 /* Made and sent. */

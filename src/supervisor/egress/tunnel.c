@@ -256,8 +256,8 @@ static void serve_skipped(struct egress_conn *c)
     }
     const struct conn_event ev = {"Open", AUDIT_SEV_HIGH, AUDIT_DENIED, "middleware", detail};
     event_conn(c, &ev, "%s refused for %s:%u: %s", entry(c), c->host, c->port, detail);
-    event_finding(c, "openshell.middleware.traffic_uninspectable", "Traffic cannot be inspected by middleware",
-                  detail);
+    event_finding(c, "openshell.middleware.traffic_uninspectable",
+                  "Traffic cannot be inspected by middleware", detail);
     refuse(c, "403 Forbidden", "middleware_required", detail, NULL);
 }
 

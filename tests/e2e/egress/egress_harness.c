@@ -6,9 +6,9 @@
  *
  * The identity file holds "pid", the executable and its ancestors, one a line; or "!" and the reason why the
  * owner cannot be told. The middleware file names services of operators, one a line: name, endpoint, bytes,
- * timeout, CA file and token ("-" = none); it is read again with the policy. Rules run in a real policy agent under its keeper, as in a sandbox. With --namespace
- * the sockets are made in a network namespace of their own, as in a sandbox, and the ready line names a
- * process directory that leads to it. */
+ * timeout, CA file and token ("-" = none); it is read again with the policy. Rules run in a real policy agent
+ * under its keeper, as in a sandbox. With --namespace the sockets are made in a network namespace of their
+ * own, as in a sandbox, and the ready line names a process directory that leads to it. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -23,9 +23,9 @@
 
 #include "core/cleanup.h"
 #include "core/str.h"
+#include "policy/middleware.h"
 #include "supervisor/audit/json.h"
 #include "supervisor/egress/egress.h"
-#include "policy/middleware.h"
 #include "supervisor/egress/middleware/registry.h"
 #include "supervisor/monitor/monitor.h"
 #include "supervisor/rules/rules.h"
@@ -100,7 +100,8 @@ static middleware_registration *read_service(struct os_arena *arena, char *line,
     r->timeout = os_arena_strdup(arena, word.v[3]);
     if (strcmp(word.v[4], "-") != 0 && os_file_read(word.v[4], 65536, &ca, &err) < 0)
         die("CA file", &err);
-    r->tls_ca_cert_pem = (ProtobufCBinaryData){ca.len, ca.len ? os_arena_memdup(arena, ca.data, ca.len) : NULL};
+    r->tls_ca_cert_pem =
+        (ProtobufCBinaryData){ca.len, ca.len ? os_arena_memdup(arena, ca.data, ca.len) : NULL};
     *token = strcmp(word.v[5], "-") != 0 ? os_arena_strdup(arena, word.v[5]) : NULL;
     r->allow_insecure_transport = !*token;
     return r;

@@ -117,11 +117,12 @@ static void middlewares_are_listed(void **state)
     struct config_file f;
     cleanup_arena struct os_arena arena = {0};
     cleanup_error struct os_error err = {0};
-    static const char text[] = "[[openshell.supervisor.middleware]]\nname = 'a/b'\ngrpc_endpoint = 'https://h:1'\n"
-                               "max_payload_bytes = 5\ntimeout = '2s'\naudience = 'x'\ntls_ca_cert_path = '/ca'\n"
-                               "[[openshell.supervisor.middleware]]\nname = 'c'\ngrpc_endpoint = 'http://h:1'\n"
-                               "max_body_bytes = 6\nallow_insecure_transport = true\n"
-                               "[openshell.gateway]\nlog_level = 'debug'\n";
+    static const char text[] =
+        "[[openshell.supervisor.middleware]]\nname = 'a/b'\ngrpc_endpoint = 'https://h:1'\n"
+        "max_payload_bytes = 5\ntimeout = '2s'\naudience = 'x'\ntls_ca_cert_path = '/ca'\n"
+        "[[openshell.supervisor.middleware]]\nname = 'c'\ngrpc_endpoint = 'http://h:1'\n"
+        "max_body_bytes = 6\nallow_insecure_transport = true\n"
+        "[openshell.gateway]\nlog_level = 'debug'\n";
     assert_int_equal(config_file_parse(&f, &arena, "f", text, strlen(text), &err), 0);
     assert_int_equal(f.middlewares.n, 2);
     const struct config_middleware *m = f.middlewares.v;
@@ -197,10 +198,13 @@ static void wrong_values(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(everything_that_is_built), cmocka_unit_test(nothing_is_all_defaults),
-        cmocka_unit_test(unknown_keys_are_errors),  cmocka_unit_test(parts_that_are_missing_are_named),
+        cmocka_unit_test(everything_that_is_built),
+        cmocka_unit_test(nothing_is_all_defaults),
+        cmocka_unit_test(unknown_keys_are_errors),
+        cmocka_unit_test(parts_that_are_missing_are_named),
         cmocka_unit_test(middlewares_are_listed),
-        cmocka_unit_test(published_refusals),       cmocka_unit_test(wrong_values),
+        cmocka_unit_test(published_refusals),
+        cmocka_unit_test(wrong_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -131,8 +131,8 @@ static void send_malformed(void *ctx, struct egress_request *r, const struct os_
 
 bool gate_middleware(const struct tunnel_http *t, struct egress_request *r)
 {
-    const struct middleware_front front = {
-        r, t->scheme, false, send_answer, send_malformed, (void *)(uintptr_t)t};
+    const struct middleware_front front = {r,           t->scheme,      false,
+                                           send_answer, send_malformed, (void *)(uintptr_t)t};
     return middleware_pass(&front);
 }
 

@@ -1,7 +1,7 @@
-/* The middleware chain for streams of an HTTP/2 tunnel. A tunnel is one thread, so a stage that takes its time
- * must not run on it: the stream's body is collected as for a judgement, then a thread of its own takes the
- * request through the chain and wakes the tunnel when it is done. There are never more of those threads than
- * places in the chain. While it runs, nothing of the stream's request is touched here. */
+/* The middleware chain for streams of an HTTP/2 tunnel. A tunnel is one thread, so a stage that takes its
+ * time must not run on it: the stream's body is collected as for a judgement, then a thread of its own takes
+ * the request through the chain and wakes the tunnel when it is done. There are never more of those threads
+ * than places in the chain. While it runs, nothing of the stream's request is touched here. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>

@@ -167,7 +167,8 @@ enum request_verdict request_rejudge(struct egress_request *r, const char *schem
     if (v.allow)
         return REQUEST_FORWARD;
     const struct conn_event ev = {"Open", v.audit ? AUDIT_SEV_LOW : AUDIT_SEV_MEDIUM,
-                                  v.audit ? AUDIT_OBSERVED : AUDIT_DENIED, rule_type(r, &v), os_buf_str(reason)};
+                                  v.audit ? AUDIT_OBSERVED : AUDIT_DENIED, rule_type(r, &v),
+                                  os_buf_str(reason)};
     event_http(r, scheme, v.policy, &ev, "L7_REQUEST_TRANSFORMED %s %s %s:%u%s reason=%s",
                v.audit ? "audit" : "deny", r->method, c->host, c->port, r->path, os_buf_str(reason));
     return v.audit ? REQUEST_FORWARD : REQUEST_DENY;

@@ -91,7 +91,8 @@ static bool is_guarded(const struct session *s)
 }
 
 /* What the stages make of the message in *text. */
-static enum end ask_middleware(struct session *s, struct http1_text *text, struct os_buf *fresh, bool *replaced)
+static enum end ask_middleware(struct session *s, struct http1_text *text, struct os_buf *fresh,
+                               bool *replaced)
 {
     if (!s->r->session)
         return END_NONE;

@@ -1,5 +1,6 @@
 /* Who may have requests or messages in the middleware chain: a bounded number of places and, behind them, a
- * bounded queue in order of arrival (spec/proxy.md 13.3 step 2). Any thread. Survives changes of the policy. */
+ * bounded queue in order of arrival (spec/proxy.md 13.3 step 2). Any thread. Survives changes of the policy.
+ */
 #ifndef SUPERVISOR_EGRESS_MIDDLEWARE_ADMISSION_H
 #define SUPERVISOR_EGRESS_MIDDLEWARE_ADMISSION_H
 

@@ -114,7 +114,8 @@ static mw_request *make_request(const struct middleware_job *j, struct os_arena 
 
 /* --- answers --- */
 
-static void answer_denied(const struct middleware_job *j, const struct middleware_verdict *v, struct deny_answer *a)
+static void answer_denied(const struct middleware_job *j, const struct middleware_verdict *v,
+                          struct deny_answer *a)
 {
     const char *code = middleware_reason_code_ok(v->reason_code) ? v->reason_code : "";
     deny_make_middleware(a, j->r, j->forward, v->stage->config->key, code);
@@ -123,7 +124,8 @@ static void answer_denied(const struct middleware_job *j, const struct middlewar
 void middleware_refuse_admission(struct middleware_job *j, struct deny_answer *answer)
 {
     struct egress_request *r = j->r;
-    const struct conn_event ev = {"Open", AUDIT_SEV_MEDIUM, AUDIT_DENIED, "middleware", "admission_exhausted"};
+    const struct conn_event ev = {"Open", AUDIT_SEV_MEDIUM, AUDIT_DENIED, "middleware",
+                                  "admission_exhausted"};
     event_http(r, j->scheme, r->conn->l4.policy, &ev, "MIDDLEWARE admission exhausted %s %s:%u%s", r->method,
                r->conn->host, r->conn->port, r->path);
     middleware_finding(r->conn, AUDIT_SEV_HIGH, AUDIT_DENIED, "admission_exhausted",
@@ -146,7 +148,8 @@ void middleware_body_too_long(struct middleware_job *j, struct deny_answer *answ
 
 /* --- the body --- */
 
-enum middleware_outcome middleware_before_body(struct middleware_job *j, bool *unseen, struct deny_answer *answer)
+enum middleware_outcome middleware_before_body(struct middleware_job *j, bool *unseen,
+                                               struct deny_answer *answer)
 {
     const struct egress_request *r = j->r;
     *unseen = !r->body_read && r->head->framing == HTTP1_LENGTH && r->head->length > j->chain.max_payload;
@@ -199,8 +202,8 @@ static bool still_allowed(const struct middleware_job *j)
     } else {
         os_buf_adds(&reason, os_error_text(&err));
         const struct conn_event ev = {"Open", AUDIT_SEV_MEDIUM, AUDIT_DENIED, "l7", os_error_text(&err)};
-        event_http(r, j->scheme, policy, &ev, "L7_REQUEST_TRANSFORMED deny %s %s:%u%s", r->method, r->conn->host,
-                   r->conn->port, r->path);
+        event_http(r, j->scheme, policy, &ev, "L7_REQUEST_TRANSFORMED deny %s %s:%u%s", r->method,
+                   r->conn->host, r->conn->port, r->path);
     }
     middleware_finding(r->conn, AUDIT_SEV_HIGH, AUDIT_DENIED, "policy_evaluation_failure",
                        "Transformed request denied by policy", os_buf_str(&reason));
@@ -233,8 +236,9 @@ static const char *ask(const struct middleware_job *j, const struct middleware_s
     struct middleware_limit limit = middleware_stage_limit(&j->limit, b->timeout_ms);
     failure = s->service->ops->http(s->service, m, &limit, arena, out);
     if (failure)
-        return middleware_left(&j->limit) <= 0 && !strcmp(failure, "middleware_timeout") ? "middleware_chain_timeout"
-                                                                                         : failure;
+        return middleware_left(&j->limit) <= 0 && !strcmp(failure, "middleware_timeout")
+                   ? "middleware_chain_timeout"
+                   : failure;
     return middleware_check_result(*out, b->max_payload);
 }
 
@@ -298,19 +302,21 @@ static bool run_stage(const struct middleware_job *j, const struct middleware_st
     return true;
 }
 
-static bool conn_cancelled(void *ctx)
+bool middleware_cancelled(void *conn)
 {
-    return conn_ending(ctx);
+    return conn_ending(conn);
 }
 
 bool middleware_job_init(struct middleware_job *j, struct egress_request *r, const char *scheme, bool forward)
 {
     *j = (struct middleware_job){.r = r, .scheme = scheme, .forward = forward};
-    j->limit = (struct middleware_limit){os_clock_mono_ms() + OS_MIDDLEWARE_CHAIN_MS, conn_cancelled, r->conn};
+    j->limit =
+        (struct middleware_limit){os_clock_mono_ms() + OS_MIDDLEWARE_CHAIN_MS, middleware_cancelled, r->conn};
     return middleware_chain_for(r->conn, &j->chain);
 }
 
-enum middleware_outcome middleware_run(struct middleware_job *j, struct deny_answer *answer, struct os_error *err)
+enum middleware_outcome middleware_run(struct middleware_job *j, struct deny_answer *answer,
+                                       struct os_error *err)
 {
     struct os_arena arena cleanup_arena = {0};
     if (j->r->body_trailers) {

@@ -6,7 +6,7 @@
  *   result.c, headers.c  what a stage may be shown and may answer
  *   chain.c      one request through all stages, on any thread
  *   pass.c       the same for a connection with a thread of its own;  l7/h2_middleware.c  for a stream
- *   session.c    the messages of a WebSocket
+ *   preflight.c, session.c  the messages of a WebSocket
  *   events.c     audit events */
 #ifndef SUPERVISOR_EGRESS_MIDDLEWARE_CHAIN_H
 #define SUPERVISOR_EGRESS_MIDDLEWARE_CHAIN_H
@@ -68,7 +68,8 @@ enum middleware_outcome {
     MIDDLEWARE_MALFORMED, /* *err: the request cannot be shown to a stage as it is */
 };
 /* Fills in the job for a request of this connection, admitted now; false when no stage looks at it. */
-bool middleware_job_init(struct middleware_job *j, struct egress_request *r, const char *scheme, bool forward);
+bool middleware_job_init(struct middleware_job *j, struct egress_request *r, const char *scheme,
+                         bool forward);
 /* All places are taken: *answer is the 503. */
 void middleware_refuse_admission(struct middleware_job *j, struct deny_answer *answer);
 /* Before the body is read. PASSED: it may be; *unseen: it must not be, the request goes on without the chain.

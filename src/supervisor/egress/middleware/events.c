@@ -1,5 +1,5 @@
-/* Audit events of the middleware chain (spec/proxy.md 13.9, 18). What services of the operator say reaches the
- * log only as codes that were checked, counts, and severities. */
+/* Audit events of the middleware chain (spec/proxy.md 13.9, 18). What services of the operator say reaches
+ * the log only as codes that were checked, counts, and severities. */
 #include <string.h>
 
 #include "core/str.h"
@@ -29,9 +29,9 @@ static void put_findings(const struct egress_request *r, const struct middleware
         const mw_finding *f = v->findings[i];
         cleanup_free char *uid =
             external ? os_asprintf("%s.finding", service_name(v->stage)) : os_strdup(f->type);
-        cleanup_free char *message = os_asprintf("%s: %s count=%u%s%s", v->stage->config->key,
-                                                 external ? "External middleware finding" : f->label, f->count,
-                                                 external ? "" : " confidence=", external ? "" : f->confidence);
+        cleanup_free char *message = os_asprintf(
+            "%s: %s count=%u%s%s", v->stage->config->key, external ? "External middleware finding" : f->label,
+            f->count, external ? "" : " confidence=", external ? "" : f->confidence);
         event_finding_as(r->conn, severity_of(f->severity), AUDIT_OBSERVED, uid,
                          external ? "External middleware finding" : f->label, message);
     }
@@ -74,10 +74,11 @@ static void put_failure(const struct egress_request *r, const struct middleware_
     if (!v->failure)
         return;
     bool open = v->stage->config->fail_open;
-    cleanup_free char *message = os_asprintf("%s (%s) failed: %s; %s", v->stage->config->key, service_name(v->stage),
-                                             v->failure, open ? "left out" : "denied");
-    middleware_finding(r->conn, open ? AUDIT_SEV_MEDIUM : AUDIT_SEV_HIGH, open ? AUDIT_OBSERVED : AUDIT_DENIED, what,
-                       title, message);
+    cleanup_free char *message =
+        os_asprintf("%s (%s) failed: %s; %s", v->stage->config->key, service_name(v->stage), v->failure,
+                    open ? "left out" : "denied");
+    middleware_finding(r->conn, open ? AUDIT_SEV_MEDIUM : AUDIT_SEV_HIGH,
+                       open ? AUDIT_OBSERVED : AUDIT_DENIED, what, title, message);
 }
 
 void middleware_event(const struct egress_request *r, const char *scheme, const struct middleware_verdict *v)
@@ -86,7 +87,8 @@ void middleware_event(const struct egress_request *r, const char *scheme, const 
     const struct conn_event ev = base(v, "middleware", detail);
     event_http(r, scheme, r->conn->l4.policy, &ev, "MIDDLEWARE %s %s decision=%s transformed=%s%s%s%s%s",
                v->stage->config->key, service_name(v->stage), v->word, v->transformed ? "true" : "false",
-               *v->reason_code ? " reason_code=" : "", v->reason_code, v->note ? " " : "", v->note ? v->note : "");
+               *v->reason_code ? " reason_code=" : "", v->reason_code, v->note ? " " : "",
+               v->note ? v->note : "");
     put_failure(r, v, "failure", "Middleware failure");
     put_findings(r, v);
 }
@@ -100,8 +102,9 @@ void middleware_message_event(const struct egress_request *r, const char *scheme
     event_http(r, scheme, r->conn->l4.policy, &ev,
                "WEBSOCKET_MIDDLEWARE %s config=%s implementation=%s sequence=%llu input_bytes=%zu "
                "replacement_bytes=%zu transformed=%s reason_code=%s",
-               v->word, v->stage->config->key, service_name(v->stage), (unsigned long long)m->sequence, m->input,
-               m->replacement, v->transformed ? "true" : "false", *v->reason_code ? v->reason_code : "-");
+               v->word, v->stage->config->key, service_name(v->stage), (unsigned long long)m->sequence,
+               m->input, m->replacement, v->transformed ? "true" : "false",
+               *v->reason_code ? v->reason_code : "-");
     put_failure(r, v, "websocket_failure", "WebSocket middleware failure");
     put_findings(r, v);
 }
@@ -110,6 +113,6 @@ void middleware_coverage_event(const struct egress_request *r, const char *schem
                                const char *implementation, const char *outcome)
 {
     const struct conn_event ev = {"Open", AUDIT_SEV_INFO, AUDIT_OBSERVED, "supervisor-middleware", outcome};
-    event_http(r, scheme, r->conn->l4.policy, &ev, "WEBSOCKET_MIDDLEWARE %s config=%s implementation=%s", outcome,
-               config, implementation);
+    event_http(r, scheme, r->conn->l4.policy, &ev, "WEBSOCKET_MIDDLEWARE %s config=%s implementation=%s",
+               outcome, config, implementation);
 }

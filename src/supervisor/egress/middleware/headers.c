@@ -26,16 +26,16 @@ static bool starts(struct http1_text name, const char *prefix)
 /* Credentials and what frames or routes the message. */
 static bool is_reserved(struct http1_text name)
 {
-    static const char *const names[] = {"authorization", "proxy-authorization", "proxy-authenticate",
-                                        "cookie",        "host",                "content-length"};
+    static const char *const names[] = {
+        "authorization", "proxy-authorization", "proxy-authenticate", "cookie", "host", "content-length"};
     return in_list(name, names, OS_ARRAY_LEN(names)) || starts(name, "x-amz-") ||
            starts(name, "x-openshell-credential");
 }
 
 static bool is_hop(const struct http1_head *head, struct http1_text name)
 {
-    static const char *const names[] = {"transfer-encoding", "connection", "proxy-connection", "keep-alive",
-                                        "te",                "trailer",    "upgrade"};
+    static const char *const names[] = {
+        "transfer-encoding", "connection", "proxy-connection", "keep-alive", "te", "trailer", "upgrade"};
     const struct http1_field f = {.name = name};
     return in_list(name, names, OS_ARRAY_LEN(names)) || http1_is_hop_field(head, &f);
 }
@@ -126,7 +126,8 @@ static const char *write_field(const struct http1_head *head, const Openshell__M
     if (h->n_fields == OS_HTTP1_FIELDS)
         return "header_mutation_count_over_capacity";
     const char *value = os_arena_strdup(arena, w->value);
-    h->fields[h->n_fields++] = (struct http1_field){{lower, name.n}, http1_trim((struct http1_text){value, strlen(value)})};
+    h->fields[h->n_fields++] =
+        (struct http1_field){{lower, name.n}, http1_trim((struct http1_text){value, strlen(value)})};
     return NULL;
 }
 
@@ -154,7 +155,8 @@ static const char *check_size(mw_mutation *const *list, size_t n)
         encoded += protobuf_c_message_get_packed_size(&m->base);
         if (m->operation_case == OPENSHELL__MIDDLEWARE__V1__HEADER_MUTATION__OPERATION_WRITE && m->write)
             text += strlen(m->write->name) + strlen(m->write->value);
-        else if (m->operation_case == OPENSHELL__MIDDLEWARE__V1__HEADER_MUTATION__OPERATION_REMOVE && m->remove)
+        else if (m->operation_case == OPENSHELL__MIDDLEWARE__V1__HEADER_MUTATION__OPERATION_REMOVE &&
+                 m->remove)
             text += strlen(m->remove->name);
     }
     return text > OS_MIDDLEWARE_MUTATION_TEXT || encoded > OS_MIDDLEWARE_MUTATION_BYTES

@@ -13,13 +13,15 @@ const struct middleware_registry *middleware_registry_of(const struct egress_con
 mw_context *middleware_context(const struct egress_conn *c, struct os_arena *arena);
 mw_target *middleware_target(const struct egress_request *r, const char *scheme, const char *query,
                              struct os_arena *arena);
+/* For struct middleware_limit: ctx is the connection. */
+bool middleware_cancelled(void *conn);
 /* The limit of one stage inside that of the chain. */
 struct middleware_limit middleware_stage_limit(const struct middleware_limit *chain, int timeout_ms);
 
-/* --- session.c --- */
+/* --- preflight.c --- */
 
-/* The preflight of an upgrade: true when it may go upstream, with r->session set when somebody listens. False:
- * *answer says why not. */
+/* The preflight of an upgrade: true when it may go upstream, with r->session set when somebody listens.
+ * False: *answer says why not. */
 bool middleware_preflight(struct egress_request *r, const char *scheme, bool forward,
                           struct deny_answer *answer);
 
@@ -40,7 +42,7 @@ void middleware_event(const struct egress_request *r, const char *scheme, const 
 /* One stage looked at a message of a WebSocket, or would have. */
 struct middleware_message_verdict {
     struct middleware_verdict v;
-    uint64_t sequence; /* 0 = the session as a whole */
+    uint64_t sequence;         /* 0 = the session as a whole */
     size_t input, replacement; /* bytes */
 };
 void middleware_message_event(const struct egress_request *r, const char *scheme,

@@ -20,6 +20,7 @@ struct middleware_loop {
     pthread_t thread;
     pthread_mutex_t lock; /* guards what follows */
     struct task *first, **last;
+    unsigned held;
     bool ending;
 };
 
@@ -29,7 +30,7 @@ static struct task *take(struct middleware_loop *l, bool *ending)
     struct task *t = l->first;
     if (t && !(l->first = t->next))
         l->last = &l->first;
-    *ending = l->ending;
+    *ending = l->ending && !l->held;
     pthread_mutex_unlock(&l->lock);
     return t;
 }
@@ -92,6 +93,21 @@ void middleware_loop_post(struct middleware_loop *l, void (*fn)(void *arg), void
     pthread_mutex_lock(&l->lock);
     *l->last = t;
     l->last = &t->next;
+    uv_async_send(&l->wake);
+    pthread_mutex_unlock(&l->lock);
+}
+
+void middleware_loop_hold(struct middleware_loop *l)
+{
+    pthread_mutex_lock(&l->lock);
+    l->held++;
+    pthread_mutex_unlock(&l->lock);
+}
+
+void middleware_loop_drop(struct middleware_loop *l)
+{
+    pthread_mutex_lock(&l->lock);
+    l->held--;
     uv_async_send(&l->wake);
     pthread_mutex_unlock(&l->lock);
 }

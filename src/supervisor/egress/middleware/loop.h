@@ -15,7 +15,10 @@ uv_loop_t *middleware_loop_uv(struct middleware_loop *l);
 void middleware_loop_post(struct middleware_loop *l, void (*fn)(void *arg), void *arg);
 /* Any other thread: the same, and waits until it has run. */
 void middleware_loop_run(struct middleware_loop *l, void (*fn)(void *arg), void *arg);
-/* After everything that lives on it was freed: runs what was posted, ends the thread. */
+/* Something lives on it that still has to post; any thread. */
+void middleware_loop_hold(struct middleware_loop *l);
+void middleware_loop_drop(struct middleware_loop *l);
+/* Runs what was posted until nothing lives on it any more, ends the thread. */
 void middleware_loop_free(struct middleware_loop *l);
 
 #endif

@@ -145,14 +145,16 @@ static mw_message_result *judge(const struct regex_stream *st, struct os_arena *
 }
 
 static const char *receive(struct middleware_stream *stream, const char *missing,
-                           const struct middleware_limit *limit, struct os_arena *arena, mw_event_result **out)
+                           const struct middleware_limit *limit, struct os_arena *arena,
+                           mw_event_result **out)
 {
     (void)limit;
     struct regex_stream *st = (struct regex_stream *)stream;
     mw_event_result *r = *out = pb_new(arena, openshell__middleware__v1__web_socket_session_event_result);
     if (st->preflight) {
         st->preflight = false;
-        r->result_case = OPENSHELL__MIDDLEWARE__V1__WEB_SOCKET_SESSION_EVENT_RESULT__RESULT_PREFLIGHT_DECISION;
+        r->result_case =
+            OPENSHELL__MIDDLEWARE__V1__WEB_SOCKET_SESSION_EVENT_RESULT__RESULT_PREFLIGHT_DECISION;
         r->preflight_decision = pb_new(arena, openshell__middleware__v1__web_socket_preflight_decision);
         r->preflight_decision->action =
             OPENSHELL__MIDDLEWARE__V1__WEB_SOCKET_PREFLIGHT_ACTION__WEB_SOCKET_PREFLIGHT_ACTION_INSPECT;
@@ -175,6 +177,7 @@ static const struct middleware_ops ops = {http, open_stream, receive, send_event
 
 const struct middleware_service middleware_regex = {
     .name = "openshell/regex",
-    .bindings = {{OS_MIDDLEWARE_REGEX, OS_MIDDLEWARE_TIMEOUT_MS}, {OS_MIDDLEWARE_REGEX, OS_MIDDLEWARE_TIMEOUT_MS}},
+    .bindings = {{OS_MIDDLEWARE_REGEX, OS_MIDDLEWARE_TIMEOUT_MS},
+                 {OS_MIDDLEWARE_REGEX, OS_MIDDLEWARE_TIMEOUT_MS}},
     .ops = &ops,
 };

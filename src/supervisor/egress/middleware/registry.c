@@ -30,7 +30,8 @@ struct description {
     bool running;
 };
 
-static const struct middleware_token *token_of(const struct middleware_token *tokens, size_t n, const char *name)
+static const struct middleware_token *token_of(const struct middleware_token *tokens, size_t n,
+                                               const char *name)
 {
     for (size_t i = 0; i < n; i++)
         if (!strcmp(tokens[i].service, name))
@@ -42,8 +43,9 @@ static void *describe(void *arg)
 {
     struct description *d = arg;
     const struct middleware_token *t = token_of(d->opt->tokens, d->opt->n_tokens, d->from->name);
-    d->service = remote_new(d->opt->loop, d->from, d->opt->authentication && !d->from->allow_insecure_transport,
-                            t ? t->token : NULL, t ? t->expires_ms : 0, &d->err);
+    d->service =
+        remote_new(d->opt->loop, d->from, d->opt->authentication && !d->from->allow_insecure_transport,
+                   t ? t->token : NULL, t ? t->expires_ms : 0, &d->err);
     return NULL;
 }
 
@@ -120,7 +122,8 @@ void middleware_registry_unref(void *registry)
     free(r);
 }
 
-void middleware_registry_set_tokens(struct middleware_registry *r, const struct middleware_token *tokens, size_t n)
+void middleware_registry_set_tokens(struct middleware_registry *r, const struct middleware_token *tokens,
+                                    size_t n)
 {
     for (size_t i = 0; i < r->n; i++) {
         const struct middleware_token *t = token_of(tokens, n, r->services[i]->name);

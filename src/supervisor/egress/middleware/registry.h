@@ -29,8 +29,8 @@ struct middleware_registry_options {
  * be used, or does not answer, fails the build: NULL with *err. */
 struct middleware_registry *middleware_registry_new(const struct middleware_registry_options *opt,
                                                     struct os_error *err);
-/* References, any thread; NULL is fine. The second one is for policy_engine_attach(), too: the services go with
- * the last of them. */
+/* References, any thread; NULL is fine. The second one is for policy_engine_attach(), too: the services go
+ * with the last of them. */
 struct middleware_registry *middleware_registry_ref(struct middleware_registry *r);
 void middleware_registry_unref(void *registry);
 /* New tokens of services; those that are not named lose theirs. Any thread but the loop; blocks shortly. */

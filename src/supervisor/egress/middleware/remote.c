@@ -14,8 +14,8 @@
 #include "rpc/pb.h"
 #include "supervisor/egress/middleware/remote_call.h"
 
-const struct middleware_ops remote_ops = {remote_http, remote_open, remote_receive, remote_send, remote_send_text,
-                                          remote_close};
+const struct middleware_ops remote_ops = {remote_http, remote_open,      remote_receive,
+                                          remote_send, remote_send_text, remote_close};
 
 /* --- the client; on the loop --- */
 
@@ -46,8 +46,23 @@ static void destroy(void *arg)
 {
     struct remote *r = arg;
     rpc_client_free(r->client);
+    middleware_loop_drop(r->loop);
     free(r->name);
     free(r);
+}
+
+/* Not at once: this is called from inside the client. */
+void remote_retire(struct remote *r)
+{
+    if (r->doomed && !r->calls)
+        middleware_loop_post(r->loop, destroy, r);
+}
+
+static void doom(void *arg)
+{
+    struct remote *r = arg;
+    r->doomed = true;
+    remote_retire(r);
 }
 
 struct new_token {
@@ -81,8 +96,8 @@ static int describe(struct remote *r, const middleware_registration *from, struc
     ProtobufCMessage *m = NULL;
     if (remote_unary(r, RPC_SupervisorMiddleware_Describe, &empty.base, &limit, &arena, &m, err) != REMOTE_OK)
         return os_error_wrap(err, "supervisor middleware '%s' cannot be described", from->name);
-    return middleware_manifest_check((const Openshell__Middleware__V1__MiddlewareManifest *)m, from, r->authenticated,
-                                     &r->service.bindings, err);
+    return middleware_manifest_check((const Openshell__Middleware__V1__MiddlewareManifest *)m, from,
+                                     r->authenticated, &r->service.bindings, err);
 }
 
 struct middleware_service *remote_new(struct middleware_loop *loop, const middleware_registration *from,
@@ -92,15 +107,16 @@ struct middleware_service *remote_new(struct middleware_loop *loop, const middle
     if (middleware_registration_check(from, authenticated, err) < 0)
         return NULL;
     if (authenticated && (!token || !*token)) {
-        os_error_set(err, OS_UNAUTHENTICATED, "supervisor middleware '%s': extension bearer token is unavailable",
-                     from->name);
+        os_error_set(err, OS_UNAUTHENTICATED,
+                     "supervisor middleware '%s': extension bearer token is unavailable", from->name);
         return NULL;
     }
     struct remote *r = os_calloc(1, sizeof(*r));
+    middleware_loop_hold(loop);
     r->loop = loop;
     r->name = os_strdup(from->name);
-    r->service = (struct middleware_service){
-        .name = r->name, .external = true, .ops = &remote_ops, .self = r};
+    r->service =
+        (struct middleware_service){.name = r->name, .external = true, .ops = &remote_ops, .self = r};
     r->authenticated = authenticated;
     atomic_init(&r->expires_ms, token_expires_ms);
     atomic_init(&r->credential, token && *token);
@@ -108,6 +124,7 @@ struct middleware_service *remote_new(struct middleware_loop *loop, const middle
     middleware_loop_run(loop, create, &c);
     if (!r->client) {
         os_error_wrap(err, "supervisor middleware '%s'", from->name);
+        middleware_loop_drop(loop);
         free(r->name);
         free(r);
         return NULL;
@@ -124,5 +141,5 @@ void remote_free(struct middleware_service *s)
     if (!s)
         return;
     struct remote *r = s->self;
-    middleware_loop_post(r->loop, destroy, r);
+    middleware_loop_post(r->loop, doom, r);
 }

@@ -1,5 +1,5 @@
-/* Calls to a service: started and fed on the loop, waited for by the thread of a connection. One struct serves
- * a question with one answer and the stream of a WebSocket session. */
+/* Calls to a service: started and fed on the loop, waited for by the thread of a connection. One struct
+ * serves a question with one answer and the stream of a WebSocket session. */
 #include "supervisor/egress/middleware/remote_call.h"
 
 #include <pthread.h>
@@ -119,6 +119,8 @@ static void on_done(struct rpc_call *rpc, void *ctx, const struct os_error *stat
     pthread_mutex_unlock(&c->lock);
     c->rpc = NULL;
     rpc_call_unref(rpc);
+    c->r->calls--;
+    remote_retire(c->r);
     unref(c);
 }
 
@@ -152,6 +154,7 @@ static void take_step(void *arg)
     struct call *c = s->c;
     if (s->begin) {
         atomic_fetch_add(&c->refs, 1); /* until on_done */
+        c->r->calls++;
         c->rpc = rpc_call_ref(rpc_client_call(c->r->client, c->method, &ops, c, c->deadline_ms));
     }
     if (c->rpc && s->n)
@@ -277,8 +280,8 @@ const char *remote_http(const struct middleware_service *s, const mw_request *re
                         const struct middleware_limit *limit, struct os_arena *arena, mw_result **out)
 {
     ProtobufCMessage *m;
-    switch (remote_unary(s->self, RPC_SupervisorMiddleware_EvaluateHttpRequest, &request->base, limit, arena, &m,
-                         NULL)) {
+    switch (remote_unary(s->self, RPC_SupervisorMiddleware_EvaluateHttpRequest, &request->base, limit, arena,
+                         &m, NULL)) {
     case REMOTE_OK:
         *out = (mw_result *)m;
         return NULL;
@@ -305,7 +308,8 @@ struct middleware_stream *remote_open(const struct middleware_service *s, const 
 }
 
 const char *remote_receive(struct middleware_stream *st, const char *missing,
-                           const struct middleware_limit *limit, struct os_arena *arena, mw_event_result **out)
+                           const struct middleware_limit *limit, struct os_arena *arena,
+                           mw_event_result **out)
 {
     struct call *c = (struct call *)st;
     bool timeout;

@@ -13,7 +13,10 @@ struct rpc_client;
 struct remote {
     struct middleware_service service;
     struct middleware_loop *loop;
-    struct rpc_client *client; /* loop only */
+    /* Loop only. */
+    struct rpc_client *client;
+    unsigned calls; /* under way */
+    bool doomed;    /* goes with the last of them: what was sent last still has to leave */
     char *name;
     bool authenticated;
     atomic_bool credential;
@@ -22,6 +25,8 @@ struct remote {
 
 enum remote_outcome { REMOTE_OK, REMOTE_TIMEOUT, REMOTE_ERROR };
 
+/* Loop only: a call of a doomed service ended. */
+void remote_retire(struct remote *r);
 /* One question, one answer in the arena. *err says what happened otherwise; it may be NULL. */
 enum remote_outcome remote_unary(struct remote *r, enum rpc_method_id method, const ProtobufCMessage *request,
                                  const struct middleware_limit *limit, struct os_arena *arena,
@@ -32,7 +37,8 @@ const char *remote_http(const struct middleware_service *s, const mw_request *re
                         const struct middleware_limit *limit, struct os_arena *arena, mw_result **out);
 struct middleware_stream *remote_open(const struct middleware_service *s, const mw_event *preflight);
 const char *remote_receive(struct middleware_stream *st, const char *missing,
-                           const struct middleware_limit *limit, struct os_arena *arena, mw_event_result **out);
+                           const struct middleware_limit *limit, struct os_arena *arena,
+                           mw_event_result **out);
 bool remote_send(struct middleware_stream *st, const mw_event *event);
 bool remote_send_text(struct middleware_stream *st, uint64_t sequence, const char *text, size_t n);
 void remote_close(struct middleware_stream *st);

@@ -82,8 +82,8 @@ static const char *check_diagnostics(const struct diagnostics *d)
 
 /* Denials come through with what is wrong in them left out by the reader. */
 #define DIAGNOSTICS(r)                                                                                       \
-    (&(const struct diagnostics){(r)->reason,     (r)->reason_code,    (r)->findings,                        \
-                                 (r)->n_findings, (const void *)(r)->metadata, (r)->n_metadata})
+    (&(const struct diagnostics){(r)->reason, (r)->reason_code, (r)->findings, (r)->n_findings,              \
+                                 (const void *)(r)->metadata, (r)->n_metadata})
 
 static const char *check_envelope(const ProtobufCMessage *m, size_t payload)
 {

@@ -25,7 +25,8 @@ bool middleware_reason_code_ok(const char *code);
 bool middleware_field_is_protected(const struct http1_head *head, struct http1_text name);
 /* The fields a stage sees, names in lower case, in the arena. */
 void middleware_visible_headers(const struct http1_head *head, struct os_arena *arena, mw_request *out);
-/* Applies all mutations or none. *out is a new head in the arena (or the old one when there is nothing to do).
+/* Applies all mutations or none. *out is a new head in the arena (or the old one when there is nothing to
+ * do).
  */
 const char *middleware_mutate(const struct http1_head *head, mw_mutation *const *list, size_t n,
                               struct os_arena *arena, const struct http1_head **out);

@@ -1,6 +1,6 @@
 /* A middleware service as the chain sees it: what it looks at, and how it is asked. Built-in stages and the
- * operator's gRPC services implement the same operations and speak the same messages (proto/middleware.proto),
- * so that the chain has one set of checks for both.
+ * operator's gRPC services implement the same operations and speak the same messages
+ * (proto/middleware.proto), so that the chain has one set of checks for both.
  *
  * To add a built-in stage: write its operations, describe it in a static struct middleware_service, and list
  * it in builtins[] of registry.c. */
@@ -29,14 +29,15 @@ typedef Openshell__Middleware__V1__WebSocketMessageResult mw_message_result;
 typedef Openshell__Middleware__V1__WebSocketPreflight mw_preflight;
 typedef Openshell__Middleware__V1__WebSocketPreflightDecision mw_preflight_decision;
 
-#define MW_PHASE OPENSHELL__MIDDLEWARE__V1__SUPERVISOR_MIDDLEWARE_PHASE__SUPERVISOR_MIDDLEWARE_PHASE_PRE_CREDENTIALS
+#define MW_PHASE                                                                                             \
+    OPENSHELL__MIDDLEWARE__V1__SUPERVISOR_MIDDLEWARE_PHASE__SUPERVISOR_MIDDLEWARE_PHASE_PRE_CREDENTIALS
 #define MW_ALLOW OPENSHELL__MIDDLEWARE__V1__DECISION__DECISION_ALLOW
 #define MW_DENY OPENSHELL__MIDDLEWARE__V1__DECISION__DECISION_DENY
 
 /* How long one question may take, and who may end it earlier. */
 struct middleware_limit {
-    int64_t end_ms;                /* monotonic clock */
-    bool (*cancelled)(void *ctx);  /* asked now and then, from the waiting thread; NULL = nobody */
+    int64_t end_ms;               /* monotonic clock */
+    bool (*cancelled)(void *ctx); /* asked now and then, from the waiting thread; NULL = nobody */
     void *ctx;
 };
 
@@ -52,7 +53,8 @@ struct middleware_ops {
                         const struct middleware_limit *limit, struct os_arena *arena, mw_result **out);
     /* Begins a session with its preflight; never blocks; NULL when that cannot be. One thread uses it. */
     struct middleware_stream *(*open)(const struct middleware_service *s, const mw_event *preflight);
-    /* The next answer: NULL and *out, or a failure. `missing` is the name for a session that ended instead. */
+    /* The next answer: NULL and *out, or a failure. `missing` is the name for a session that ended instead.
+     */
     const char *(*receive)(struct middleware_stream *st, const char *missing,
                            const struct middleware_limit *limit, struct os_arena *arena,
                            mw_event_result **out);

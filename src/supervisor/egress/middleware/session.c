@@ -1,45 +1,19 @@
-/* The stages of one WebSocket: asked before the upgrade, told of every text message of the client, told when
- * it is over (spec/proxy.md 13.7). One thread, that of the connection; while a stage thinks, its session
- * waits, and no other connection does. */
+/* The stages of one WebSocket once it is open: told of every text message of the client, and when it is over
+ * (spec/proxy.md 13.7). One thread, that of the connection; while a stage thinks, its session waits, and no
+ * other connection does. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/clock.h"
-#include "core/id.h"
 #include "core/str.h"
-#include "net/http1/chars.h"
 #include "net/websocket/handshake.h"
-#include "rpc/pb.h"
-#include "supervisor/egress/middleware/internal.h"
 #include "supervisor/egress/middleware/result.h"
+#include "supervisor/egress/middleware/session.h"
 
 #define EVENT(x) OPENSHELL__MIDDLEWARE__V1__WEB_SOCKET_SESSION_EVENT__EVENT_##x
 #define RESULT(x) OPENSHELL__MIDDLEWARE__V1__WEB_SOCKET_SESSION_EVENT_RESULT__RESULT_##x
-#define ACTION(x) OPENSHELL__MIDDLEWARE__V1__WEB_SOCKET_PREFLIGHT_ACTION__WEB_SOCKET_PREFLIGHT_ACTION_##x
 
-struct session_stage {
-    struct middleware_stage s;
-    struct middleware_stream *stream; /* NULL = it does not listen, or no more */
-};
-
-struct middleware_session {
-    struct egress_request *r;
-    const char *scheme;
-    bool forward, started, told_binary;
-    struct admission_ticket permit;
-    struct session_stage stages[OS_LIMIT_MIDDLEWARES];
-    size_t n;
-    uint64_t sequence;
-    enum middleware_end reason; /* 0 = not known yet */
-};
-
-static bool conn_cancelled(void *ctx)
-{
-    return conn_ending(ctx);
-}
-
-/* At most one word to every stage, and its end. */
-static void end_stage(struct session_stage *st, enum middleware_end reason)
+void session_end_stage(struct session_stage *st, enum middleware_end reason)
 {
     Openshell__Middleware__V1__WebSocketSessionEnd end =
         OPENSHELL__MIDDLEWARE__V1__WEB_SOCKET_SESSION_END__INIT;
@@ -58,7 +32,7 @@ static void end_stage(struct session_stage *st, enum middleware_end reason)
 static void end_all(struct middleware_session *s, enum middleware_end reason)
 {
     for (size_t i = 0; i < s->n; i++)
-        end_stage(&s->stages[i], reason);
+        session_end_stage(&s->stages[i], reason);
 }
 
 void middleware_session_end(struct middleware_session *s, enum middleware_end reason)
@@ -71,204 +45,25 @@ void middleware_session_free(struct middleware_session *s)
 {
     if (!s)
         return;
-    end_all(s, s->reason    ? s->reason
-               : s->started ? MIDDLEWARE_END_CANCELLED
-                            : MIDDLEWARE_END_REJECTED);
+    end_all(s, s->reason ? s->reason : s->started ? MIDDLEWARE_END_CANCELLED : MIDDLEWARE_END_REJECTED);
     admission_give(&s->r->conn->egress->middleware.sessions, &s->permit);
     free(s);
 }
 
-static void log_stage(const struct middleware_session *s, const struct session_stage *st, const char *word,
-                      const char *failure)
+void session_log_stage(const struct middleware_session *s, const struct session_stage *st, const char *word,
+                       const char *failure)
 {
     const struct middleware_message_verdict m = {
         .v = {.stage = &st->s, .word = word, .failure = failure, .reason_code = ""}};
     middleware_message_event(s->r, s->scheme, &m);
 }
 
-/* --- preflight --- */
-
-static void put_subprotocols(const struct http1_head *head, struct os_arena *arena, mw_preflight *p)
-{
-    const struct http1_field *f = NULL;
-    struct http1_text item;
-    p->requested_subprotocols = os_arena_alloc(arena, (OS_MIDDLEWARE_SUBPROTOCOLS + 1) * sizeof(char *));
-    while ((f = http1_find(head, "sec-websocket-protocol", f)))
-        for (struct http1_text rest = f->value; rest.p;) {
-            http1_list_next(&rest, &item);
-            /* One too many is enough to be refused for it. */
-            if (item.n && p->n_requested_subprotocols <= OS_MIDDLEWARE_SUBPROTOCOLS)
-                p->requested_subprotocols[p->n_requested_subprotocols++] =
-                    os_arena_strndup(arena, item.p, item.n);
-        }
-}
-
-static mw_preflight *make_preflight(const struct middleware_session *s, struct os_arena *arena)
-{
-    char id[OS_UUID_LEN];
-    mw_preflight *p = pb_new(arena, openshell__middleware__v1__web_socket_preflight);
-    p->session_id = os_arena_strdup(arena, os_uuid(id));
-    p->phase = MW_PHASE;
-    p->context = middleware_context(s->r->conn, arena);
-    p->target = middleware_target(s->r, s->forward ? "ws" : "wss", NULL, arena);
-    put_subprotocols(s->r->head, arena, p);
-    return p;
-}
-
-static const char *open_stage(struct session_stage *st, mw_preflight *p)
-{
-    mw_event event = OPENSHELL__MIDDLEWARE__V1__WEB_SOCKET_SESSION_EVENT__INIT;
-    const char *failure = middleware_check_preflight(p, st->s.config->config_size);
-    if (failure)
-        return failure;
-    p->middleware_name = (char *)(uintptr_t)st->s.service->name;
-    p->config = (Google__Protobuf__Struct *)(uintptr_t)st->s.config->config;
-    event.event_case = EVENT(PREFLIGHT);
-    event.preflight = p;
-    st->stream = st->s.service->ops->open(st->s.service, &event);
-    return st->stream ? NULL : "external_service_error";
-}
-
-static const char *hear_stage(const struct session_stage *st, const struct middleware_limit *all,
-                              struct os_arena *arena, mw_preflight_decision **out)
-{
-    mw_event_result *r;
-    struct middleware_limit limit = *all;
-    int64_t own = all->end_ms - OS_MIDDLEWARE_PREFLIGHT_MS + st->s.service->bindings.websocket.timeout_ms;
-    if (own < limit.end_ms)
-        limit.end_ms = own;
-    const char *failure =
-        st->s.service->ops->receive(st->stream, "missing_preflight_decision", &limit, arena, &r);
-    if (failure)
-        return failure;
-    if (r->result_case != RESULT(PREFLIGHT_DECISION) || !r->preflight_decision)
-        return "invalid_preflight_decision";
-    *out = r->preflight_decision;
-    return middleware_check_decision(*out);
-}
-
-/* What the stages said. */
-struct preflight {
-    const struct middleware_stage *denied, *failed; /* the first of each; failed: a required one */
-    const char *reason_code;
-};
-
-static void take_decision(struct middleware_session *s, struct session_stage *st, const char *failure,
-                          const mw_preflight_decision *d, struct preflight *p)
-{
-    struct middleware_message_verdict m = {.v = {.stage = &st->s, .failure = failure, .reason_code = ""}};
-    if (failure) {
-        m.v.word = "failed";
-        end_stage(st, MIDDLEWARE_END_FAILURE);
-        if (!st->s.config->fail_open && !p->failed)
-            p->failed = &st->s;
-    } else {
-        m.v.reason_code = middleware_reason_code_ok(d->reason_code) ? d->reason_code : "";
-        m.v.findings = d->findings;
-        m.v.n_findings = d->n_findings;
-        m.v.word = d->action == ACTION(INSPECT) ? "inspect" : d->action == ACTION(SKIP) ? "skip" : "deny";
-        if (d->action == ACTION(SKIP))
-            end_stage(st, MIDDLEWARE_END_SKIPPED);
-        if (d->action == ACTION(DENY) && !p->denied) {
-            p->denied = &st->s;
-            p->reason_code = m.v.reason_code;
-        }
-    }
-    middleware_message_event(s->r, s->scheme, &m);
-}
-
-/* All stages at once: every stream is opened before the first answer is waited for. */
-static void ask_all(struct middleware_session *s, struct os_arena *arena, struct preflight *out)
-{
-    const struct middleware_limit limit = {os_clock_mono_ms() + OS_MIDDLEWARE_PREFLIGHT_MS, conn_cancelled,
-                                           s->r->conn};
-    const char *failures[OS_LIMIT_MIDDLEWARES] = {0};
-    mw_preflight *p = make_preflight(s, arena);
-    for (size_t i = 0; i < s->n; i++)
-        failures[i] = open_stage(&s->stages[i], p);
-    for (size_t i = 0; i < s->n; i++) {
-        mw_preflight_decision *d = NULL;
-        if (!failures[i])
-            failures[i] = hear_stage(&s->stages[i], &limit, arena, &d);
-        take_decision(s, &s->stages[i], failures[i], d, out);
-    }
-}
-
-/* The stages that look at messages; the others are only noted. */
-static void select_stages(struct middleware_session *s)
-{
-    const struct policy_middleware_config *selected[OS_LIMIT_MIDDLEWARES];
-    const struct egress_conn *c = s->r->conn;
-    size_t n = policy_middlewares_for(c->engine, c->host, selected);
-    for (size_t i = 0; i < n; i++) {
-        const struct middleware_service *service =
-            middleware_registry_find(middleware_registry_of(c), selected[i]->service);
-        if (service && service->bindings.websocket.max_payload)
-            s->stages[s->n++].s = (struct middleware_stage){selected[i], service};
-        else
-            middleware_coverage_event(s->r, s->scheme, selected[i]->key, selected[i]->service,
-                                      "binding_not_selected");
-    }
-}
-
-/* No permit: every stage fails. True when that is put up with. */
-static bool without_permit(const struct middleware_session *s)
-{
-    bool ok = true;
-    middleware_finding(s->r->conn, AUDIT_SEV_HIGH, AUDIT_DENIED, "session_capacity_exhausted",
-                       "WebSocket middleware sessions exhausted",
-                       "too many WebSockets are looked into by middleware");
-    for (size_t i = 0; i < s->n; i++) {
-        log_stage(s, &s->stages[i], "failed", "middleware_session_capacity_exhausted");
-        ok = ok && s->stages[i].s.config->fail_open;
-    }
-    return ok;
-}
-
-static bool anybody_listens(const struct middleware_session *s)
+bool session_has_listeners(const struct middleware_session *s)
 {
     for (size_t i = 0; i < s->n; i++)
         if (s->stages[i].stream)
             return true;
     return false;
-}
-
-static bool agree(struct middleware_session *s, struct deny_answer *answer)
-{
-    struct os_arena arena cleanup_arena = {0};
-    struct preflight p = {.reason_code = ""};
-    ask_all(s, &arena, &p);
-    if (p.denied) {
-        middleware_session_end(s, MIDDLEWARE_END_DENIAL);
-        deny_make_middleware(answer, s->r, s->forward, p.denied->config->key, p.reason_code);
-    } else if (p.failed) {
-        middleware_session_end(s, MIDDLEWARE_END_FAILURE);
-        deny_make_middleware(answer, s->r, s->forward, NULL, "");
-    }
-    return !p.denied && !p.failed;
-}
-
-bool middleware_preflight(struct egress_request *r, const char *scheme, bool forward, struct deny_answer *answer)
-{
-    struct middleware_session *s = os_calloc(1, sizeof(*s));
-    *s = (struct middleware_session){.r = r, .scheme = scheme, .forward = forward};
-    select_stages(s);
-    bool ok = true;
-    if (s->n && admission_ask(&r->conn->egress->middleware.sessions, &s->permit) != ADMISSION_IN) {
-        ok = without_permit(s);
-        if (!ok)
-            deny_make_middleware(answer, r, forward, NULL, "");
-    } else if (s->n) {
-        ok = agree(s, answer);
-    }
-    if (!ok || !anybody_listens(s)) {
-        middleware_session_free(s);
-        return ok;
-    }
-    r->session = s;
-    r->reads_messages = true;
-    r->safe_offer = websocket_safe_offer(r->head);
-    return true;
 }
 
 /* --- the session --- */
@@ -277,7 +72,7 @@ bool middleware_preflight(struct egress_request *r, const char *scheme, bool for
 static bool disable(struct middleware_session *s, struct session_stage *st)
 {
     cleanup_free char *message = os_asprintf("%s is left out for the rest of the session", st->s.config->key);
-    end_stage(st, MIDDLEWARE_END_FAILURE);
+    session_end_stage(st, MIDDLEWARE_END_FAILURE);
     if (st->s.config->fail_open) {
         middleware_finding(s->r->conn, AUDIT_SEV_MEDIUM, AUDIT_OBSERVED, "websocket_stage_disabled",
                            "WebSocket middleware stage disabled", message);
@@ -303,15 +98,15 @@ bool middleware_session_start(struct middleware_session *s, const struct websock
         struct session_stage *st = &s->stages[i];
         if (!st->stream || (fits && st->s.service->ops->send(st->stream, &event)))
             continue;
-        log_stage(s, st, "failed", "session_start_send_failed");
+        session_log_stage(s, st, "failed", "session_start_send_failed");
         ok = disable(s, st) && ok;
     }
     return ok;
 }
 
 static const char *ask_stage(const struct middleware_session *s, const struct session_stage *st,
-                             struct http1_text text, const struct middleware_limit *chain, struct os_arena *arena,
-                             mw_message_result **out)
+                             struct http1_text text, const struct middleware_limit *chain,
+                             struct os_arena *arena, mw_message_result **out)
 {
     mw_event_result *r;
     const struct middleware_binding *b = &st->s.service->bindings.websocket;
@@ -322,7 +117,8 @@ static const char *ask_stage(const struct middleware_session *s, const struct se
     struct middleware_limit limit = middleware_stage_limit(chain, b->timeout_ms);
     if (!st->s.service->ops->send_text(st->stream, s->sequence, text.p, text.n))
         return "missing_message_result";
-    const char *failure = st->s.service->ops->receive(st->stream, "missing_message_result", &limit, arena, &r);
+    const char *failure =
+        st->s.service->ops->receive(st->stream, "missing_message_result", &limit, arena, &r);
     if (failure)
         return failure;
     if (r->result_case != RESULT(MESSAGE_RESULT) || !r->message_result)
@@ -338,9 +134,8 @@ static bool run_stage(struct middleware_session *s, struct session_stage *st, st
     struct os_arena arena cleanup_arena = {0};
     mw_message_result *r = NULL;
     struct http1_text fresh = {0};
-    struct middleware_message_verdict m = {.v = {.stage = &st->s, .reason_code = ""},
-                                           .sequence = s->sequence,
-                                           .input = text->n};
+    struct middleware_message_verdict m = {
+        .v = {.stage = &st->s, .reason_code = ""}, .sequence = s->sequence, .input = text->n};
     m.v.failure = ask_stage(s, st, *text, chain, &arena, &r);
     bool denied = !m.v.failure && r->decision == MW_DENY;
     if (!m.v.failure) {
@@ -374,15 +169,17 @@ enum middleware_message middleware_session_text(struct middleware_session *s, co
 {
     struct admission *places = &s->r->conn->egress->middleware.requests;
     struct admission_ticket ticket = {0};
-    struct middleware_limit chain = {os_clock_mono_ms() + OS_MIDDLEWARE_CHAIN_MS, conn_cancelled, s->r->conn};
+    struct middleware_limit chain = {os_clock_mono_ms() + OS_MIDDLEWARE_CHAIN_MS, middleware_cancelled,
+                                     s->r->conn};
     struct http1_text text = {p, n};
     bool replaced = false, ok = true;
     s->sequence++;
-    if (!anybody_listens(s))
+    if (!session_has_listeners(s))
         return MIDDLEWARE_MESSAGE_KEEP;
     if (!admission_wait(places, &ticket, &chain)) {
         middleware_finding(s->r->conn, AUDIT_SEV_HIGH, AUDIT_DENIED, "admission_exhausted",
-                           "Middleware admission exhausted", "too many messages wait for the middleware chain");
+                           "Middleware admission exhausted",
+                           "too many messages wait for the middleware chain");
         return MIDDLEWARE_MESSAGE_BUSY;
     }
     chain.end_ms = os_clock_mono_ms() + OS_MIDDLEWARE_CHAIN_MS;
