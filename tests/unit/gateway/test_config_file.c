@@ -138,9 +138,9 @@ static void middlewares_are_listed(void **state)
     assert_null(m[1].audience);
     assert_string_equal(f.log_level, "debug");
     refuse("[[openshell.supervisor.middleware]]\nname = 'x'",
-           PLACE "1, column 3: [openshell.supervisor.middleware] needs 'grpc_endpoint'");
+           PLACE "1, column 24: [openshell.supervisor.middleware] needs 'grpc_endpoint'");
     refuse("[[openshell.supervisor.middleware]]\nname = 'x'\ngrpc_endpoint = 'y'",
-           PLACE "1, column 3: [openshell.supervisor.middleware] needs 'max_payload_bytes'");
+           PLACE "1, column 24: [openshell.supervisor.middleware] needs 'max_payload_bytes'");
     refuse("[[openshell.supervisor.middleware]]\nurl = 'x'",
            PLACE "2, column 1: unknown key 'url' in [openshell.supervisor.middleware]");
     refuse("openshell.supervisor.middleware = 1",
