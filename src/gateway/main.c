@@ -18,6 +18,7 @@
 #include "gateway/compute/events.h"
 #include "gateway/gateway.h"
 #include "gateway/identity/certs.h"
+#include "gateway/identity/discovery.h"
 #include "gateway/identity/principal.h"
 #include "gateway/lifecycle.h"
 #include "gateway/logbus.h"
@@ -272,7 +273,8 @@ static void register_handlers(struct gateway *gw)
 static void primary_http(void *ctx, const struct rpc_http_request *req, struct rpc_http_response *resp)
 {
     struct program *p = ctx;
-    readiness_http(p->gw.readiness, req, resp);
+    if (!discovery_http(p->gw.jwt, req, resp))
+        readiness_http(p->gw.readiness, req, resp);
 }
 
 static int primary_authenticate(void *ctx, struct rpc_call *call, struct os_error *err)

@@ -6,14 +6,13 @@ import json
 import os
 import pathlib
 import re
-import subprocess
 import sys
-import time
+import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "lib"))
 import middleware  # noqa: E402
-from harness import (BIN, Authority, Gateway, Origin, Private, Suite, check, contains, equal, lo_address, run,  # noqa: E402
-                     wait_for)
+from harness import (BIN, Authority, Gateway, Origin, Private, Suite, check, contains, equal, free_port,  # noqa: E402
+                     lo_address, run, wait_for)
 from middleware import HTTP, WEBSOCKET, Service  # noqa: E402
 
 suite = Suite()
@@ -63,6 +62,7 @@ class World:
         hosts = private.dir / "hosts"
         hosts.write_text(f"{ADDRESS} api.test\n")
         self.gateway = Gateway(private, {"OPENSHELL_LOCAL_EXTRA_CA": str(self.authority.pem), "OPENSHELL_LOCAL_EXTRA_HOSTS": str(hosts)})
+        self.health = free_port()
         self.config = private.dir / "config" / "openshell" / "gateway.toml"
         self.config.parent.mkdir(parents=True, exist_ok=True)
 
@@ -71,7 +71,7 @@ class World:
                   "tls_ca_cert_path": str(self.authority.pem), "timeout": "5s"} | more.get("secure", {})
         plain = {"name": "acme/open", "grpc_endpoint": self.open.url, "max_payload_bytes": 100000,
                  "allow_insecure_transport": True} | more.get("open", {})
-        self.config.write_text("[openshell]\nversion = 1\n" + "".join(
+        self.config.write_text(f"[openshell]\nversion = 1\n[openshell.gateway]\nhealth_bind_address = \"127.0.0.1:{self.health}\"\n" + "".join(
             "[[openshell.supervisor.middleware]]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in t.items() if v is not None)
             for t in (secure, plain)))
 
@@ -150,6 +150,23 @@ def the_gateway_starts_and_identifies_itself(w):
     equal(body["exp"] - body["iat"], 900, "life")
     check("sandbox_id" not in body and len(body["jti"]) == 36, body)
     equal(w.open.tokens, [None], "a service that opted out gets none")
+
+
+@case
+def the_public_key_of_the_tokens_is_published(w):
+    def get(path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{w.health}{path}", timeout=20) as r:
+            return json.load(r)
+    head, _ = claims(w.secure.tokens[-1])
+    key, = get("/.well-known/jwks.json")["keys"]
+    equal({k: key[k] for k in ("kty", "crv", "alg", "use", "kid")},
+          {"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": head["kid"]}, "key")
+    r = run("openssl", "pkey", "-pubin", "-in", private.dir / "state/openshell/tls/jwt/public.pem", "-outform", "DER", "-out",
+            private.dir / "public.der")
+    check(r.code == 0, r)
+    equal(base64.urlsafe_b64decode(key["x"] + "="), (private.dir / "public.der").read_bytes()[-32:], "x")
+    c = get("/.well-known/openid-configuration")
+    equal((c["issuer"], c["jwks_uri"]), ("openshell-gateway:openshell", f"https://127.0.0.1:{w.health}/.well-known/jwks.json"), "where")
 
 
 # --- policies ---

@@ -185,6 +185,22 @@ char *jwt_mint_extension(const struct jwt_keys *k, const char *sandbox_id, const
     return sign(k, header, claims, "extension", err);
 }
 
+const char *jwt_issuer(const struct jwt_keys *k)
+{
+    return k->audience;
+}
+
+const char *jwt_kid(const struct jwt_keys *k)
+{
+    return k->kid;
+}
+
+bool jwt_public_key(const struct jwt_keys *k, unsigned char out[32])
+{
+    size_t n = 32;
+    return EVP_PKEY_get_raw_public_key(k->verifying, out, &n) == 1 && n == 32;
+}
+
 static json_t *decode_json(const char *text, size_t n)
 {
     cleanup_buf struct os_buf plain = {.max = TOKEN_MAX};

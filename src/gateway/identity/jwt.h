@@ -2,6 +2,7 @@
 #ifndef GATEWAY_JWT_H
 #define GATEWAY_JWT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/error.h"
@@ -25,6 +26,11 @@ char *jwt_mint_extension(const struct jwt_keys *k, const char *sandbox_id, const
                          int64_t ttl_secs, int64_t *expires_at_ms, struct os_error *err);
 /* An audience that tokens may be for. */
 int jwt_check_audience(const struct jwt_keys *k, const char *audience, struct os_error *err);
+
+/* What others need to check our tokens. */
+const char *jwt_issuer(const struct jwt_keys *k);
+const char *jwt_kid(const struct jwt_keys *k);
+bool jwt_public_key(const struct jwt_keys *k, unsigned char out[32]);
 
 enum jwt_result {
     JWT_OK,
