@@ -1,7 +1,9 @@
 """The middleware chain with a real gRPC service: what stages see and change in HTTP/1 tunnels, absolute-form requests and
 HTTP/2 streams; what happens when they deny, fail, take their time or say nonsense; and what cannot be looked into."""
 import json
+import os
 import pathlib
+import socket
 import sys
 import threading
 
@@ -9,7 +11,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "lib"), str(HERE)]
 import world  # noqa: E402
 from h2_peers import H2Client  # noqa: E402
-from harness import Authority, Suite, check, contains, equal, wait_for  # noqa: E402
+from harness import ROOT, Authority, Suite, check, contains, equal, free_port, wait_for  # noqa: E402
 from middleware import APPEND, HTTP, KEEP, OVERWRITE, WEBSOCKET, Service  # noqa: E402
 from middleware_world import KEY, POLICY, MiddlewareWorld, denied  # noqa: E402
 from origins import TEXT, Response, read_all  # noqa: E402
@@ -426,6 +428,11 @@ def uninspected_endpoints_have_their_chain_too(w):
 
 # --- the registry ---
 
+def listens(port):
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) == 0
+
+
 @suite.case
 def policy_and_services_are_swapped_together(w):
     w.fresh()
@@ -496,6 +503,30 @@ def services_over_tls_with_a_token(w):
         wait_for("the refusal", lambda: w.egress.find("REFUSED", since), 20)
     finally:
         secure.stop()
+        w.services(f"acme/guard {w.service.url} 1000000 1s - -")
+        w.egress.reload(POLICY)
+
+
+@suite.case
+def the_example_of_the_guide(w):
+    w.fresh()
+    port = free_port()
+    example = w.private.spawn(sys.executable, ROOT / "examples/middleware/middleware.py", f"127.0.0.1:{port}",
+                              env={**os.environ, "PYTHONPATH": str(w.private.dir / "middleware-proto")})
+    wait_for("the example", lambda: listens(port), 20)
+    w.services(f"acme/guard http://127.0.0.1:{port} 100000 5s - -")
+    w.egress.reload(POLICY.replace("config: {mode: strict, limits: {a: [1, true, null]}}", "config: {deny: swordfish}"))
+    try:
+        equal(w.http1("POST", "/", b"fine")[0], 200, "status")
+        contains(w.arrived("http/1")[0], "x-openshell-middleware-words: checked")
+        denied(w.http1("POST", "/", b"a swordfish"), "http/1", "middleware_denied", middleware="first", reason_code="word_found")
+        c = w.socket()
+        c.send(TEXT, b"fine")
+        equal(c.next()[3], b"fine", "message")
+        c.send(TEXT, b"swordfish")
+        equal(c.closed(), 1008, "denied message")
+    finally:
+        example.terminate()
         w.services(f"acme/guard {w.service.url} 1000000 1s - -")
         w.egress.reload(POLICY)
 
