@@ -228,7 +228,7 @@ static void refuse_unsupported(struct egress_conn *c, enum tunnel_class class, b
                        : "Unsupported tunnel protocol cannot be inspected by required middleware");
     const struct conn_event ev = {"Open", AUDIT_SEV_MEDIUM, AUDIT_DENIED, "l7", detail};
     event_conn(c, &ev, "CONNECT_L7 blocked unsupported tunnel protocol for %s:%u", c->host, c->port);
-    refuse(c, "403 Forbidden", "unsupported_l7_protocol", detail, NULL);
+    deny_json(&c->client, "403 Forbidden", "unsupported_l7_protocol", detail, NULL);
     if (!inspect)
         event_finding(c, "openshell.middleware.traffic_uninspectable",
                       "Traffic cannot be inspected by middleware", detail);
@@ -258,7 +258,7 @@ static void serve_skipped(struct egress_conn *c)
     event_conn(c, &ev, "%s refused for %s:%u: %s", entry(c), c->host, c->port, detail);
     event_finding(c, "openshell.middleware.traffic_uninspectable",
                   "Traffic cannot be inspected by middleware", detail);
-    refuse(c, "403 Forbidden", "middleware_required", detail, NULL);
+    deny_json(&c->client, "403 Forbidden", "middleware_required", detail, NULL);
 }
 
 static void serve_inside(struct egress_conn *c, bool inspect)
