@@ -196,8 +196,9 @@
 #define OS_MIDDLEWARE_TIMEOUT_MS 500    /* of one stage, unless the service or the operator says less */
 #define OS_MIDDLEWARE_TIMEOUT_MIN_MS 10 /* ... and what either may say */
 #define OS_MIDDLEWARE_TIMEOUT_MAX_MS 30000
-#define OS_MIDDLEWARE_CHAIN_MS 30000    /* the whole chain, from admission */
-#define OS_MIDDLEWARE_PREFLIGHT_MS 1000 /* all stages of a WebSocket, before its upgrade is sent */
+#define OS_MIDDLEWARE_CHAIN_MS 30000     /* the whole chain, from admission */
+#define OS_MIDDLEWARE_SATURATED_MS 10000 /* between two findings that requests wait for a place */
+#define OS_MIDDLEWARE_PREFLIGHT_MS 1000  /* all stages of a WebSocket, before its upgrade is sent */
 #define OS_MIDDLEWARE_CONNECT_MS 5000
 #define OS_MIDDLEWARE_ENVELOPE 300032    /* bytes of a message of the protocol besides the payload */
 #define OS_MIDDLEWARE_CONFIG 65536       /* bytes, encoded: configuration of a stage */

@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import sys
+import time
 import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "lib"))
@@ -82,9 +83,9 @@ class World:
         contains(r.err, text)
         equal(len([l for l in r.err.splitlines() if "INFO" not in l]), 1, r)
 
-    def passes(self):
+    def passes(self, body="x"):
         """A request came through; one that a reload cut off did not."""
-        return self.gateway.exec("box", "curl", "-sSf", "-o", "/dev/null", "--max-time", "20", "-d", "x", "https://api.test/v1").code == 0
+        return self.gateway.exec("box", "curl", "-sSf", "-o", "/dev/null", "--max-time", "20", "-d", body, "https://api.test/v1").code == 0
 
     def post(self, body, path="/v1"):
         r = self.gateway.exec("box", "curl", "-sS", "--max-time", "20", "-w", "\n%{http_code}", "-d", body, f"https://api.test{path}")
@@ -253,14 +254,32 @@ def services_that_are_gone_leave_the_old_pair(w):
 
 
 @case
-def a_restarted_gateway_keeps_it(w):
+def a_changed_registration_reaches_the_sandbox(w):
+    """The same policy, other services: both are published anew. And tokens that end soon are renewed."""
     g = w.gateway
     g.kill(15)
+    tls = g.state / "tls"
+    w.register(secure={"max_payload_bytes": 10})
+    w.config.write_text(w.config.read_text() + f"""[openshell.gateway.gateway_jwt]
+signing_key_path = "{tls}/jwt/signing.pem"
+public_key_path = "{tls}/jwt/public.pem"
+kid_path = "{tls}/jwt/kid"
+ttl_secs = 8
+""")
     g.start(30)
     wait_for("the sandbox", lambda: "Ready" in g.must("sandbox", "get", "box").text, 30)
+    wait_for("the new limit", lambda: not w.passes("x" * 11), 30)
     w.secure.reset()
     equal(w.post("x")[0], 200, "status")
     equal(len(w.secure.requests), 1, "requests")
+    first = w.secure.tokens[0]
+    end = claims(first)[1]["exp"]
+    check(end - claims(first)[1]["iat"] == 8, "life")
+
+    def renewed():
+        check(w.passes(), "a request in between did not pass")
+        return w.secure.tokens[-1] != first and time.time() > end
+    wait_for("another token", renewed, 30, 0.5)
 
 
 @case

@@ -187,8 +187,9 @@ struct egress_request {
     const char *safe_offer;             /* of extensions; NULL = none */
     struct os_buf body;                 /* read before the judgement, without its framing */
     bool body_read;
-    bool body_trailers; /* had trailers, which were not kept */
-    struct os_buf out;  /* the head that goes upstream */
+    int64_t body_end_ms; /* monotonic clock, when it must be complete; 0 = any time */
+    bool body_trailers;  /* had trailers, which were not kept */
+    struct os_buf out;   /* the head that goes upstream */
 };
 
 void request_free(struct egress_request *r);

@@ -114,6 +114,19 @@ static void refuse_place(struct h2_stream *st)
     h2_chain_drop(st);
 }
 
+/* Its body, or its place, did not come in time. */
+static void give_up(struct h2_stream *st)
+{
+    struct deny_answer a cleanup_answer = {0};
+    if (st->chain->ready) {
+        refuse_place(st);
+        return;
+    }
+    middleware_body_too_late(&st->chain->job, &a);
+    answer(st, &a);
+    h2_chain_drop(st);
+}
+
 static void finish(struct h2_stream *st)
 {
     struct h2_chain *x = st->chain;
@@ -170,8 +183,8 @@ bool h2_chains_turn(struct h2_relay *h, int *patience)
             moved = true;
             continue;
         }
-        if (x->ready && !x->running && os_clock_mono_ms() > x->job.limit.end_ms)
-            refuse_place(st);
+        if (!x->running && os_clock_mono_ms() > x->job.limit.end_ms)
+            give_up(st);
         else
             try_start(st);
         moved = moved || st->phase == H2_CLOSED;
@@ -223,6 +236,8 @@ bool h2_chain_begin(struct h2_stream *st, bool *collect)
     if (h->wake < 0)
         h->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     st->chain = chain_new(st, &job);
+    if (admission_full(places(st->chain)))
+        middleware_saturated(h->t->c);
     if (h->wake < 0 || admission_ask(places(st->chain), &st->chain->ticket) == ADMISSION_OUT) {
         refuse_place(st);
         return true;

@@ -36,6 +36,14 @@ enum admission_state admission_ask(struct admission *a, struct admission_ticket 
     return state;
 }
 
+bool admission_full(struct admission *a)
+{
+    pthread_mutex_lock(&a->lock);
+    bool full = a->taken >= a->places;
+    pthread_mutex_unlock(&a->lock);
+    return full;
+}
+
 enum admission_state admission_look(struct admission *a, struct admission_ticket *t)
 {
     pthread_mutex_lock(&a->lock);

@@ -32,6 +32,8 @@ void admission_init(struct admission *a, unsigned places, unsigned waiting);
 void admission_destroy(struct admission *a);
 /* Asks for a place: IN at once, WAITING, or OUT when too many wait already. Never blocks. */
 enum admission_state admission_ask(struct admission *a, struct admission_ticket *t);
+/* Who asks now has to wait, or is refused. */
+bool admission_full(struct admission *a);
 /* The state now. */
 enum admission_state admission_look(struct admission *a, struct admission_ticket *t);
 /* Gives the place back or leaves the queue; nothing when it is OUT. */

@@ -1,5 +1,6 @@
 /* One request through the chain: stages in the order of the policy, each judged by what it answers and, when
  * it fails, by its on_error (spec/proxy.md 13.3). No I/O but through the stages. */
+#include <stdatomic.h>
 #include <string.h>
 
 #include "core/clock.h"
@@ -134,16 +135,38 @@ void middleware_refuse_admission(struct middleware_job *j, struct deny_answer *a
     answer->status_line = "503 Service Unavailable";
 }
 
-void middleware_body_too_long(struct middleware_job *j, struct deny_answer *answer)
+void middleware_saturated(struct egress_conn *c)
 {
-    cleanup_free char *message =
-        os_asprintf("request body exceeds the %zu bytes that middleware takes", j->chain.max_payload);
-    const struct conn_event ev = {"Open", AUDIT_SEV_MEDIUM, AUDIT_DENIED, "middleware",
-                                  "middleware_failed: request_body_over_capacity"};
+    _Atomic int64_t *last = &c->egress->middleware.saturated_ms;
+    int64_t now = os_clock_mono_ms(), before = atomic_load(last);
+    if ((before && now - before < OS_MIDDLEWARE_SATURATED_MS) ||
+        !atomic_compare_exchange_strong(last, &before, now))
+        return;
+    middleware_finding(c, AUDIT_SEV_LOW, AUDIT_OBSERVED, "admission_saturated",
+                       "Middleware admission saturated", "requests wait for a place in the middleware chain");
+}
+
+static void answer_without_body(struct middleware_job *j, const char *detail, const char *message,
+                                struct deny_answer *answer)
+{
+    const struct conn_event ev = {"Open", AUDIT_SEV_MEDIUM, AUDIT_DENIED, "middleware", detail};
     event_http(j->r, j->scheme, j->r->conn->l4.policy, &ev, "MIDDLEWARE %s", message);
     middleware_finding(j->r->conn, AUDIT_SEV_HIGH, AUDIT_DENIED, "body_unavailable",
                        "Request body unavailable to middleware", message);
     deny_make_middleware(answer, j->r, j->forward, NULL, "");
+}
+
+void middleware_body_too_long(struct middleware_job *j, struct deny_answer *answer)
+{
+    cleanup_free char *message =
+        os_asprintf("request body exceeds the %zu bytes that middleware takes", j->chain.max_payload);
+    answer_without_body(j, "middleware_failed: request_body_over_capacity", message, answer);
+}
+
+void middleware_body_too_late(struct middleware_job *j, struct deny_answer *answer)
+{
+    answer_without_body(j, "middleware_failed: middleware_chain_timeout",
+                        "request body was not complete in the time that the middleware chain has", answer);
 }
 
 /* --- the body --- */
@@ -250,9 +273,11 @@ static const char *apply(struct egress_request *r, const mw_result *result, bool
         middleware_mutate(r->head, result->header_mutations, result->n_header_mutations, r->arena, &head);
     if (failure)
         return failure;
+    if (result->has_body && result->body.len && r->kind == POLICY_HTTP_UPGRADE)
+        return "response_body_over_capacity"; /* of a request that has no body */
     r->head = head;
-    *replaced = result->has_body;
-    if (result->has_body)
+    *replaced = result->has_body && r->kind != POLICY_HTTP_UPGRADE;
+    if (*replaced)
         replace_body(r, &result->body);
     return NULL;
 }

@@ -25,6 +25,7 @@ struct websocket_agreement;
 /* What connections share; part of struct egress. */
 struct middleware_state {
     struct admission requests, sessions; /* sessions: nobody waits */
+    _Atomic int64_t saturated_ms;        /* when it was last said that somebody has to wait */
 };
 void middleware_state_init(struct middleware_state *s);
 void middleware_state_destroy(struct middleware_state *s);
@@ -70,14 +71,17 @@ enum middleware_outcome {
 /* Fills in the job for a request of this connection, admitted now; false when no stage looks at it. */
 bool middleware_job_init(struct middleware_job *j, struct egress_request *r, const char *scheme,
                          bool forward);
+/* The places are taken and the request waits: says so now and then. */
+void middleware_saturated(struct egress_conn *c);
 /* All places are taken: *answer is the 503. */
 void middleware_refuse_admission(struct middleware_job *j, struct deny_answer *answer);
 /* Before the body is read. PASSED: it may be; *unseen: it must not be, the request goes on without the chain.
  */
 enum middleware_outcome middleware_before_body(struct middleware_job *j, bool *unseen,
                                                struct deny_answer *answer);
-/* The body turned out too long while it was read. */
+/* The body turned out too long while it was read, or did not come to its end within the limit. */
 void middleware_body_too_long(struct middleware_job *j, struct deny_answer *answer);
+void middleware_body_too_late(struct middleware_job *j, struct deny_answer *answer);
 /* The stages in their order; the body, if any, is in r->body. Blocks up to OS_MIDDLEWARE_CHAIN_MS; any one
  * thread that nothing else uses *r on. */
 enum middleware_outcome middleware_run(struct middleware_job *j, struct deny_answer *answer,

@@ -16,10 +16,14 @@ static bool collect(const struct middleware_front *f, struct middleware_job *j)
     struct egress_request *r = f->r;
     if (r->body_read || r->head->framing == HTTP1_NO_BODY)
         return true;
+    r->body_end_ms = j->limit.end_ms;
     if (body_collect(r, "middleware", j->chain.max_payload, &err) == 0)
         return true;
-    if (err.code == OS_OUT_OF_RANGE) {
-        middleware_body_too_long(j, &a);
+    if (err.code == OS_OUT_OF_RANGE || err.code == OS_DEADLINE_EXCEEDED) {
+        if (err.code == OS_OUT_OF_RANGE)
+            middleware_body_too_long(j, &a);
+        else
+            middleware_body_too_late(j, &a);
         return answered(f, &a);
     }
     if (err.code != OS_UNAVAILABLE)
@@ -59,6 +63,8 @@ static bool pass_request(const struct middleware_front *f)
     struct middleware_job j;
     if (!middleware_job_init(&j, f->r, f->scheme, f->forward))
         return true;
+    if (admission_full(places))
+        middleware_saturated(f->r->conn);
     if (!admission_wait(places, &ticket, &j.limit)) {
         middleware_refuse_admission(&j, &a);
         return answered(f, &a);
