@@ -35,7 +35,7 @@ network_policies:
       - {host: gql.test, port: 443, protocol: graphql, path: /audit, rules: [{allow: {operation_type: query, fields: [viewer]}}]}
       - {host: gone.test, port: 443, protocol: rest, enforcement: enforce, access: full}
       - {host: not.mw.test, port: 443, protocol: rest, enforcement: enforce, access: full}
-      - {host: l4.test, ports: [443, 7]}
+      - {host: l4.test, ports: [443, 7, 4443]}
       - {host: plain.test, ports: [443, 7]}
       - {host: sql.test, port: 7, protocol: sql, access: read-only}
       - {host: skipopen.test, port: 7, tls: skip}

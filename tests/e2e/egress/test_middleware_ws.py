@@ -99,6 +99,17 @@ def preflights_decide(w):
 
 
 @suite.case
+def endpoints_without_rules_have_their_sessions_too(w):
+    w.fresh()
+    w.service.socket = lambda e, n: w.service.message(e, text="changed") if e.HasField("message") else w.service.echo(e, n)
+    c = w.socket("l4.test")
+    c.send(TEXT, b"x")
+    equal(c.next()[3], b"changed", "echo")
+    c.send(CLOSE, b"\x03\xe8")
+    equal(c.closed(), 1000, "close")
+
+
+@suite.case
 def upgrades_that_the_upstream_rejects(w):
     w.fresh()
     equal(w.socket(path="/chat/refuse").response.status, 400, "status")
