@@ -54,11 +54,12 @@ sys core
 net core sys
 rpc core sys net
 policy core sys net rpc
+middleware core sys net rpc policy
 prover core sys net rpc policy
 sdk core sys net rpc policy
 drivers core sys net rpc policy
-supervisor core sys net rpc policy
-gateway core sys net rpc policy drivers
+supervisor core sys net rpc policy middleware
+gateway core sys net rpc policy middleware drivers
 cli core sys net rpc policy prover sdk drivers supervisor gateway tui
 tui core sys net rpc policy prover sdk
 END

@@ -196,6 +196,44 @@
 #define OS_WEBSOCKET_BINARY_FRAME 16777216 /* bytes of a binary frame */
 #define OS_WEBSOCKET_KEPT 65536            /* bytes of buffer kept between two text messages */
 
+/* Supervisor middleware (spec/proxy.md 13) */
+#define OS_MIDDLEWARE_ACTIVE 32         /* requests and messages in the chain at once, of all connections */
+#define OS_MIDDLEWARE_WAITING 64        /* ... and that wait for it */
+#define OS_MIDDLEWARE_SESSIONS 32       /* WebSockets with stages that listen */
+#define OS_MIDDLEWARE_PAYLOAD 4194304   /* bytes of a body or message, and of its replacement */
+#define OS_MIDDLEWARE_REGEX 262144      /* ... of the built-in stage */
+#define OS_MIDDLEWARE_TIMEOUT_MS 500    /* of one stage, unless the service or the operator says less */
+#define OS_MIDDLEWARE_TIMEOUT_MIN_MS 10 /* ... and what either may say */
+#define OS_MIDDLEWARE_TIMEOUT_MAX_MS 30000
+#define OS_MIDDLEWARE_CHAIN_MS 30000     /* the whole chain, from admission */
+#define OS_MIDDLEWARE_SATURATED_MS 10000 /* between two findings that requests wait for a place */
+#define OS_MIDDLEWARE_PREFLIGHT_MS 1000  /* all stages of a WebSocket, before its upgrade is sent */
+#define OS_MIDDLEWARE_CONNECT_MS 5000
+#define OS_MIDDLEWARE_ENVELOPE 300032    /* bytes of a message of the protocol besides the payload */
+#define OS_MIDDLEWARE_CONFIG 65536       /* bytes, encoded: configuration of a stage */
+#define OS_MIDDLEWARE_CONTEXT 4096       /* ... context */
+#define OS_MIDDLEWARE_TARGET 32768       /* ... target */
+#define OS_MIDDLEWARE_HEADERS 128        /* fields shown to a stage */
+#define OS_MIDDLEWARE_HEADER_BYTES 65536 /* bytes of them, encoded */
+#define OS_MIDDLEWARE_REASON 4096
+#define OS_MIDDLEWARE_REASON_CODE 64
+#define OS_MIDDLEWARE_FINDINGS 32        /* of one stage */
+#define OS_MIDDLEWARE_CHAIN_FINDINGS 320 /* of a chain */
+#define OS_MIDDLEWARE_FINDING 4096       /* bytes of one, encoded */
+#define OS_MIDDLEWARE_METADATA 64        /* entries */
+#define OS_MIDDLEWARE_METADATA_BYTES 32768
+#define OS_MIDDLEWARE_MUTATIONS 64
+#define OS_MIDDLEWARE_MUTATION_TEXT 32768  /* bytes of their names and values */
+#define OS_MIDDLEWARE_MUTATION_BYTES 65536 /* ... encoded */
+#define OS_MIDDLEWARE_SUBPROTOCOLS 32      /* requested subprotocols shown to a stage */
+#define OS_MIDDLEWARE_SUBPROTOCOL_BYTES 4096
+#define OS_MIDDLEWARE_SUBPROTOCOL 256     /* bytes of the selected one */
+#define OS_MIDDLEWARE_NAME 128            /* bytes of the name of a registered service */
+#define OS_LIMIT_POLICY_REASON 512        /* bytes of a service's words about a configuration */
+#define OS_MIDDLEWARE_RETRY_MS 10000      /* until services that did not answer are asked again */
+#define OS_MIDDLEWARE_CREDENTIALS 64      /* tokens of services asked for at once (spec/identity.md 5) */
+#define OS_MIDDLEWARE_CREDENTIAL_CALLS 10 /* times a sandbox may ask for them in a minute */
+
 /* Rules of the operator's own (src/supervisor/rules) */
 #define OS_RULES_TEXT 1048576         /* bytes of the rules file */
 #define OS_RULES_ANSWER 4194304       /* bytes of one answer of the policy agent */

@@ -8,6 +8,7 @@
 #include "core/clock.h"
 #include "core/id.h"
 #include "core/log.h"
+#include "gateway/middlewares.h"
 #include "gateway/session/sessions.h"
 #include "gateway/settings.h"
 #include "policy/policy.h"
@@ -171,6 +172,14 @@ static void digest_value(EVP_MD_CTX *md, const setting_value *v)
     }
 }
 
+static void digest_service(EVP_MD_CTX *md, const middleware_registration *s)
+{
+    cleanup_arena struct os_arena a = {0};
+    size_t n;
+    const uint8_t *bytes = pb_pack(&a, &s->base, &n);
+    EVP_DigestUpdate(md, bytes, n);
+}
+
 /* Opaque change token (spec/gateway.md 6.5). */
 static uint64_t revision_token(const config_response *c)
 {
@@ -188,6 +197,8 @@ static uint64_t revision_token(const config_response *c)
         if (c->settings[i]->value->value)
             digest_value(md, c->settings[i]->value->value);
     }
+    for (size_t i = 0; i < c->n_supervisor_middleware_services; i++)
+        digest_service(md, c->supervisor_middleware_services[i]);
     EVP_DigestFinal_ex(md, d, NULL);
     EVP_MD_CTX_free(md);
     uint64_t v = 0;
@@ -207,6 +218,9 @@ config_response *config_build(struct gateway *gw, const sandbox_row *row, struct
     out->workspace = row->metadata->workspace;
     out->policy_validation_failure_mode = (char *)gw->policy_failure_mode;
     out->extension_authentication_enabled = gw->jwt != NULL;
+    if (middlewares_select(gw->middlewares, out->policy, a, &out->supervisor_middleware_services,
+                           &out->n_supervisor_middleware_services, err) < 0)
+        return NULL;
     add_settings(&all, &own, out, a);
     out->config_revision = revision_token(out);
     return out;

@@ -15,12 +15,12 @@
 
 #define VERSION 1
 
-enum kind { SUBTABLE, TEXT, BOOL, ADDRESS, NUMBER, LIST, MODE, NOTHING, NOT_BUILT };
+enum kind { SUBTABLE, SUBTABLES, TEXT, BOOL, ADDRESS, NUMBER, LIST, MODE, NOTHING, NOT_BUILT };
 
 struct key {
     const char *table, *key;
     enum kind kind;
-    size_t offset; /* into struct config_file */
+    size_t offset; /* into struct config_file, or struct config_middleware */
     bool required;
     const char *part; /* NOT_BUILT: what is missing */
 };
@@ -30,6 +30,9 @@ static const struct key keys[] = {
 #define KEY(table, key, kind, field, help)                                                                   \
     {table, key, kind, offsetof(struct config_file, field), false, NULL},
 #define REQUIRED(table, key, field, help) {table, key, TEXT, offsetof(struct config_file, field), true, NULL},
+#define LISTED(table) {table, NULL, SUBTABLES, 0, false, NULL},
+#define MEMBER(table, key, kind, must, field, help)                                                          \
+    {table, key, kind, offsetof(struct config_middleware, field), must, NULL},
 #define IGNORED(table, key) {table, key, NOTHING, 0, false, NULL},
 #define UNBUILT(table, key, part) {table, key, NOT_BUILT, 0, false, part},
 #include "gateway/tbl/config_keys.h"
@@ -37,6 +40,7 @@ static const struct key keys[] = {
 
 struct walk {
     struct config_file *out;
+    void *base; /* what offsets count from */
     struct os_arena *arena;
     const char *path;
     struct os_error *err;
@@ -141,7 +145,7 @@ static int take_mode(struct walk *w, const struct toml_value *v, const char **ou
 
 static int take(struct walk *w, const struct key *k, const struct toml_value *v)
 {
-    void *at = (char *)w->out + k->offset;
+    void *at = (char *)w->base + k->offset;
     switch (k->kind) {
     case TEXT:
         return take_text(w, v, at);
@@ -157,6 +161,7 @@ static int take(struct walk *w, const struct key *k, const struct toml_value *v)
         return take_mode(w, v, at);
     case NOTHING:
     case SUBTABLE:
+    case SUBTABLES:
         return 0;
     case NOT_BUILT:
         break;
@@ -212,6 +217,29 @@ static int check_special(struct walk *w, const char *table, const struct toml_va
 
 static int walk_table(struct walk *w, const struct toml_value *table, const char *name);
 
+/* [[openshell.supervisor.middleware]] */
+static int walk_list(struct walk *w, const struct toml_value *list, const char *name)
+{
+    size_t n = 0;
+    if (want(w, list, TOML_ARRAY, "a list of tables") < 0)
+        return -1;
+    for (const struct toml_value *item = list->first; item; item = item->next)
+        n++;
+    struct config_middleware *v = os_arena_alloc(w->arena, (n + 1) * sizeof(*v));
+    w->out->middlewares = (struct config_middlewares){v, n};
+    for (const struct toml_value *item = list->first; item; item = item->next, v++) {
+        if (item->type != TOML_TABLE)
+            return fail(w, item, "'%s' must be a list of tables", list->key);
+        w->base = v;
+        if (walk_table(w, item, name) < 0)
+            return -1;
+        if (!v->max_payload.given)
+            return fail(w, item, "[%s] needs 'max_payload_bytes'", name);
+    }
+    w->base = w->out;
+    return 0;
+}
+
 static int walk_entry(struct walk *w, const char *table, const struct toml_value *v)
 {
     if (check_special(w, table, v) < 0)
@@ -220,7 +248,10 @@ static int walk_entry(struct walk *w, const char *table, const struct toml_value
     if (k)
         return take(w, k, v);
     const char *name = os_arena_printf(w->arena, "%s.%s", table, v->key);
-    if (find(name, NULL))
+    const struct key *sub = find(name, NULL);
+    if (sub && sub->kind == SUBTABLES)
+        return walk_list(w, v, name);
+    if (sub)
         return v->type == TOML_TABLE
                    ? walk_table(w, v, name)
                    : fail(w, v, "'%s' must be a table, not %s", v->key, toml_type_name(v->type));
@@ -242,7 +273,7 @@ static int walk_table(struct walk *w, const struct toml_value *table, const char
 int config_file_parse(struct config_file *out, struct os_arena *arena, const char *path, const char *text,
                       size_t n, struct os_error *err)
 {
-    struct walk w = {out, arena, path, err};
+    struct walk w = {out, out, arena, path, err};
     *out = (struct config_file){0};
     const struct toml_value *root = toml_parse(arena, text, n, err);
     if (!root)

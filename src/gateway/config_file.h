@@ -26,6 +26,18 @@ struct config_list {
     size_t n;
 };
 
+/* One [[openshell.supervisor.middleware]]. */
+struct config_middleware {
+    const char *name, *endpoint, *ca_path, *audience, *timeout;
+    enum config_bool insecure;
+    struct config_number max_payload; /* bytes */
+};
+
+struct config_middlewares {
+    const struct config_middleware *v;
+    size_t n;
+};
+
 /* NULL, CONFIG_UNSET, given false: not in the file. Texts live in the arena given to config_file_parse. */
 struct config_file {
     struct config_address bind, health;
@@ -41,6 +53,7 @@ struct config_file {
     const char *jwt_signing, *jwt_public, *jwt_kid; /* all or none */
     const char *jwt_gateway_id;
     struct config_number jwt_ttl_secs;
+    struct config_middlewares middlewares;
     /* [openshell.drivers.local] */
     enum config_bool local_bind_mounts;
     const char *local_extra_ca, *local_extra_hosts;

@@ -9,6 +9,7 @@
 
 #include "drivers/driver.h"
 #include "gateway/identity/jwt.h"
+#include "gateway/mint_limit.h"
 #include "gateway/store/store.h"
 #include "rpc/server.h"
 
@@ -31,8 +32,10 @@ struct gateway {
     const char *host; /* bind address */
     uint16_t port;
     bool tls;
-    uint64_t ssh_session_ttl_s; /* 0 = SSH session tokens never expire */
-    struct forward *forwards;   /* open ForwardTcp calls; loop thread */
+    struct mint_limit mints;
+    struct middlewares *middlewares; /* registered services, possibly none */
+    uint64_t ssh_session_ttl_s;      /* 0 = SSH session tokens never expire */
+    struct forward *forwards;        /* open ForwardTcp calls; loop thread */
     struct logbus *logs;
     struct watches *watches;
     struct readiness *readiness;

@@ -18,9 +18,11 @@
 #include "gateway/compute/events.h"
 #include "gateway/gateway.h"
 #include "gateway/identity/certs.h"
+#include "gateway/identity/discovery.h"
 #include "gateway/identity/principal.h"
 #include "gateway/lifecycle.h"
 #include "gateway/logbus.h"
+#include "gateway/middlewares.h"
 #include "gateway/options.h"
 #include "gateway/paths.h"
 #include "gateway/readiness.h"
@@ -119,6 +121,13 @@ static int load_jwt(struct program *p, struct os_error *err)
         return 0;
     jwt_keys_free(p->gw.jwt);
     return jwt_keys_load_files(o->jwt_signing, o->jwt_public, o->jwt_kid, o->jwt_gateway_id, &p->gw.jwt, err);
+}
+
+static int start_middlewares(struct program *p, struct os_error *err)
+{
+    struct gateway *gw = &p->gw;
+    gw->middlewares = middlewares_new(&p->options.middlewares, gw->jwt, gw->jwt_ttl_s, err);
+    return gw->middlewares ? 0 : fail(err, "configuration");
 }
 
 static int setup_identity(struct program *p, struct os_error *err)
@@ -271,7 +280,8 @@ static void register_handlers(struct gateway *gw)
 static void primary_http(void *ctx, const struct rpc_http_request *req, struct rpc_http_response *resp)
 {
     struct program *p = ctx;
-    readiness_http(p->gw.readiness, req, resp);
+    if (!discovery_http(p->gw.jwt, req, resp))
+        readiness_http(p->gw.readiness, req, resp);
 }
 
 static int primary_authenticate(void *ctx, struct rpc_call *call, struct os_error *err)
@@ -430,8 +440,8 @@ static int start(struct program *p, struct os_error *err)
     p->gw.allow_unauthenticated = p->options.allow_unauthenticated;
     if (p->options.config_path)
         os_log_info("gateway", "settings of %s", p->options.config_path);
-    if (lock_state(p, err) < 0 || setup_identity(p, err) < 0 || open_store(p, err) < 0 ||
-        start_servers(p, err) < 0 || start_compute(p, err) < 0)
+    if (lock_state(p, err) < 0 || setup_identity(p, err) < 0 || start_middlewares(p, err) < 0 ||
+        open_store(p, err) < 0 || start_servers(p, err) < 0 || start_compute(p, err) < 0)
         return -1;
     uv_timer_init(&p->loop, &p->sweep);
     uv_unref((uv_handle_t *)&p->sweep);
@@ -477,6 +487,8 @@ static void stop(struct program *p)
     if (gw->store)
         store_close(gw->store);
     free(gw->reserve);
+    middlewares_free(gw->middlewares);
+    mint_limit_free(&gw->mints);
     jwt_keys_free(gw->jwt);
     SSL_CTX_free(p->tls);
     if (p->lock_fd >= 0)
@@ -506,6 +518,7 @@ static int serve(struct program *p)
     p->gw.loop = &p->loop;
     p->gw.settling = true;
     pthread_mutex_init(&p->gw.sync, NULL);
+    mint_limit_init(&p->gw.mints);
     for (size_t i = 0; i < GATEWAY_GATES; i++)
         pthread_mutex_init(&p->gw.gates[i], NULL);
     int rc = start(p, &err);

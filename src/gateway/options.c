@@ -380,7 +380,6 @@ static int file_others(struct gateway_options *o, const struct config_file *f, s
 
 int gateway_options_read_file(struct gateway_options *o, struct os_error *err)
 {
-    cleanup_arena struct os_arena arena = {0};
     struct config_file f;
     if (!o->config_path) {
         cleanup_free char *home = gateway_config_home(err);
@@ -391,8 +390,9 @@ int gateway_options_read_file(struct gateway_options *o, struct os_error *err)
             return 0;
         set_text(&o->config_path, path);
     }
-    if (config_file_read(&f, &arena, o->config_path, err) < 0)
+    if (config_file_read(&f, &o->file, o->config_path, err) < 0)
         return -1;
+    o->middlewares = f.middlewares;
     file_listeners(o, &f);
     file_tls(o, &f);
     file_identity(o, &f);
@@ -439,4 +439,5 @@ void gateway_options_free(struct gateway_options *o)
         free(*texts[i]);
     os_strv_free(&o->server_sans);
     os_strv_free(&o->local_mask);
+    os_arena_free(&o->file);
 }

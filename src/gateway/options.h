@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/str.h"
+#include "gateway/config_file.h"
 
 enum gateway_command {
     GATEWAY_SERVE,
@@ -51,6 +52,8 @@ struct gateway_options {
     struct os_strv local_mask;                  /* more host paths to hide */
     /* which of the above came from flags or environment (bits of the flag numbers of options.c) */
     uint32_t given;
+    struct config_middlewares middlewares; /* in file */
+    struct os_arena file;
     char *config_path; /* --config; NULL = gateway.toml in the configuration directory, if it is there */
     /* generate-certs */
     char *output_dir;

@@ -22,13 +22,6 @@ int policy_check_reserved(const policy_doc *doc, struct os_error *err)
 
 int policy_check_built(const policy_doc *doc, struct os_error *err)
 {
-    const policy_middleware *first = doc->n_network_middlewares ? doc->network_middlewares[0]->value : NULL;
-    if (doc->n_network_middlewares)
-        return os_error_set(
-            err, OS_FAILED_PRECONDITION,
-            "policy middleware validation failed: middleware config '%s' names service '%s', and "
-            "no middleware is registered with this gateway",
-            policy_text(doc->network_middlewares[0]->key), first ? policy_text(first->middleware) : "");
     const char *user = doc->process ? policy_text(doc->process->run_as_user) : "";
     const char *group = doc->process ? policy_text(doc->process->run_as_group) : "";
     if ((*user && strcmp(user, "sandbox") != 0) || (*group && strcmp(group, "sandbox") != 0))

@@ -252,16 +252,11 @@ struct policy_engine *policy_compile(const policy_doc *doc, const struct policy_
 {
     if (check(doc, err))
         return NULL;
-    if (doc->n_network_middlewares) {
-        os_error_set(err, OS_INVALID_ARGUMENT,
-                     "middleware config '%s': middlewares are not built into this program",
-                     doc->network_middlewares[0]->key);
-        return NULL;
-    }
     struct policy_engine *e = new_engine(opt->generation, opt->version);
     e->binary_identity = opt->binary_identity;
     struct compiler c = {.e = e, .arena = &e->arena, .opt = opt};
     compile_rules(&c, doc);
+    compile_middlewares(e, doc);
     return e;
 }
 
@@ -282,6 +277,8 @@ void policy_engine_unref(struct policy_engine *e)
 {
     if (!e || atomic_fetch_sub_explicit(&e->refs, 1, memory_order_acq_rel) != 1)
         return;
+    if (e->free_attached)
+        e->free_attached(e->attached);
     struct os_arena arena = e->arena;
     free(e);
     os_arena_free(&arena);

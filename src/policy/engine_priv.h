@@ -121,6 +121,10 @@ struct policy_engine {
     struct index_slot *index;
     uint64_t index_mask; /* slots - 1, a power of two */
     uint32_t *ids;
+    const struct policy_middleware_config *middlewares; /* in the order in which they run */
+    size_t n_middlewares;
+    void *attached;
+    void (*free_attached)(void *object);
 };
 
 #define ENGINE_HASH_SEED UINT64_C(0xcbf29ce484222325)
@@ -164,6 +168,9 @@ enum l7_verdict l7_call_denied(const struct engine_endpoint *ep, const struct js
 /* compile_l7.c: inspection settings and rules of one endpoint; arena is the engine's. */
 void compile_pattern(struct os_arena *arena, const char *text, char delimiter, struct l7_pattern *out);
 void compile_l7(struct os_arena *arena, const policy_endpoint_doc *from, struct engine_endpoint *ep);
+
+/* middleware.c: network_middlewares into the engine. */
+void compile_middlewares(struct policy_engine *e, const policy_doc *doc);
 
 /* Places of the list that allow or deny clauses were compiled from, and whether the one at place i matches
  * the request. For explanations only. */

@@ -4,6 +4,7 @@
 #include "core/cleanup.h"
 #include "core/limits.h"
 #include "policy/glob.h"
+#include "policy/middleware.h"
 #include "policy/validate.h"
 
 static bool has_empty_label(const char *pattern)
@@ -71,6 +72,47 @@ static void check_one(const char *key, const policy_middleware *m, struct os_str
     check_patterns(key, m->endpoints->exclude, m->endpoints->n_exclude, out);
 }
 
+/* --- against endpoints that nothing is to look into --- */
+
+/* A selector that may reach the host pattern of an endpoint, and no exclusion that covers it whole. */
+static bool reaches(struct os_arena *arena, const policy_middleware *m, const char *host)
+{
+    struct policy_selector endpoint, s;
+    bool reached = false;
+    policy_selector_make(arena, *host ? host : "**", &endpoint);
+    for (size_t i = 0; i < m->endpoints->n_include && !reached; i++) {
+        policy_selector_make(arena, policy_text(m->endpoints->include[i]), &s);
+        reached = policy_selectors_overlap(&s, &endpoint);
+    }
+    bool literal = !strpbrk(host, "*?[{\\");
+    for (size_t i = 0; i < m->endpoints->n_exclude && reached; i++) {
+        const char *pattern = policy_text(m->endpoints->exclude[i]);
+        policy_selector_make(arena, pattern, &s);
+        reached = !(literal ? policy_selector_matches(&s, host) : os_str_eq_nocase(pattern, host));
+    }
+    return reached;
+}
+
+/* What must be inspected cannot be, where the policy says that TLS is passed on unread. */
+static void check_skipped(struct os_arena *arena, const policy_doc *doc, const char *key,
+                          const policy_middleware *m, struct os_strv *out)
+{
+    if (!m->endpoints || !strcmp(policy_text(m->on_error), "fail_open"))
+        return;
+    struct policy_map_entry **rules =
+        policy_map_sorted(arena, doc->network_policies, doc->n_network_policies);
+    for (size_t i = 0; i < doc->n_network_policies; i++) {
+        const policy_rule *rule = (const void *)rules[i]->value;
+        for (size_t k = 0; rule && k < rule->n_endpoints; k++) {
+            const policy_endpoint_doc *ep = rule->endpoints[k];
+            if (os_str_eq_nocase(policy_text(ep->tls), "skip") && reaches(arena, m, policy_text(ep->host)))
+                os_strv_addf(out,
+                             "middleware config '%s' selects network policy '%s' tls: skip endpoint '%s'",
+                             key, policy_text(rules[i]->key), policy_text(ep->host));
+        }
+    }
+}
+
 void policy_validate_middlewares(const policy_doc *doc, struct os_strv *out)
 {
     static const policy_middleware none;
@@ -82,6 +124,10 @@ void policy_validate_middlewares(const policy_doc *doc, struct os_strv *out)
     for (size_t i = 0; i < n; i++) {
         const policy_middleware *m = sorted[i]->value ? (const void *)sorted[i]->value : &none;
         check_one(policy_text(sorted[i]->key), m, out);
+        if (n <= OS_LIMIT_MIDDLEWARES &&
+            (!m->endpoints ||
+             m->endpoints->n_include + m->endpoints->n_exclude <= OS_LIMIT_MIDDLEWARE_PATTERNS))
+            check_skipped(&arena, doc, policy_text(sorted[i]->key), m, out);
         for (size_t k = 0; k < i && n <= OS_LIMIT_MIDDLEWARES; k++) {
             const policy_middleware *other = sorted[k]->value ? (const void *)sorted[k]->value : &none;
             if (other->order == m->order)

@@ -109,6 +109,8 @@ struct rpc_client *rpc_client_new(const struct rpc_client_options *opt, struct o
     c->server_name = opt->server_name ? os_strdup(opt->server_name) : NULL;
     c->on_disconnect = opt->on_disconnect;
     c->ctx = opt->ctx;
+    c->max_message = opt->max_message ? opt->max_message : OS_LIMIT_GRPC_CLIENT_MESSAGE;
+    c->connect_ms = opt->connect_ms ? opt->connect_ms : OS_CONNECT_TIMEOUT_MS;
     rpc_client_set_bearer(c, opt->bearer);
     rpc_turn_init(&c->turn, opt->loop);
     return c;
@@ -186,7 +188,7 @@ struct rpc_call *rpc_client_call(struct rpc_client *c, enum rpc_method_id id, co
     call->method = rpc_method(id);
     call->ops = ops;
     call->ctx = ctx;
-    call->rx_limit = OS_LIMIT_GRPC_CLIENT_MESSAGE;
+    call->rx_limit = c->max_message;
     if (deadline_ms > 0)
         rpc_call_set_deadline(call, deadline_ms);
     if (c->freed) {

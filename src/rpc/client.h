@@ -17,6 +17,8 @@ struct rpc_client_options {
     const char *server_name; /* overrides SNI and the verified name; NULL = host of the endpoint */
     bool insecure;           /* skip verification of the server certificate */
     const char *bearer;      /* initial "authorization: Bearer" value; NULL = none */
+    size_t max_message;      /* bytes of a message that is accepted; 0 = OS_LIMIT_GRPC_CLIENT_MESSAGE */
+    int connect_ms;          /* to be connected; 0 = OS_CONNECT_TIMEOUT_MS */
     /* The connection is gone (also after a failed connect): every call has been or will be ended
      * UNAVAILABLE. The next call opens a new connection. May be NULL. */
     void (*on_disconnect)(void *ctx, const struct os_error *why);

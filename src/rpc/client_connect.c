@@ -187,7 +187,7 @@ static void on_timer(struct rpc_conn *conn)
         rpc_conn_close(conn, OS_UNAVAILABLE, "%s", os_error_text(&conn->doomed));
     else if (!conn->opened)
         rpc_conn_close(conn, OS_UNAVAILABLE, "cannot connect to %s: no answer in %d s",
-                       client_of(conn)->endpoint.text, OS_CONNECT_TIMEOUT_MS / 1000);
+                       client_of(conn)->endpoint.text, client_of(conn)->connect_ms / 1000);
     else
         rpc_h2_on_timer(conn);
 }
@@ -234,7 +234,7 @@ struct rpc_conn *rpc_client_connect(struct rpc_client *c)
     if (c->conns)
         c->conns->prev = conn;
     c->conns = conn;
-    rpc_conn_timer(conn, OS_CONNECT_TIMEOUT_MS);
+    rpc_conn_timer(conn, (unsigned)c->connect_ms);
     struct attempt *a = os_calloc(1, sizeof(*a));
     conn->attempt = a;
     a->conn = conn;

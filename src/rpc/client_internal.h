@@ -21,6 +21,8 @@ struct rpc_client {
     SSL_CTX *tls;
     char *server_name;
     char *authorization; /* "Bearer ...", NULL = none */
+    size_t max_message;
+    int connect_ms;
     void (*on_disconnect)(void *ctx, const struct os_error *why);
     void *ctx;
     struct rpc_conn *conn;  /* for new calls; NULL = connect at the next one */

@@ -9,6 +9,8 @@
 #include "core/cleanup.h"
 #include "core/limits.h"
 #include "core/str.h"
+#include "policy/middleware.h"
+#include "supervisor/egress/middleware/registry.h"
 #include "supervisor/rules/rules.h"
 #include "sys/file.h"
 
@@ -23,8 +25,10 @@ struct enforcement {
     bool binary_identity, direct_tcp;
     enforcement_report_fn *report;
     void *report_ctx;
-    struct rules *rules;      /* NULL = none */
-    struct policy_slot *slot; /* NULL before the first configuration */
+    struct rules *rules;                  /* NULL = none */
+    struct middleware_registry *services; /* of middleware; NULL = none */
+    bool other_services;                  /* than the published policy has */
+    struct policy_slot *slot;             /* NULL before the first configuration */
     uint64_t generation;
     char *hash; /* of the policy in force or, in quarantine, of the rejected one */
     uint32_t version;
@@ -42,6 +46,13 @@ struct enforcement *enforcement_new(struct audit *audit, bool binary_identity, b
                               .report = report,
                               .report_ctx = ctx};
     return e;
+}
+
+void enforcement_set_services(struct enforcement *e, struct middleware_registry *registry)
+{
+    e->other_services = e->other_services || e->services != registry;
+    middleware_registry_unref(e->services);
+    e->services = registry;
 }
 
 void enforcement_use_rules(struct enforcement *e, struct rules *rules)
@@ -129,6 +140,8 @@ static struct policy_engine *compile(struct enforcement *e, const policy_doc *do
         .generation = ++e->generation,
     };
     struct policy_engine *engine = policy_compile(doc, &opt, err);
+    if (engine && e->services)
+        policy_engine_attach(engine, middleware_registry_ref(e->services), middleware_registry_unref);
     if (engine && e->rules)
         rules_set_policy(e->rules, doc, &opt);
     return engine;
@@ -168,7 +181,7 @@ static void reject(struct enforcement *e, const config_response *c, const struct
 static void take_up(struct enforcement *e, const config_response *c, struct policy_engine *engine)
 {
     publish(e, engine);
-    e->rejected = false;
+    e->rejected = e->other_services = false;
     e->valid = true;
     e->version = c->version;
     free(e->hash);
@@ -241,7 +254,7 @@ void enforcement_update(struct enforcement *e, const config_response *c)
 {
     if (!c->policy)
         return;
-    if (!e->rejected && os_str_eq(e->hash, c->policy_hash)) {
+    if (!e->rejected && !e->other_services && os_str_eq(e->hash, c->policy_hash)) {
         if (e->version != c->version) {
             e->version = c->version;
             acknowledge(e, c, true, NULL);

@@ -29,6 +29,10 @@ void enforcement_update(struct enforcement *e,
                         const Openshell__Sandbox__V1__GetSandboxConfigResponse *config);
 /* What the sandbox brought along, for a gateway that has no policy for it; in the arena. */
 policy_doc *enforcement_own_policy(struct enforcement *e, struct os_arena *arena);
+/* The services that the policies of later configurations use; takes the reference, NULL = none. When they are
+ * others than before, the next update is published even if its policy is the same. */
+struct middleware_registry;
+void enforcement_set_services(struct enforcement *e, struct middleware_registry *registry);
 /* Rules that see every policy before it is published. Before the first configuration. */
 struct rules;
 void enforcement_use_rules(struct enforcement *e, struct rules *rules);

@@ -27,6 +27,7 @@
 #include "supervisor/monitor/account.h"
 #include "supervisor/monitor/client.h"
 #include "supervisor/rules/rules.h"
+#include "supervisor/services.h"
 #include "supervisor/session/session.h"
 #include "supervisor/ssh/sshd.h"
 
@@ -62,7 +63,9 @@ struct worker {
     struct session *session;
     struct sshd *sshd;
     struct enforcement *enforcement;
-    struct rules *rules; /* NULL = the compiled policy decides alone */
+    struct services *services;
+    bool services_missing; /* and that was said */
+    struct rules *rules;   /* NULL = the compiled policy decides alone */
     struct egress *egress;
     bool started; /* the first configuration was acted on */
     bool ending;
@@ -357,12 +360,27 @@ static void offer_own_policy(struct worker *w)
                              enforcement_own_policy(w->enforcement, &arena));
 }
 
-static void on_config(void *ctx, const session_config *config)
+/* Services that do not answer leave the policy and those of before in force. At the start there are none:
+ * then what needs them is denied until they are there. */
+static void on_services(void *ctx, const session_config *config, struct middleware_registry *registry,
+                        const struct os_error *why)
 {
     struct worker *w = ctx;
-    if (w->ending)
+    if (w->ending) {
+        middleware_registry_unref(registry);
         return;
-    apply_settings(w, config);
+    }
+    if (why && !w->services_missing)
+        audit_emit(w->audit,
+                   &(struct audit_event){.cls = AUDIT_CONFIG,
+                                         .activity = "Log",
+                                         .severity = AUDIT_SEV_HIGH,
+                                         .state = w->started ? "retained_last_valid" : "unavailable",
+                                         .message = os_error_text(why)});
+    w->services_missing = why != NULL;
+    if (why && w->started)
+        return;
+    enforcement_set_services(w->enforcement, registry);
     if (w->started) {
         if (config->policy)
             enforcement_update(w->enforcement, config);
@@ -373,6 +391,15 @@ static void on_config(void *ctx, const session_config *config)
     }
     w->started = true;
     start(w, config);
+}
+
+static void on_config(void *ctx, const session_config *config)
+{
+    struct worker *w = ctx;
+    if (w->ending)
+        return;
+    apply_settings(w, config);
+    services_prepare(w->services, config);
 }
 
 static void on_config_failed(void *ctx, const struct os_error *why)
@@ -481,6 +508,7 @@ int worker_main(const struct supervisor_options *opt, int monitor)
         w.rules = rules_new(RULES_DIR, opt->rules.data, opt->rules.len);
         enforcement_use_rules(w.enforcement, w.rules);
     }
+    w.services = services_new(&w.loop, w.session, opt->sandbox_id, opt->sandbox_name, on_services, &w);
     session_fetch_config(w.session);
     uv_run(&w.loop, UV_RUN_DEFAULT);
     return w.status;

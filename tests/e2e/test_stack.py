@@ -550,7 +550,7 @@ def a_bad_policy_changes_nothing(g):
 @case
 def what_is_not_built_is_refused_not_dropped(g):
     path = private.dir / "unbuilt.yaml"
-    for more, text in (("network_middlewares: {a: {middleware: x, endpoints: {include: ['**']}}}\n", "no middleware is registered"),
+    for more, text in (("network_middlewares: {a: {middleware: x, endpoints: {include: ['**']}}}\n", "not registered with this gateway"),
                        ("process: {run_as_user: '1000'}\n", "run as sandbox:sandbox")):
         path.write_text(POLICY + more)
         r = g.cli("sandbox", "create", "--name", "odd", "--policy", path, "--detach", "--", "true")

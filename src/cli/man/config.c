@@ -13,6 +13,8 @@ static const struct key keys[] = {
 #define TABLE(table) {table, NULL, NULL, NULL},
 #define KEY(table, key, kind, field, help) {table, key, #kind, help},
 #define REQUIRED(table, key, field, help) {table, key, "TEXT", help "; must be given when the table is"},
+#define LISTED(table) {table, NULL, "LISTED", NULL},
+#define MEMBER(table, key, kind, must, field, help) {table, key, #kind, must ? help "; must be given" : help},
 #define IGNORED(table, key)
 #define UNBUILT(table, key, part)
 #include "gateway/tbl/config_keys.h"
@@ -67,7 +69,7 @@ int man_config(const char *dir, struct os_error *err)
         if (keys[i].name) {
             item(&p, &keys[i]);
         } else if (has_keys(keys[i].table)) {
-            os_buf_addf(&heading, "[%s]", keys[i].table);
+            os_buf_addf(&heading, keys[i].kind ? "[[%s]]" : "[%s]", keys[i].table);
             man_heading(&p, os_buf_str(&heading));
         }
     }

@@ -17,6 +17,9 @@
 #define GATEWAY_ID "openshell"
 #define SUBJECT_PREFIX "spiffe://openshell/sandbox/"
 #define LEEWAY_SECS 60
+#define EXTENSION_TYPE "openshell-ext+jwt"
+#define EXTENSION_TTL 900      /* seconds, when sandbox tokens never expire */
+#define EXTENSION_TTL_MAX 3600 /* seconds */
 #define TOKEN_MAX 8192
 
 struct jwt_keys {
@@ -106,17 +109,14 @@ static void add_json(struct os_buf *out, json_t *owned)
     os_base64url_encode(out, text, strlen(text));
 }
 
-char *jwt_mint_sandbox(const struct jwt_keys *k, const char *sandbox_id, int64_t ttl_secs,
-                       int64_t *expires_at_ms, struct os_error *err)
+/* Takes header and claims; NULL with *err. */
+static char *sign(const struct jwt_keys *k, json_t *header, json_t *claims, const char *what,
+                  struct os_error *err)
 {
     struct os_buf out = {.max = TOKEN_MAX};
-    int64_t now = os_clock_ms() / 1000, exp = ttl_secs ? now + ttl_secs : 0;
-    cleanup_free char *subject = os_asprintf(SUBJECT_PREFIX "%s", sandbox_id);
-    add_json(&out, json_pack("{s:s,s:s,s:s}", "typ", "JWT", "alg", "EdDSA", "kid", k->kid));
+    add_json(&out, header);
     os_buf_addc(&out, '.');
-    add_json(&out,
-             json_pack("{s:s,s:s,s:s,s:I,s:I,s:s}", "sub", subject, "iss", k->audience, "aud", k->audience,
-                       "iat", (json_int_t)now, "exp", (json_int_t)exp, "sandbox_id", sandbox_id));
+    add_json(&out, claims);
     unsigned char sig[64];
     size_t sig_len = sizeof(sig);
     EVP_MD_CTX *md = EVP_MD_CTX_new();
@@ -125,14 +125,80 @@ char *jwt_mint_sandbox(const struct jwt_keys *k, const char *sandbox_id, int64_t
     EVP_MD_CTX_free(md);
     if (!ok) {
         os_buf_free(&out);
-        os_error_set(err, OS_INTERNAL, "failed to mint sandbox token");
+        os_error_set(err, OS_INTERNAL, "failed to mint %s token", what);
         return NULL;
     }
     os_buf_addc(&out, '.');
     os_base64url_encode(&out, sig, sig_len);
+    return os_buf_take(&out);
+}
+
+char *jwt_mint_sandbox(const struct jwt_keys *k, const char *sandbox_id, int64_t ttl_secs,
+                       int64_t *expires_at_ms, struct os_error *err)
+{
+    int64_t now = os_clock_ms() / 1000, exp = ttl_secs ? now + ttl_secs : 0;
+    cleanup_free char *subject = os_asprintf(SUBJECT_PREFIX "%s", sandbox_id);
+    json_t *header = json_pack("{s:s,s:s,s:s}", "typ", "JWT", "alg", "EdDSA", "kid", k->kid);
+    json_t *claims =
+        json_pack("{s:s,s:s,s:s,s:I,s:I,s:s}", "sub", subject, "iss", k->audience, "aud", k->audience, "iat",
+                  (json_int_t)now, "exp", (json_int_t)exp, "sandbox_id", sandbox_id);
     if (expires_at_ms)
         *expires_at_ms = exp * 1000;
-    return os_buf_take(&out);
+    return sign(k, header, claims, "sandbox", err);
+}
+
+int jwt_check_audience(const struct jwt_keys *k, const char *audience, struct os_error *err)
+{
+    size_t n = strlen(audience);
+    if (!n)
+        return os_error_set(err, OS_INVALID_ARGUMENT, "extension audience must not be empty");
+    for (const char *p = audience; *p; p++)
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            return os_error_set(err, OS_INVALID_ARGUMENT,
+                                "extension audience must not contain control characters");
+    if (audience[0] == ' ' || audience[n - 1] == ' ')
+        return os_error_set(err, OS_INVALID_ARGUMENT,
+                            "extension audience must not have leading or trailing whitespace");
+    if (strcmp(audience, k->audience) == 0)
+        return os_error_set(err, OS_INVALID_ARGUMENT,
+                            "extension audience must not equal the gateway sandbox audience");
+    return 0;
+}
+
+char *jwt_mint_extension(const struct jwt_keys *k, const char *sandbox_id, const char *audience,
+                         int64_t ttl_secs, int64_t *expires_at_ms, struct os_error *err)
+{
+    char id[OS_UUID_LEN];
+    int64_t ttl = !ttl_secs ? EXTENSION_TTL : ttl_secs > EXTENSION_TTL_MAX ? EXTENSION_TTL_MAX : ttl_secs;
+    int64_t now = os_clock_ms() / 1000;
+    if (jwt_check_audience(k, audience, err) < 0)
+        return NULL;
+    cleanup_free char *subject =
+        sandbox_id ? os_asprintf(SUBJECT_PREFIX "%s", sandbox_id) : os_strdup(k->audience);
+    json_t *header = json_pack("{s:s,s:s,s:s}", "typ", EXTENSION_TYPE, "alg", "EdDSA", "kid", k->kid);
+    json_t *claims =
+        json_pack("{s:s,s:s,s:s,s:I,s:I,s:s,s:s,s:s*}", "iss", k->audience, "aud", audience, "sub", subject,
+                  "iat", (json_int_t)now, "exp", (json_int_t)(now + ttl), "jti", os_uuid(id), "caller_kind",
+                  sandbox_id ? "supervisor" : "gateway", "sandbox_id", sandbox_id);
+    if (expires_at_ms)
+        *expires_at_ms = (now + ttl) * 1000;
+    return sign(k, header, claims, "extension", err);
+}
+
+const char *jwt_issuer(const struct jwt_keys *k)
+{
+    return k->audience;
+}
+
+const char *jwt_kid(const struct jwt_keys *k)
+{
+    return k->kid;
+}
+
+bool jwt_public_key(const struct jwt_keys *k, unsigned char out[32])
+{
+    size_t n = 32;
+    return EVP_PKEY_get_raw_public_key(k->verifying, out, &n) == 1 && n == 32;
 }
 
 static json_t *decode_json(const char *text, size_t n)
@@ -203,7 +269,7 @@ enum jwt_result jwt_verify_sandbox(const struct jwt_keys *k, const char *token, 
         json_decref(header);
         return bad(err, NULL);
     }
-    bool extension = strcmp(text_of(header, "typ"), "openshell-ext+jwt") == 0;
+    bool extension = strcmp(text_of(header, "typ"), EXTENSION_TYPE) == 0;
     bool mine = strcmp(text_of(header, "kid"), k->kid) == 0 && strcmp(text_of(header, "alg"), "EdDSA") == 0;
     json_decref(header);
     if (extension) {

@@ -2,6 +2,7 @@
 #ifndef GATEWAY_JWT_H
 #define GATEWAY_JWT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/error.h"
@@ -18,6 +19,18 @@ void jwt_keys_free(struct jwt_keys *k);
 /* Token for a sandbox; ttl_secs 0 = never expires. Caller frees. *expires_at_ms may be NULL. */
 char *jwt_mint_sandbox(const struct jwt_keys *k, const char *sandbox_id, int64_t ttl_secs,
                        int64_t *expires_at_ms, struct os_error *err);
+
+/* Token for an extension service (spec/identity.md 5, extension tokens). sandbox_id NULL = the gateway itself
+ * calls. ttl_secs as for sandbox tokens, capped at an hour, 15 minutes when 0. Caller frees. */
+char *jwt_mint_extension(const struct jwt_keys *k, const char *sandbox_id, const char *audience,
+                         int64_t ttl_secs, int64_t *expires_at_ms, struct os_error *err);
+/* An audience that tokens may be for. */
+int jwt_check_audience(const struct jwt_keys *k, const char *audience, struct os_error *err);
+
+/* What others need to check our tokens. */
+const char *jwt_issuer(const struct jwt_keys *k);
+const char *jwt_kid(const struct jwt_keys *k);
+bool jwt_public_key(const struct jwt_keys *k, unsigned char out[32]);
 
 enum jwt_result {
     JWT_OK,

@@ -81,7 +81,7 @@ int update_global_policy(struct gateway *gw, const update_request *req, update_r
     char hash[65];
     cleanup_settings struct settings all = {0};
     bool changed = false;
-    if (policy_check_request(req->policy, err) < 0 || check_global(req->policy, err) < 0)
+    if (policy_check_whole(gw, req->policy, err) < 0 || check_global(req->policy, err) < 0)
         return -1;
     policy_hash(req->policy, hash);
     pthread_mutex_lock(&gw->sync);

@@ -260,14 +260,14 @@ static void log_merge(struct gateway *gw, const char *id, const update_request *
                     policy_merge_summary(a, req->merge_operations[i]), version, p->hash);
 }
 
-static int propose_given(struct rpc_call *call, const update_request *req, struct policy_proposal *p,
-                         struct os_error *err)
+static int propose_given(const struct gateway *gw, struct rpc_call *call, const update_request *req,
+                         struct policy_proposal *p, struct os_error *err)
 {
     if (principal_sandbox(call))
         strip_provider_rules(req->policy);
     p->doc = req->policy;
     policy_hash(p->doc, p->hash);
-    return policy_check_request(p->doc, err);
+    return policy_check_whole(gw, p->doc, err);
 }
 
 int update_policy(struct gateway *gw, struct rpc_call *call, const update_request *req,
@@ -276,7 +276,7 @@ int update_policy(struct gateway *gw, struct rpc_call *call, const update_reques
     struct policy_proposal p = {.merged = !req->policy};
     struct revision v = {0};
     int rc = p.merged ? policy_merge_check(req->merge_operations, req->n_merge_operations, err)
-                      : propose_given(call, req, &p, err);
+                      : propose_given(gw, call, req, &p, err);
     if (rc < 0 || try_to_store(gw, call, req, &p, &v, a, err) < 0)
         return -1;
     const char *id = v.row->metadata->id;

@@ -5,6 +5,8 @@
 
 #include "core/cleanup.h"
 #include "core/str.h"
+#include "gateway/gateway.h"
+#include "gateway/middlewares.h"
 
 int policy_check_request(policy_doc *doc, struct os_error *err)
 {
@@ -23,4 +25,9 @@ int policy_check_request(policy_doc *doc, struct os_error *err)
         return policy_check_built(doc, err);
     cleanup_free char *text = os_strv_join(&bad, "; ");
     return os_error_set(err, OS_INVALID_ARGUMENT, "policy contains unsafe content: %s", text);
+}
+
+int policy_check_whole(const struct gateway *gw, policy_doc *doc, struct os_error *err)
+{
+    return policy_check_request(doc, err) < 0 ? -1 : middlewares_check_policy(gw->middlewares, doc, err);
 }

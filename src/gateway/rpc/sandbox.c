@@ -70,7 +70,7 @@ static int check_create(struct gateway *gw, const create_request *req, struct os
         spec->template_ = pb_new(a, openshell__v1__sandbox_template);
     if (!*spec->template_->image)
         spec->template_->image = (char *)gw->driver->ops->default_image;
-    return spec->policy ? policy_check_request(spec->policy, err) : 0;
+    return spec->policy ? policy_check_whole(gw, spec->policy, err) : 0;
 }
 
 static sandbox_row *new_row(const create_request *req, const char *workspace, struct os_arena *a)

@@ -4,6 +4,7 @@
 #include "core/cleanup.h"
 #include "core/limits.h"
 #include "core/log.h"
+#include "gateway/config.h"
 #include "gateway/identity/principal.h"
 #include "gateway/main_output.h"
 #include "gateway/rpc/handlers.h"
@@ -74,6 +75,89 @@ int rpc_report_exit(void *ctx, struct rpc_call *call, const ProtobufCMessage *re
     return 0;
 }
 
+/* --- tokens for middleware services --- */
+
+static int check_names(const Openshell__V1__RefreshSandboxTokenRequest *req, struct os_error *err)
+{
+    char *const *name = req->extension_service_names;
+    if (req->n_extension_service_names > OS_MIDDLEWARE_CREDENTIALS)
+        return os_error_set(err, OS_INVALID_ARGUMENT, "at most %d extension credentials may be requested",
+                            OS_MIDDLEWARE_CREDENTIALS);
+    for (size_t i = 0; i < req->n_extension_service_names; i++) {
+        if (!*name[i])
+            return os_error_set(err, OS_INVALID_ARGUMENT, "extension service names must not be empty");
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(name[i], name[k]) == 0)
+                return os_error_set(err, OS_INVALID_ARGUMENT, "duplicate extension service name '%s'",
+                                    name[i]);
+    }
+    return 0;
+}
+
+typedef Openshell__Sandbox__V1__GetSandboxConfigResponse config_response;
+
+static const Openshell__Sandbox__V1__SupervisorMiddlewareService *selected(const config_response *c,
+                                                                           const char *name)
+{
+    for (size_t i = 0; i < c->n_supervisor_middleware_services; i++)
+        if (strcmp(c->supervisor_middleware_services[i]->name, name) == 0)
+            return c->supervisor_middleware_services[i];
+    return NULL;
+}
+
+static Openshell__V1__ExtensionServiceCredential *mint(struct gateway *gw, const char *sandbox_id,
+                                                       const config_response *c, const char *name,
+                                                       struct os_arena *a, struct os_error *err)
+{
+    const Openshell__Sandbox__V1__SupervisorMiddlewareService *s = selected(c, name);
+    Openshell__V1__ExtensionServiceCredential *out = pb_new(a, openshell__v1__extension_service_credential);
+    if (!s) {
+        os_error_set(err, OS_PERMISSION_DENIED,
+                     "extension service '%.128s' is not selected by the sandbox policy", name);
+        return NULL;
+    }
+    if (s->allow_insecure_transport) {
+        os_error_set(
+            err, OS_FAILED_PRECONDITION,
+            "extension service '%s' opted out of extension authentication; no credential is minted for it",
+            name);
+        return NULL;
+    }
+    cleanup_free char *token =
+        jwt_mint_extension(gw->jwt, sandbox_id, s->audience, gw->jwt_ttl_s, &out->expires_at_ms, err);
+    if (!token)
+        return NULL;
+    out->service_name = s->name;
+    out->token = os_arena_strdup(a, token);
+    return out;
+}
+
+/* All or nothing; what is refused does not count as a call. */
+static int extension_credentials(struct gateway *gw, const sandbox_row *row,
+                                 const Openshell__V1__RefreshSandboxTokenRequest *req,
+                                 Openshell__V1__RefreshSandboxTokenResponse *r, struct os_arena *a,
+                                 struct os_error *err)
+{
+    const char *id = row->metadata->id;
+    size_t n = req->n_extension_service_names;
+    if (check_names(req, err) < 0)
+        return -1;
+    const config_response *c = config_build(gw, row, a, err);
+    if (!c)
+        return -1;
+    r->extension_credentials = os_arena_alloc(a, (n + 1) * sizeof(*r->extension_credentials));
+    for (size_t i = 0; i < n; i++) {
+        r->extension_credentials[i] = mint(gw, id, c, req->extension_service_names[i], a, err);
+        if (!r->extension_credentials[i])
+            return -1;
+    }
+    if (!mint_limit_take(&gw->mints, id))
+        return os_error_set(err, OS_RESOURCE_EXHAUSTED,
+                            "extension credential minting rate limit exceeded for this sandbox");
+    r->n_extension_credentials = n;
+    return 0;
+}
+
 int rpc_refresh_token(void *ctx, struct rpc_call *call, const ProtobufCMessage *request, struct os_arena *a,
                       ProtobufCMessage **response, struct os_error *err)
 {
@@ -85,11 +169,8 @@ int rpc_refresh_token(void *ctx, struct rpc_call *call, const ProtobufCMessage *
         return os_error_set(err, OS_PERMISSION_DENIED, "RefreshSandboxToken requires a sandbox principal");
     if (!gw->jwt)
         return os_error_set(err, OS_UNAVAILABLE, "sandbox JWT minting is not configured on this gateway");
-    if (req->n_extension_service_names)
-        return os_error_set(err, OS_PERMISSION_DENIED,
-                            "extension service '%s' is not selected by the sandbox policy",
-                            req->extension_service_names[0]);
-    if (!sandbox_load(gw, p->sandbox_id, a, err))
+    sandbox_row *row = sandbox_load(gw, p->sandbox_id, a, err);
+    if (!row)
         return -1;
     Openshell__V1__RefreshSandboxTokenResponse *r = pb_new(a, openshell__v1__refresh_sandbox_token_response);
     cleanup_free char *token =
@@ -97,6 +178,8 @@ int rpc_refresh_token(void *ctx, struct rpc_call *call, const ProtobufCMessage *
     if (!token)
         return -1;
     r->token = os_arena_strdup(a, token);
+    if (req->n_extension_service_names && extension_credentials(gw, row, req, r, a, err) < 0)
+        return -1;
     *response = &r->base;
     return 0;
 }

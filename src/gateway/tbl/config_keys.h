@@ -2,15 +2,17 @@
  * TABLE(table)                        a table whose keys are listed here
  * KEY(table, key, kind, field, help)  kind: TEXT BOOL ADDRESS NUMBER LIST MODE; goes into struct config_file
  * REQUIRED(table, key, field, help)   TEXT that must be given when the table is
+ * LISTED(table)                       one of several, [[...]]; the rows that follow fill struct
+ * config_middleware MEMBER(table, key, kind, must, field, help)   a key of it; must: it has to be given
  * IGNORED(table, key)                 accepted without effect, as published
  * UNBUILT(table, key, part)           belongs to a part this gateway does not have */
 /* clang-format off */
 #define ROOT    "openshell"
 #define GATEWAY "openshell.gateway"
 #define LOCAL   "openshell.drivers.local"
+#define WARE    "openshell.supervisor.middleware"
 TABLE(ROOT)
 IGNORED(ROOT, "version")
-UNBUILT(ROOT, "supervisor",         "supervisor middleware")
 UNBUILT(ROOT, "credential_drivers", "credential drivers")
 TABLE(GATEWAY)
 KEY(GATEWAY, "bind_address",                   ADDRESS, bind,
@@ -79,6 +81,24 @@ KEY(GATEWAY ".gateway_jwt", "gateway_id", TEXT,   jwt_gateway_id,
     "name of the gateway in the tokens")
 KEY(GATEWAY ".gateway_jwt", "ttl_secs",   NUMBER, jwt_ttl_secs,
     "life of sandbox tokens in seconds, 0 = for ever")
+TABLE("openshell.supervisor")
+LISTED(WARE)
+MEMBER(WARE, "name",                     TEXT,   true,  name,
+    "what policies call this middleware service; 1 to 128 of A-Z a-z 0-9 . _ - /")
+MEMBER(WARE, "grpc_endpoint",            TEXT,   true,  endpoint,
+    "where it is, https://HOST:PORT, or http:// with allow_insecure_transport")
+MEMBER(WARE, "max_payload_bytes",        NUMBER, false, max_payload,
+    "longest body or message it is shown, 1 to 4194304; must be given, and not be above what the service takes")
+MEMBER(WARE, "max_body_bytes",           NUMBER, false, max_payload,
+    "the older name of max_payload_bytes")
+MEMBER(WARE, "tls_ca_cert_path",         TEXT,   false, ca_path,
+    "PEM file with the certificate authorities its certificate must come from, instead of the machine's")
+MEMBER(WARE, "audience",                 TEXT,   false, audience,
+    "audience of the tokens it is called with; urn:openshell:extension:middleware:NAME by default")
+MEMBER(WARE, "allow_insecure_transport", BOOL,   false, insecure,
+    "it is called without a token, and plaintext is allowed")
+MEMBER(WARE, "timeout",                  TEXT,   false, timeout,
+    "for one answer, as 500ms or 2s; 10ms to 30s, 500ms by default")
 TABLE("openshell.drivers")
 TABLE(LOCAL)
 KEY(LOCAL, "enable_bind_mounts", BOOL,   local_bind_mounts,
@@ -107,6 +127,9 @@ KEY(LOCAL, "mask",               LIST,   local_mask,
 #undef ROOT
 #undef GATEWAY
 #undef LOCAL
+#undef WARE
+#undef LISTED
+#undef MEMBER
 #undef TABLE
 #undef KEY
 #undef REQUIRED

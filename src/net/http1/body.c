@@ -79,6 +79,7 @@ static int trailer_byte(struct http1_body *b, unsigned char c, struct os_error *
         return 0;
     }
     b->line_start = false;
+    b->trailers = true;
     char byte = (char)c;
     if (b->digits == UINT32_MAX)
         return http1_is_value_byte(c) ? 0 : refuse(err, "control byte in a trailer");

@@ -91,6 +91,7 @@ struct http1_body {
     uint32_t line; /* bytes of the current size line or of all trailers */
     uint32_t digits;
     bool line_start;
+    bool trailers; /* there was at least one */
     bool done;
 };
 

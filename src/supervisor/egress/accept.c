@@ -91,6 +91,14 @@ void conn_dialling(struct egress_conn *c, bool yes)
     pthread_mutex_unlock(&c->egress->lock);
 }
 
+bool conn_ending(const struct egress_conn *c)
+{
+    pthread_mutex_lock(&c->egress->lock);
+    bool stopping = c->egress->stopping;
+    pthread_mutex_unlock(&c->egress->lock);
+    return stopping || conn_stale(c);
+}
+
 void conn_follow_policy(struct egress_conn *c)
 {
     pthread_mutex_lock(&c->egress->lock);

@@ -100,6 +100,27 @@ void deny_make_request(struct deny_answer *a, const struct egress_request *r, co
     a->policy = policy_value(policy);
 }
 
+void deny_make_middleware(struct deny_answer *a, const struct egress_request *r, bool forward,
+                          const char *config, const char *reason_code)
+{
+    const char *policy = r->conn->l4.policy ? r->conn->l4.policy : "-";
+    json_t *body = json_object();
+    json_object_set_new(body, "error", text(config ? "middleware_denied" : "middleware_failed"));
+    json_object_set_new(body, "detail",
+                        text(config ? "Request rejected by configured middleware"
+                                    : "Request could not be processed by configured middleware"));
+    json_object_set_new(body, "policy", text(policy));
+    if (config)
+        json_object_set_new(body, "middleware", text(config));
+    if (*reason_code)
+        json_object_set_new(body, "reason_code", text(reason_code));
+    if (!forward)
+        set_request(body, r);
+    put_json(a, "403 Forbidden", body);
+    if (!forward)
+        a->policy = policy_value(policy);
+}
+
 void deny_answer_free(struct deny_answer *a)
 {
     free(a->policy);

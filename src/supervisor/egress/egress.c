@@ -77,6 +77,7 @@ static void egress_free(struct egress *e)
     secret_rules_unref(e->secrets);
     pthread_mutex_destroy(&e->proxy_failures.lock);
     capacity_destroy(&e->messages);
+    middleware_state_destroy(&e->middleware);
     pthread_mutex_destroy(&e->lock);
     free(e);
 }
@@ -105,6 +106,7 @@ struct egress *egress_start(const struct egress_options *opt, struct os_error *e
     event_limit_init(&e->secret_events);
     event_limit_init(&e->proxy_failures);
     capacity_init(&e->messages, OS_WEBSOCKET_MESSAGES, OS_WEBSOCKET_WAITING);
+    middleware_state_init(&e->middleware);
     e->names = names_new();
     e->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (e->wake < 0) {

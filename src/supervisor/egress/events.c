@@ -89,7 +89,13 @@ void event_http(const struct egress_request *r, const char *scheme, const char *
 
 void event_finding(struct egress_conn *c, const char *uid, const char *title, const char *message)
 {
-    const struct conn_event ev = {.severity = AUDIT_SEV_HIGH, .action = AUDIT_DENIED};
+    event_finding_as(c, AUDIT_SEV_HIGH, AUDIT_DENIED, uid, title, message);
+}
+
+void event_finding_as(struct egress_conn *c, enum audit_severity severity, enum audit_action action,
+                      const char *uid, const char *title, const char *message)
+{
+    const struct conn_event ev = {.severity = severity, .action = action};
     struct audit_event out = base(c, AUDIT_FINDING, &ev);
     out.finding_uid = uid;
     out.title = title;

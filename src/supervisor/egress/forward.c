@@ -170,6 +170,24 @@ static void refuse_upstream(struct egress_request *r, const struct os_error *err
                  c->port);
 }
 
+static void send_answer(void *ctx, struct egress_request *r, const struct deny_answer *a)
+{
+    (void)ctx;
+    deny_send(&r->conn->client, a);
+}
+
+static void send_malformed(void *ctx, struct egress_request *r, const struct os_error *err)
+{
+    (void)ctx;
+    refuse_body(r, err);
+}
+
+static bool passed_middleware(struct egress_request *r)
+{
+    const struct middleware_front front = {r, "http", true, send_answer, send_malformed, NULL};
+    return middleware_pass(&front) && still_current(r);
+}
+
 static void relay(struct egress_request *r)
 {
     struct egress_conn *c = r->conn;
@@ -248,7 +266,7 @@ static void serve(struct egress_request *r)
         refuse_body(r, &err);
         return;
     }
-    if (!allowed(r) || !vetted(r, &addrs) || !guarded(r))
+    if (!allowed(r) || !vetted(r, &addrs) || !passed_middleware(r) || !guarded(r))
         return;
     c->one_request = r->kind != POLICY_HTTP_UPGRADE;
     if (dial_upstream(c, &addrs, &err) < 0) {

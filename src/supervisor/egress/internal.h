@@ -13,6 +13,7 @@
  *   l7/http.c      requests inside a tunnel, one after the other;  l7/h2*.c  the same in HTTP/2, side by side
  *   l7/gate.c      is the request for this tunnel, and may it pass
  *   l7/inspect.c   what the rules need to know of a body;  l7/body.c  reads it;  l7/judge.c  may it pass
+ *   middleware/    what operators put between the rules and the upstream (middleware/chain.h lists the files)
  *   credentials/   what must not leave: placeholders nobody resolved, secrets that belong elsewhere
  *   l7/head.c      request heads in and out;  l7/exchange.c  one request and its response
  *   forward.c      absolute-form requests
@@ -36,10 +37,12 @@
 #include "supervisor/egress/egress.h"
 #include "supervisor/egress/hello.h"
 #include "supervisor/egress/l7/capacity.h"
+#include "supervisor/egress/middleware/chain.h"
 #include "supervisor/egress/names.h"
 #include "supervisor/egress/stream.h"
 
 struct egress_conn;
+struct websocket_agreement;
 
 /* Token bucket for events that a process can cause at will. */
 struct event_limit {
@@ -57,6 +60,7 @@ struct egress {
     struct destination_gateway gateway;
     struct event_limit bypass, denied_names, secret_events, proxy_failures;
     struct capacity messages; /* WebSocket texts being put together */
+    struct middleware_state middleware;
     struct egress_names *names;
     bool dns_ipv6; /* the agent's network has IPv6 */
     pthread_t accepter;
@@ -117,6 +121,8 @@ void conn_follow_policy(struct egress_conn *c);
 void conn_cut_gently(struct egress_conn *c);
 /* A newer policy is published than the one this connection was admitted under. */
 bool conn_stale(const struct egress_conn *c);
+/* It should end soon: the policy changed, or egress stops. For those who wait for something else. */
+bool conn_ending(const struct egress_conn *c);
 /* Whether a policy change is announced on c->reload_fd instead: for connections that say goodbye first. */
 void conn_announce_reload(struct egress_conn *c, bool yes);
 void *egress_accept_loop(void *egress);
@@ -208,10 +214,13 @@ struct egress_request {
     /* WebSocket upgrades (l7/upgrade.c) */
     struct http1_head *response; /* the 101; its bytes are at the start of the upstream's buffer */
     size_t response_len;
-    bool reads_messages;    /* messages are judged, not only the upgrade */
-    const char *safe_offer; /* of extensions; NULL = none */
-    struct os_buf body;     /* read before the judgement, without its framing */
+    bool reads_messages;                /* messages are judged, not only the upgrade */
+    struct middleware_session *session; /* stages that listen to them; NULL = none */
+    const char *safe_offer;             /* of extensions; NULL = none */
+    struct os_buf body;                 /* read before the judgement, without its framing */
     bool body_read;
+    int64_t body_end_ms;         /* monotonic clock, when it must be complete; 0 = any time */
+    bool body_trailers;          /* had trailers, which were not kept */
     struct os_buf out;           /* the head that goes upstream */
     struct deny_answer *refusal; /* after EXCHANGE_REFUSED; in the arena, its texts owned */
 };
@@ -240,6 +249,9 @@ struct tunnel_http {
 bool gate_admit(const struct tunnel_http *t, struct egress_request *r);
 /* The rules, for a request that was inspected; without an upstream also that. */
 bool gate_allow(const struct tunnel_http *t, struct egress_request *r);
+
+/* The middleware chain; before the request goes upstream. HTTP/1 only. */
+bool gate_middleware(const struct tunnel_http *t, struct egress_request *r);
 
 /* Answers 400 and says why in an event; the target is not shown, it could be anything. */
 void gate_refuse_malformed(const struct tunnel_http *t, struct egress_request *r, const struct os_error *err);
@@ -277,12 +289,16 @@ void upgrade_recognise(struct egress_request *r);
 void upgrade_write_fields(const struct egress_request *r, struct os_buf *out);
 /* After EXCHANGE_SWITCHED: answers the client and serves the WebSocket to its end. */
 void upgrade_serve(struct egress_request *r, const char *scheme, bool forward);
-void websocket_serve(struct egress_request *r, const char *scheme, bool deflate);
+void websocket_serve(struct egress_request *r, const char *scheme, const struct websocket_agreement *agreed);
 
 enum request_verdict { REQUEST_FORWARD, REQUEST_DENY };
 /* Judges by the rules and logs the decision; on REQUEST_DENY out_policy and reason say why. */
 enum request_verdict request_judge(struct egress_request *r, const char *scheme, bool forward,
                                    const char **policy, struct os_buf *reason);
+
+/* Judges again what a middleware made of a request that was let through; logs what the rules do not like. */
+enum request_verdict request_rejudge(struct egress_request *r, const char *scheme, const char **policy,
+                                     struct os_buf *reason);
 
 /* The field goes upstream: it is no hop field, and does not frame a body that was read before the judgement.
  * forward also leaves out what a proxy answers for. */
@@ -327,6 +343,10 @@ void deny_make_message(struct deny_answer *a, const char *status_line, const cha
 /* The L7 denial body (spec/proxy.md 6.3). */
 void deny_make_request(struct deny_answer *a, const struct egress_request *r, const char *policy,
                        const char *detail);
+/* What the middleware chain did not let through (spec/proxy.md 13.6): denied by the stage of that name, or,
+ * when config is NULL, not processed. On the forward path without the context of the request. */
+void deny_make_middleware(struct deny_answer *a, const struct egress_request *r, bool forward,
+                          const char *config, const char *reason_code);
 /* As HTTP/1, closing. */
 void deny_send(struct egress_stream *to, const struct deny_answer *a);
 /* Made and sent. */
@@ -354,6 +374,9 @@ void event_http(const struct egress_request *r, const char *scheme, const char *
 void event_uninspectable(struct egress_conn *c, const char *surface);
 /* A high finding of this connection. */
 void event_finding(struct egress_conn *c, const char *uid, const char *title, const char *message);
+/* The same with another weight. */
+void event_finding_as(struct egress_conn *c, enum audit_severity severity, enum audit_action action,
+                      const char *uid, const char *title, const char *message);
 /* Low event about something that failed for a technical reason. */
 void event_failure(struct egress_conn *c, const char *what, const struct os_error *err);
 /* A secret on its way out: a finding, never with the secret; rate limited. */

@@ -244,19 +244,53 @@ static void serve_tls(struct egress_conn *c)
         http_serve(c, "https", connected ? NULL : os_error_text(&upstream));
 }
 
-static void refuse_unsupported(struct egress_conn *c, enum tunnel_class class)
+/* What nobody here can read, where somebody has to. */
+static void refuse_unsupported(struct egress_conn *c, enum tunnel_class class, bool inspect)
 {
-    const char *detail = class == TUNNEL_H2C
-                             ? "HTTP/2 prior-knowledge (h2c) is not supported for L7-inspected endpoints"
-                             : "Unsupported tunnel protocol for L7-inspected endpoint";
+    bool h2c = class == TUNNEL_H2C;
+    const char *detail =
+        inspect ? (h2c ? "HTTP/2 prior-knowledge (h2c) is not supported for L7-inspected endpoints"
+                       : "Unsupported tunnel protocol for L7-inspected endpoint")
+                : (h2c ? "HTTP/2 prior-knowledge (h2c) cannot be inspected by required middleware"
+                       : "Unsupported tunnel protocol cannot be inspected by required middleware");
     const struct conn_event ev = {"Open", AUDIT_SEV_MEDIUM, AUDIT_DENIED, "l7", detail};
     event_conn(c, &ev, "CONNECT_L7 blocked unsupported tunnel protocol for %s:%u", c->host, c->port);
     deny_json(&c->client, "403 Forbidden", "unsupported_l7_protocol", detail, NULL);
+    if (!inspect)
+        event_finding(c, "openshell.middleware.traffic_uninspectable",
+                      "Traffic cannot be inspected by middleware", detail);
+}
+
+/* Bytes that pass unread, unless a middleware must see them. */
+static void relay_unread(struct egress_conn *c, enum tunnel_class class, const char *what)
+{
+    enum middleware_need need = middleware_need(c);
+    if (need == MIDDLEWARE_REQUIRED) {
+        refuse_unsupported(c, class, false);
+        return;
+    }
+    if (need == MIDDLEWARE_OPTIONAL)
+        middleware_unseen(c, what);
+    relay_opaque(c);
+}
+
+static void serve_skipped(struct egress_conn *c)
+{
+    static const char detail[] = "tls: skip tunnel cannot be inspected by required middleware";
+    if (middleware_need(c) != MIDDLEWARE_REQUIRED) {
+        relay_unread(c, TUNNEL_OTHER, "tls: skip tunnel");
+        return;
+    }
+    const struct conn_event ev = {"Open", AUDIT_SEV_HIGH, AUDIT_DENIED, "middleware", detail};
+    event_conn(c, &ev, "%s refused for %s:%u: %s", entry(c), c->host, c->port, detail);
+    event_finding(c, "openshell.middleware.traffic_uninspectable",
+                  "Traffic cannot be inspected by middleware", detail);
+    deny_json(&c->client, "403 Forbidden", "middleware_required", detail, NULL);
 }
 
 static void serve_inside(struct egress_conn *c, bool inspect)
 {
-    enum tunnel_class class = sniff(c, !inspect);
+    enum tunnel_class class = sniff(c, !inspect && middleware_need(c) != MIDDLEWARE_REQUIRED);
     switch (class) {
     case TUNNEL_TLS:
         serve_tls(c);
@@ -268,9 +302,9 @@ static void serve_inside(struct egress_conn *c, bool inspect)
     case TUNNEL_OTHER:
     case TUNNEL_AMBIGUOUS:
         if (inspect)
-            refuse_unsupported(c, class);
+            refuse_unsupported(c, class, true);
         else
-            relay_opaque(c);
+            relay_unread(c, class, "tunnel of an unknown protocol");
         break;
     case TUNNEL_CLOSED:
         break;
@@ -319,8 +353,9 @@ static void serve_sql(struct egress_conn *c)
 {
     const struct conn_event ev = {"Open", AUDIT_SEV_LOW, AUDIT_OBSERVED, "l7",
                                   "SQL is relayed without inspection"};
-    event_conn(c, &ev, "SQL_L7 relayed without inspection %s:%u", c->host, c->port);
-    relay_opaque(c);
+    if (middleware_need(c) != MIDDLEWARE_REQUIRED)
+        event_conn(c, &ev, "SQL_L7 relayed without inspection %s:%u", c->host, c->port);
+    relay_unread(c, TUNNEL_OTHER, "SQL");
 }
 
 void tunnel_serve_target(struct egress_conn *c)
@@ -336,7 +371,7 @@ void tunnel_serve_target(struct egress_conn *c)
     if (!still_current(c) || !established(c, inspect))
         return;
     if (skip)
-        relay_opaque(c);
+        serve_skipped(c);
     else if (is_sql(&c->l4))
         serve_sql(c);
     else

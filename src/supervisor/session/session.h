@@ -76,6 +76,14 @@ void session_log(struct session *s, int64_t time_ms, const char *level, const ch
 void session_report_exit(struct session *s, int32_t exit_code, const char *start_error,
                          void (*done)(void *ctx), void *ctx);
 
+/* Tokens for these extension services, in the order of the names; the sandbox token in the same answer is
+ * installed. cb runs once, unless the session is stopped before; response is NULL unless status is OS_OK, and
+ * goes when cb returns. */
+typedef void session_tokens_cb(void *ctx, const struct os_error *status,
+                               const Openshell__V1__RefreshSandboxTokenResponse *response);
+void session_extension_tokens(struct session *s, const char *const *names, size_t n, session_tokens_cb *cb,
+                              void *ctx);
+
 /* Sends what is queued (logs, relay frames), for at most one second, and closes; then done(ctx), after which
  * session_free() is due. */
 void session_stop(struct session *s, void (*done)(void *ctx), void *ctx);

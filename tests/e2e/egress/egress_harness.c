@@ -3,15 +3,17 @@
  *
  *   egress_harness --policy FILE --identity FILE --ca-dir DIR [--extra-ca FILE] [--hosts FILE] [--namespace]
  *                  [--rules FILE --opa PATH --rules-dir DIR] [--secrets FILE] [--credentialed HOST]
+ *                  [--middleware FILE]
  *                  [the supervisor's --upstream-... options]
  *
  * The secrets file holds the settings secret_egress_mode and secret_egress_allow, one a line, and is read
  * again with the policy. Endpoints of a credentialed host are marked as a provider's, as the gateway does it.
  *
  * The identity file holds "pid", the executable and its ancestors, one a line; or "!" and the reason why the
- * owner cannot be told. Rules run in a real policy agent under its keeper, as in a sandbox. With --namespace
- * the sockets are made in a network namespace of their own, as in a sandbox, and the ready line names a
- * process directory that leads to it. */
+ * owner cannot be told. The middleware file names services of operators, one a line: name, endpoint, bytes,
+ * timeout, CA file and token ("-" = none); it is read again with the policy. Rules run in a real policy agent
+ * under its keeper, as in a sandbox. With --namespace the sockets are made in a network namespace of their
+ * own, as in a sandbox, and the ready line names a process directory that leads to it. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -26,8 +28,10 @@
 
 #include "core/cleanup.h"
 #include "core/str.h"
+#include "policy/middleware.h"
 #include "supervisor/audit/json.h"
 #include "supervisor/egress/egress.h"
+#include "supervisor/egress/middleware/registry.h"
 #include "supervisor/monitor/monitor.h"
 #include "supervisor/rules/rules.h"
 #include "sys/file.h"
@@ -35,7 +39,8 @@
 #define RULES_UID 1337
 
 static const char *secrets_file, *credentialed;
-static const char *policy_file, *identity_file, *rules_file, *rules_dir, *opa;
+static const char *policy_file, *identity_file, *rules_file, *rules_dir, *opa, *middleware_file;
+static struct middleware_loop *middlewares;
 static struct rules *rules;
 static pthread_mutex_t print_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -84,6 +89,60 @@ static int identify(void *ctx, const struct sockaddr_storage *agent, const struc
     return 0;
 }
 
+/* One line of the middleware file; *token is set when there is one. */
+static middleware_registration *read_service(struct os_arena *arena, char *line, const char **token)
+{
+    cleanup_strv struct os_strv word = {0};
+    struct os_error err cleanup_error = {0};
+    middleware_registration *r = os_arena_alloc(arena, sizeof(*r));
+    cleanup_buf struct os_buf ca = {0};
+    openshell__sandbox__v1__supervisor_middleware_service__init(r);
+    os_strv_split(&word, line, ' ');
+    if (word.n != 6)
+        die("middleware file", NULL);
+    r->name = os_arena_strdup(arena, word.v[0]);
+    r->grpc_endpoint = os_arena_strdup(arena, word.v[1]);
+    r->max_payload_bytes = strtoull(word.v[2], NULL, 10);
+    r->timeout = os_arena_strdup(arena, word.v[3]);
+    if (strcmp(word.v[4], "-") != 0 && os_file_read(word.v[4], 65536, &ca, &err) < 0)
+        die("CA file", &err);
+    r->tls_ca_cert_pem =
+        (ProtobufCBinaryData){ca.len, ca.len ? os_arena_memdup(arena, ca.data, ca.len) : NULL};
+    *token = strcmp(word.v[5], "-") != 0 ? os_arena_strdup(arena, word.v[5]) : NULL;
+    r->allow_insecure_transport = !*token;
+    return r;
+}
+
+static struct middleware_registry *load_services(struct os_error *err)
+{
+    struct os_arena arena cleanup_arena = {0};
+    cleanup_buf struct os_buf text = {0};
+    cleanup_strv struct os_strv lines = {0};
+    middleware_registration *list[64];
+    struct middleware_token tokens[64];
+    if (!middlewares)
+        middlewares = middleware_loop_new();
+    if (os_file_read(middleware_file, 65536, &text, err) < 0)
+        return NULL;
+    struct middleware_registry_options opt = {.loop = middlewares,
+                                              .services = list,
+                                              .authentication = true,
+                                              .tokens = tokens,
+                                              .sandbox_id = "test-id",
+                                              .sandbox_name = "test-name",
+                                              .workspace = "test-workspace"};
+    os_strv_split(&lines, os_str_trim(text.data ? text.data : (char[1]){0}), '\n');
+    for (size_t i = 0; i < lines.n && i < OS_ARRAY_LEN(list) && *lines.v[i]; i++) {
+        const char *token;
+        list[opt.n_services] = read_service(&arena, lines.v[i], &token);
+        if (token)
+            tokens[opt.n_tokens++] =
+                (struct middleware_token){.service = list[opt.n_services]->name, .token = token};
+        opt.n_services++;
+    }
+    return middleware_registry_new(&opt, err);
+}
+
 static struct policy_engine *load(uint64_t generation, struct os_error *err)
 {
     struct os_arena arena cleanup_arena = {0};
@@ -100,7 +159,14 @@ static struct policy_engine *load(uint64_t generation, struct os_error *err)
         }
     const struct policy_compile_options opt = {
         .binary_identity = true, .version = (uint32_t)generation, .generation = generation};
+    struct middleware_registry *services = middleware_file ? load_services(err) : NULL;
+    if (middleware_file && !services)
+        return NULL;
     struct policy_engine *engine = policy_compile(doc, &opt, err);
+    if (engine && services)
+        policy_engine_attach(engine, services, middleware_registry_unref);
+    else
+        middleware_registry_unref(services);
     if (engine && rules)
         rules_set_policy(rules, doc, &opt);
     return engine;
@@ -258,6 +324,8 @@ int main(int argc, char **argv)
             secrets_file = value;
         else if (!strcmp(argv[i], "--credentialed"))
             credentialed = value;
+        else if (!strcmp(argv[i], "--middleware"))
+            middleware_file = value;
         else if (!strcmp(argv[i], "--ca-dir"))
             opt.ca_dir = value;
         else if (!strcmp(argv[i], "--extra-ca"))
@@ -307,6 +375,7 @@ int main(int argc, char **argv)
         reload(egress, opt.policy, generation);
     egress_stop(egress);
     policy_slot_free(opt.policy);
+    middleware_loop_free(middlewares);
     audit_free(opt.audit);
     say("STOPPED", "");
     return 0;

@@ -117,10 +117,43 @@ static void parts_that_are_missing_are_named(void **state)
     refuse("[openshell.gateway.oidc]\nissuer = 'x'",
            PLACE "1, column 20: 'oidc' in [openshell.gateway] is for OIDC, which this gateway does not have; "
                  "remove it");
-    refuse(
-        "[[openshell.supervisor.middleware]]\nname = 'x'", PLACE
-        "1, column 13: 'supervisor' in [openshell] is for supervisor middleware, which this gateway does not "
-        "have; remove it");
+}
+
+static void middlewares_are_listed(void **state)
+{
+    struct config_file f;
+    cleanup_arena struct os_arena arena = {0};
+    cleanup_error struct os_error err = {0};
+    static const char text[] =
+        "[[openshell.supervisor.middleware]]\nname = 'a/b'\ngrpc_endpoint = 'https://h:1'\n"
+        "max_payload_bytes = 5\ntimeout = '2s'\naudience = 'x'\ntls_ca_cert_path = '/ca'\n"
+        "[[openshell.supervisor.middleware]]\nname = 'c'\ngrpc_endpoint = 'http://h:1'\n"
+        "max_body_bytes = 6\nallow_insecure_transport = true\n"
+        "[openshell.gateway]\nlog_level = 'debug'\n";
+    assert_int_equal(config_file_parse(&f, &arena, "f", text, strlen(text), &err), 0);
+    assert_int_equal(f.middlewares.n, 2);
+    const struct config_middleware *m = f.middlewares.v;
+    assert_string_equal(m[0].name, "a/b");
+    assert_string_equal(m[0].endpoint, "https://h:1");
+    assert_string_equal(m[0].timeout, "2s");
+    assert_string_equal(m[0].audience, "x");
+    assert_string_equal(m[0].ca_path, "/ca");
+    assert_int_equal(m[0].max_payload.value, 5);
+    assert_int_equal(m[0].insecure, CONFIG_UNSET);
+    assert_int_equal(m[1].max_payload.value, 6);
+    assert_int_equal(m[1].insecure, CONFIG_TRUE);
+    assert_null(m[1].audience);
+    assert_string_equal(f.log_level, "debug");
+    refuse("[[openshell.supervisor.middleware]]\nname = 'x'",
+           PLACE "1, column 24: [openshell.supervisor.middleware] needs 'grpc_endpoint'");
+    refuse("[[openshell.supervisor.middleware]]\nname = 'x'\ngrpc_endpoint = 'y'",
+           PLACE "1, column 24: [openshell.supervisor.middleware] needs 'max_payload_bytes'");
+    refuse("[[openshell.supervisor.middleware]]\nurl = 'x'",
+           PLACE "2, column 1: unknown key 'url' in [openshell.supervisor.middleware]");
+    refuse("openshell.supervisor.middleware = 1",
+           PLACE "1, column 22: 'middleware' must be a list of tables, not an integer");
+    refuse("openshell.supervisor.middleware = [1]",
+           PLACE "1, column 36: 'middleware' must be a list of tables");
 }
 
 static void published_refusals(void **state)
@@ -172,9 +205,13 @@ static void wrong_values(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(everything_that_is_built), cmocka_unit_test(nothing_is_all_defaults),
-        cmocka_unit_test(unknown_keys_are_errors),  cmocka_unit_test(parts_that_are_missing_are_named),
-        cmocka_unit_test(published_refusals),       cmocka_unit_test(wrong_values),
+        cmocka_unit_test(everything_that_is_built),
+        cmocka_unit_test(nothing_is_all_defaults),
+        cmocka_unit_test(unknown_keys_are_errors),
+        cmocka_unit_test(parts_that_are_missing_are_named),
+        cmocka_unit_test(middlewares_are_listed),
+        cmocka_unit_test(published_refusals),
+        cmocka_unit_test(wrong_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -305,6 +305,17 @@ static void middleware(void **state)
         {MW("a: {}"), "middleware config 'a' is invalid: middleware must not be empty; "
                       "middleware config 'a' is "
                       "invalid: endpoint selector is required"},
+        {"network_policies: {p: {endpoints: [{host: skip.test, port: 1, tls: skip}], binaries: [{path: "
+         "/a}]}}\n" MW("a: {" OK_SEL "}"),
+         "middleware config 'a' selects network policy 'p' tls: skip endpoint 'skip.test'"},
+        {"network_policies: {p: {endpoints: [{host: '*.skip.test', port: 1, tls: skip}], binaries: [{path: "
+         "/a}]}}\n" MW("a: {middleware: m, endpoints: {include: ['a.*.test']}}"),
+         "middleware config 'a' selects network policy 'p' tls: skip endpoint '*.skip.test'"},
+        {"network_policies: {p: {endpoints: [{host: skip.test, port: 1, tls: skip}], binaries: [{path: "
+         "/a}]}}\n" MW("a: {on_error: fail_open, " OK_SEL
+                       "}, b: {middleware: m, order: 1, endpoints: {include: ['**'], exclude: "
+                       "['skip.*']}}"),
+         ""},
         {MW("a: {middleware: m, on_error: x, endpoints: {}}"),
          "middleware config 'a' is invalid: invalid on_error 'x'; middleware config 'a' is "
          "invalid: endpoint "

@@ -30,15 +30,18 @@ static int invite(struct egress_request *r, struct os_error *err)
     return os_error_set(err, OS_UNAVAILABLE, "client closed the connection before its request body");
 }
 
-static int fill(struct egress_stream *s, struct os_error *err)
+static int fill(struct egress_stream *s, int64_t end_ms, struct os_error *err)
 {
     for (;;) {
+        int64_t left = end_ms ? end_ms - os_clock_mono_ms() : OS_PROXY_BODY_IDLE_MS;
+        if (left <= 0)
+            return os_error_set(err, OS_DEADLINE_EXCEEDED, "request body is not complete in time");
         ssize_t n = stream_fill(s);
         if (n > 0)
             return 0;
         if (n != STREAM_AGAIN)
             return os_error_set(err, OS_UNAVAILABLE, "client closed the connection inside the request body");
-        if (!stream_wait(s, s->read_wants, OS_PROXY_BODY_IDLE_MS))
+        if (!stream_wait(s, s->read_wants, (int)left) && !end_ms)
             return os_error_set(err, OS_DEADLINE_EXCEEDED, "no progress for %d s",
                                 OS_PROXY_BODY_IDLE_MS / 1000);
     }
@@ -58,7 +61,7 @@ int body_collect(struct egress_request *r, const char *what, size_t limit, struc
     if (!framing.done && invite(r, err) < 0)
         return -1;
     while (!framing.done) {
-        if (!stream_buffered(client) && fill(client, err) < 0)
+        if (!stream_buffered(client) && fill(client, r->body_end_ms, err) < 0)
             return -1;
         int64_t n = http1_body_decode(&framing, stream_bytes(client), stream_buffered(client), &r->body, err);
         if (n < 0)
@@ -71,5 +74,6 @@ int body_collect(struct egress_request *r, const char *what, size_t limit, struc
             return os_error_set(err, OS_OUT_OF_RANGE,
                                 "%s chunked request body exceeds inspection framing limit", what);
     }
+    r->body_trailers = framing.trailers;
     return 0;
 }

@@ -130,6 +130,24 @@ static bool judge(const struct tunnel_http *t, struct egress_request *r)
     return false;
 }
 
+static void send_answer(void *ctx, struct egress_request *r, const struct deny_answer *a)
+{
+    const struct tunnel_http *t = ctx;
+    t->answer(t, r, a);
+}
+
+static void send_malformed(void *ctx, struct egress_request *r, const struct os_error *err)
+{
+    gate_refuse_malformed(ctx, r, err);
+}
+
+bool gate_middleware(const struct tunnel_http *t, struct egress_request *r)
+{
+    const struct middleware_front front = {r,           t->scheme,      false,
+                                           send_answer, send_malformed, (void *)(uintptr_t)t};
+    return middleware_pass(&front);
+}
+
 bool gate_allow(const struct tunnel_http *t, struct egress_request *r)
 {
     if (!judge(t, r))

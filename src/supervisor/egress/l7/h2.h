@@ -5,6 +5,7 @@
  *   h2_relay.c   both sessions: bytes, limits, the end
  *   h2_agent.c   what the agent sends: requests to judge, their bodies
  *   h2_upstream.c  what the upstream sends: responses
+ *   h2_middleware.c  requests on their way through the middleware chain, each on a thread of its own
  *   h2_stream.c  one request and its response, and the bytes of either on their way
  *   h2_head.c    field sections */
 #ifndef SUPERVISOR_EGRESS_L7_H2_H
@@ -50,7 +51,8 @@ struct h2_pipe {
 
 enum h2_phase {
     H2_HEAD,    /* the request head is on its way */
-    H2_COLLECT, /* its body is read for the judgement */
+    H2_COLLECT, /* its body is read for the judgement or the middleware chain */
+    H2_CHAIN,   /* it is in that chain: its request belongs to another thread */
     H2_OPEN,    /* it was sent on */
     H2_CLOSED,  /* answered by us, or refused */
 };
@@ -63,6 +65,7 @@ struct h2_stream {
     enum h2_phase phase;
     struct os_arena arena;
     struct inspect_plan plan;
+    struct h2_chain *chain;    /* NULL = no middleware looks at it, or no more */
     struct h2_section in, out; /* what the agent or the upstream is sending */
     struct h2_pipe request, response;
     struct body_guard *guard; /* looks at the request body; NULL = nobody does */
@@ -94,6 +97,7 @@ struct h2_relay {
     const char *why[H2_SIDES];     /* the session is broken */
     bool agent_leaves;             /* sent GOAWAY */
     bool draining;                 /* no new streams */
+    int wake;                      /* eventfd: a chain moved; -1 = there was none yet */
 };
 
 struct h2_relay *h2_relay_new(const struct tunnel_http *t);
@@ -124,6 +128,22 @@ void h2_count_reset(struct h2_relay *h, enum h2_side side);
 void h2_count_worthless(struct h2_relay *h, enum h2_side side);
 void h2_agent_callbacks(nghttp2_session_callbacks *cb);
 void h2_upstream_callbacks(nghttp2_session_callbacks *cb);
+/* --- h2_middleware.c --- */
+
+/* A request that the rules allow: true when the chain has it, or it was answered. *collect: its body is to be
+ * read first, into r.body; then h2_chain_ready(). */
+bool h2_chain_begin(struct h2_stream *st, bool *collect);
+void h2_chain_ready(struct h2_stream *st);
+/* The body that is collected for it is longer than any stage takes: answers. */
+void h2_chain_too_long(struct h2_stream *st);
+/* Starts and finishes what can be; true when something moved. *patience is lowered when a chain is under way.
+ */
+bool h2_chains_turn(struct h2_relay *h, int *patience);
+/* Ends the chain, waiting for its thread where there is one. */
+void h2_chain_drop(struct h2_stream *st);
+/* The stream has to stay until its thread is done; that is told to hurry. */
+bool h2_chain_outlives(struct h2_stream *st);
+
 /* The answer hook of struct tunnel_http. */
 void h2_answer(const struct tunnel_http *t, struct egress_request *r, const struct deny_answer *a);
 

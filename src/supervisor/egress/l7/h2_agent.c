@@ -20,20 +20,6 @@ static void refuse(struct h2_stream *st)
     h2_stream_reset(st, H2_AGENT, NGHTTP2_REFUSED_STREAM);
 }
 
-/* Everything the rules need is here. */
-static void decide(struct h2_stream *st)
-{
-    const struct tunnel_http *t = st->h->t;
-    if (t->inspect)
-        inspect_request(&st->r, &st->plan);
-    if (!gate_allow(t, &st->r) || !guard_admit(t, &st->r))
-        return;
-    if (conn_stale(t->c))
-        refuse(st);
-    else
-        h2_stream_forward(st);
-}
-
 /* The client waits for our word before it sends the body. */
 static void invite(const struct h2_stream *st)
 {
@@ -41,6 +27,26 @@ static void invite(const struct h2_stream *st)
     if (http1_has_token(st->r.head, "expect", "100-continue"))
         nghttp2_submit_headers(st->h->session[H2_AGENT], NGHTTP2_FLAG_NONE, st->agent, NULL, &status, 1,
                                NULL);
+}
+
+/* Everything the rules need is here. */
+static void decide(struct h2_stream *st)
+{
+    const struct tunnel_http *t = st->h->t;
+    bool collect;
+    if (t->inspect)
+        inspect_request(&st->r, &st->plan);
+    if (!gate_allow(t, &st->r))
+        return;
+    if (conn_stale(t->c)) {
+        refuse(st);
+    } else if (!h2_chain_begin(st, &collect)) {
+        if (guard_admit(t, &st->r))
+            h2_stream_forward(st);
+    } else if (collect) {
+        st->phase = H2_COLLECT;
+        invite(st);
+    }
 }
 
 /* True when the judgement has to wait for the body, or an answer was given. */
@@ -99,13 +105,16 @@ static void collect(struct h2_stream *st, const uint8_t *data, size_t n)
     struct os_error err cleanup_error = {0};
     os_buf_add(&st->r.body, data, n);
     st->moved_ms = os_clock_mono_ms();
-    if (st->r.body.failed) {
+    if (st->r.body.failed && st->chain) {
+        h2_chain_too_long(st);
+    } else if (st->r.body.failed) {
         body_too_long(st->plan.what, st->plan.limit, &err);
         gate_refuse_malformed(st->h->t, &st->r, &err);
     } else if (!within_budget(st, n)) {
         os_error_set(&err, OS_RESOURCE_EXHAUSTED, "bodies that wait to be judged exceed %d bytes",
                      OS_L7_BODY_MAX);
         event_failure(st->h->t->c, "L7 relay error", &err);
+        h2_chain_drop(st);
         refuse(st);
     }
 }
@@ -116,7 +125,10 @@ static void end(struct h2_stream *st)
         return;
     if (st->phase == H2_COLLECT) {
         st->request.ended = true;
-        decide(st);
+        if (st->chain)
+            h2_chain_ready(st);
+        else
+            decide(st);
     } else {
         h2_stream_request_data(st, NULL, 0, true);
     }
@@ -131,6 +143,8 @@ static void trailers(struct h2_stream *st)
             return;
         st->request.trailers = st->in;
         st->in = (struct h2_section){0};
+    } else if (st->phase == H2_COLLECT) {
+        st->r.body_trailers = true;
     }
     end(st);
 }

@@ -1,5 +1,6 @@
 /* The two sessions of an HTTP/2 tunnel: their settings, what a peer may cost, and how they end. */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "core/clock.h"
 #include "core/str.h"
@@ -120,6 +121,7 @@ struct h2_relay *h2_relay_new(const struct tunnel_http *t)
 {
     struct h2_relay *h = os_calloc(1, sizeof(*h));
     h->t = t;
+    h->wake = -1;
     for (enum h2_side side = 0; side < H2_SIDES; side++)
         h->session[side] = make_session(h, side);
     return h;
@@ -133,6 +135,8 @@ void h2_relay_free(struct h2_relay *h)
         h2_stream_free(h->streams);
     os_buf_free(&h->work);
     os_buf_free(&h->released);
+    if (h->wake >= 0)
+        close(h->wake);
     free(h);
 }
 

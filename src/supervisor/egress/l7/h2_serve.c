@@ -155,11 +155,14 @@ static int patience(struct serving *s, struct os_error *err)
     return timeout;
 }
 
-static void wait_any(struct serving *s)
+/* chains: milliseconds until the middleware chains are to be looked at again, -1 = none is under way. */
+static void wait_any(struct serving *s, int chains)
 {
     struct os_error err cleanup_error = {0};
-    struct pollfd p[H2_SIDES];
+    struct pollfd p[H2_SIDES + 1];
     int timeout = patience(s, &err);
+    if (timeout < 0 || (chains >= 0 && chains < timeout))
+        timeout = chains;
     if (err.code) {
         end_agent(s, &err);
         return;
@@ -174,7 +177,8 @@ static void wait_any(struct serving *s)
         if (side->gone || !p[i].events)
             p[i].fd = -1;
     }
-    int n = poll(p, H2_SIDES, timeout);
+    p[H2_SIDES] = (struct pollfd){.fd = s->h->wake, .events = POLLIN};
+    int n = poll(p, H2_SIDES + 1, timeout);
     for (enum h2_side i = 0; n > 0 && i < H2_SIDES; i++)
         s->side[i].readable = s->side[i].readable || p[i].revents;
 }
@@ -182,7 +186,8 @@ static void wait_any(struct serving *s)
 static void run(struct serving *s)
 {
     while (!s->over && !conn_stale(s->c)) {
-        bool moved = false;
+        int chains = -1;
+        bool moved = h2_chains_turn(s->h, &chains);
         for (enum h2_side i = 0; i < H2_SIDES; i++)
             moved = read_side(s, i) || moved;
         for (enum h2_side i = 0; i < H2_SIDES; i++)
@@ -191,7 +196,7 @@ static void run(struct serving *s)
         if (agent->written == agent->out.len && h2_relay_over(s->h))
             s->over = true;
         if (!moved && !s->over)
-            wait_any(s);
+            wait_any(s, chains);
     }
 }
 

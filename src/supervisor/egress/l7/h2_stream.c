@@ -47,6 +47,7 @@ static void free_pipe(struct h2_pipe *p)
 
 void h2_stream_free(struct h2_stream *st)
 {
+    h2_chain_drop(st);
     st->h->n_streams--;
     *st->link = st->next;
     if (st->next)
@@ -267,7 +268,7 @@ void h2_stream_forward(struct h2_stream *st)
     nghttp2_nv nv[OS_HTTP1_FIELDS + 5];
     nghttp2_data_provider body = {.source.ptr = st, .read_callback = read_request};
     size_t n = request_fields(st, nv);
-    bool ended = st->r.head->framing == HTTP1_NO_BODY || (st->r.body_read && !st->r.body.len);
+    bool ended = st->r.body_read ? !st->r.body.len : st->r.head->framing == HTTP1_NO_BODY;
     int32_t id = h->draining || nghttp2_session_get_outbound_queue_size(up) > OS_PROXY_H2_QUEUE
                      ? -1
                      : nghttp2_submit_request(up, NULL, nv, n, ended ? NULL : &body, st);
@@ -420,6 +421,6 @@ void h2_stream_closed(struct h2_stream *st, enum h2_side side, uint32_t code, co
         closed_agent(st, code);
     else
         closed_upstream(st, code, why);
-    if (!st->agent && !st->upstream)
+    if (!st->agent && !st->upstream && !h2_chain_outlives(st))
         h2_stream_free(st);
 }

@@ -63,7 +63,8 @@ static bool serve_parsed(const struct tunnel_http *t, struct egress_request *r)
             gate_refuse_malformed(t, r, &err);
         return false;
     }
-    return gate_allow(t, r) && guard_admit(t, r) && !conn_stale(t->c) && relay(t, r);
+    return gate_allow(t, r) && !conn_stale(t->c) && gate_middleware(t, r) && guard_admit(t, r) &&
+           !conn_stale(t->c) && relay(t, r);
 }
 
 /* Reads and serves the next request; true when another may follow. */

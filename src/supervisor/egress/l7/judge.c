@@ -41,6 +41,8 @@ int request_parse(struct egress_request *r, struct os_error *err)
 
 void request_free(struct egress_request *r)
 {
+    middleware_session_free(r->session);
+    r->session = NULL;
     os_buf_free(&r->body);
     os_buf_free(&r->out);
     if (r->refusal)
@@ -139,8 +141,7 @@ static void ask_extra(const struct egress_conn *c, const struct policy_http *htt
     v->audit = o == POLICY_EXTRA_DENY && !v->config->enforce;
 }
 
-enum request_verdict request_judge(struct egress_request *r, const char *scheme, bool forward,
-                                   const char **policy, struct os_buf *reason)
+static void decide(struct egress_request *r, struct policy_l7 *v, struct os_buf *reason)
 {
     const struct egress_conn *c = r->conn;
     const struct policy_http http = {.method = r->method,
@@ -150,23 +151,46 @@ enum request_verdict request_judge(struct egress_request *r, const char *scheme,
                                      .kind = r->kind,
                                      .graphql = r->graphql,
                                      .jsonrpc = r->jsonrpc};
-    struct policy_l7 v;
-    policy_decide_http(c->engine, &c->l4, &http, &v);
+    policy_decide_http(c->engine, &c->l4, &http, v);
     if (request_is_h2c_upgrade(r->head)) {
-        v.allow = v.audit = false;
+        v->allow = v->audit = false;
         os_buf_adds(reason, "HTTP/2 cleartext upgrade (h2c) is not supported for L7-inspected endpoints");
-    } else if (r->target.has_encoded_slash && v.config && !v.config->allow_encoded_slash) {
-        v.allow = v.audit = false;
+    } else if (r->target.has_encoded_slash && v->config && !v->config->allow_encoded_slash) {
+        v->allow = v->audit = false;
         os_buf_adds(reason,
                     "request-target contains an encoded '/' (%2F) which is not allowed on this endpoint");
-    } else if (v.allow) {
-        ask_extra(c, &http, &v, reason);
+    } else if (v->allow) {
+        ask_extra(c, &http, v, reason);
     } else {
         struct policy_http shown = http;
         shown.path = r->path;
-        policy_l7_reason(&v, &shown, reason);
+        policy_l7_reason(v, &shown, reason);
     }
+}
+
+enum request_verdict request_judge(struct egress_request *r, const char *scheme, bool forward,
+                                   const char **policy, struct os_buf *reason)
+{
+    struct policy_l7 v;
+    decide(r, &v, reason);
     *policy = os_arena_strdup(r->arena, v.policy);
     log_decision(r, scheme, forward, &v, os_buf_str(reason));
     return v.allow || v.audit ? REQUEST_FORWARD : REQUEST_DENY;
+}
+
+enum request_verdict request_rejudge(struct egress_request *r, const char *scheme, const char **policy,
+                                     struct os_buf *reason)
+{
+    const struct egress_conn *c = r->conn;
+    struct policy_l7 v;
+    decide(r, &v, reason);
+    *policy = os_arena_strdup(r->arena, v.policy);
+    if (v.allow)
+        return REQUEST_FORWARD;
+    const struct conn_event ev = {"Open", v.audit ? AUDIT_SEV_LOW : AUDIT_SEV_MEDIUM,
+                                  v.audit ? AUDIT_OBSERVED : AUDIT_DENIED, rule_type(r, &v),
+                                  os_buf_str(reason)};
+    event_http(r, scheme, v.policy, &ev, "L7_REQUEST_TRANSFORMED %s %s %s:%u%s reason=%s",
+               v.audit ? "audit" : "deny", r->method, c->host, c->port, r->path, os_buf_str(reason));
+    return v.audit ? REQUEST_FORWARD : REQUEST_DENY;
 }

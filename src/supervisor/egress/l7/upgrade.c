@@ -71,7 +71,7 @@ void upgrade_serve(struct egress_request *r, const char *scheme, bool forward)
         return;
     log_switched(r, scheme);
     if (r->reads_messages)
-        websocket_serve(r, scheme, agreed.deflate);
+        websocket_serve(r, scheme, &agreed);
     else
         relay_streams(c);
 }

@@ -7,6 +7,7 @@
 #include <sys/random.h>
 
 #include "core/clock.h"
+#include "net/websocket/handshake.h"
 #include "supervisor/egress/credentials/guard.h"
 #include "supervisor/egress/credentials/marker.h"
 #include "supervisor/egress/internal.h"
@@ -19,6 +20,7 @@ enum end {
     END_QUIET,    /* a peer is gone: nobody to tell */
     END_PROTOCOL, /* session.error says what the client did */
     END_POLICY,
+    END_MIDDLEWARE,
     END_CREDENTIAL, /* told to the client only */
     END_RELOAD,
     END_CAPACITY,
@@ -31,12 +33,13 @@ struct session {
     struct egress_request *r;
     struct egress_conn *c;
     const char *scheme;
-    const struct policy_endpoint *config;
+    const struct policy_endpoint *config; /* NULL = no rules: only middleware looks */
     struct websocket_reader *reader;
     struct os_buf out; /* to the upstream */
     size_t sent;       /* bytes of it that went */
     bool client_ended; /* nothing more comes from it */
     bool told_end;     /* and the upstream knows */
+    bool said_close;   /* the client sent a close frame */
     bool in_frame;     /* a binary frame is under way to the upstream */
     uint64_t frame_left;
     bool capacity;      /* holds one of the places for messages */
@@ -62,7 +65,7 @@ static void random_mask(uint8_t mask[4])
 /* --- judging a message --- */
 
 /* 0, or how the session ends. */
-static enum end judge(struct session *s, const struct websocket_message *m)
+static enum end judge(struct session *s, struct http1_text text)
 {
     struct os_arena arena cleanup_arena = {0};
     struct egress_request r = *s->r;
@@ -72,10 +75,10 @@ static enum end judge(struct session *s, const struct websocket_message *m)
     r.arena = &arena;
     r.kind = POLICY_HTTP_MESSAGE;
     r.method = "WEBSOCKET_TEXT";
-    if (s->config->protocol != POLICY_WEBSOCKET)
+    if (!s->config || s->config->protocol != POLICY_WEBSOCKET)
         return END_NONE;
     if (s->config->websocket_graphql) {
-        enum graphql_message kind = graphql_parse_message(&arena, m->text, m->n, &g);
+        enum graphql_message kind = graphql_parse_message(&arena, text.p, text.n, &g);
         if (kind == GRAPHQL_MESSAGE_CONTROL)
             return END_NONE;
         r.graphql = &g;
@@ -92,7 +95,7 @@ static enum end judge_binary(struct session *s)
     struct graphql_request g = {.error = unread};
     cleanup_buf struct os_buf reason = {0};
     const char *policy;
-    if (s->binary_judged || s->config->protocol != POLICY_WEBSOCKET)
+    if (s->binary_judged || !s->config || s->config->protocol != POLICY_WEBSOCKET)
         return END_NONE;
     struct egress_request r = *s->r;
     r.arena = &arena;
@@ -111,30 +114,58 @@ static bool is_stale(const void *conn)
 /* Traffic with credentials in it that nobody looked into must not leave. */
 static bool is_guarded(const struct session *s)
 {
-    return s->config->provider_credentialed && !s->config->allow_uninspected_credentials;
+    return s->config && s->config->provider_credentialed && !s->config->allow_uninspected_credentials;
+}
+
+/* What the stages make of the message in *text. */
+static enum end ask_middleware(struct session *s, struct http1_text *text, struct os_buf *fresh,
+                               bool *replaced)
+{
+    if (!s->r->session)
+        return END_NONE;
+    switch (middleware_session_text(s->r->session, text->p, text->n, fresh)) {
+    case MIDDLEWARE_MESSAGE_KEEP:
+        return END_NONE;
+    case MIDDLEWARE_MESSAGE_REPLACE:
+        *text = (struct http1_text){os_buf_str(fresh), fresh->len};
+        *replaced = true;
+        return fresh->failed ? END_MIDDLEWARE : judge(s, *text);
+    case MIDDLEWARE_MESSAGE_CLOSE:
+        return END_MIDDLEWARE;
+    case MIDDLEWARE_MESSAGE_BUSY:
+        return END_CAPACITY;
+    }
+    return END_MIDDLEWARE;
 }
 
 static enum end take_message(struct session *s, const struct websocket_message *m)
 {
     uint8_t mask[4];
-    enum end end = conn_stale(s->c) ? END_RELOAD : judge(s, m);
+    cleanup_buf struct os_buf fresh = {.max = OS_WEBSOCKET_TEXT};
+    struct http1_text text = {m->text, m->n};
+    bool replaced = false;
+    enum end end = conn_stale(s->c) ? END_RELOAD : judge(s, text);
+    if (!end)
+        end = ask_middleware(s, &text, &fresh, &replaced);
+    if (!end && conn_stale(s->c))
+        end = END_RELOAD;
     if (end)
         return end;
-    if (is_guarded(s) && marker_in(m->text, m->n)) {
+    if (is_guarded(s) && marker_in(text.p, text.n)) {
         event_uninspectable(s->c, "websocket-text");
         return END_CREDENTIAL;
     }
     cleanup_buf struct os_buf redacted = {0};
-    if (!guard_message(s->r, s->scheme, m->text, m->n, &redacted))
+    if (!guard_message(s->r, s->scheme, text.p, text.n, &redacted))
         return END_POLICY;
     if (redacted.len) {
         random_mask(mask);
         s->error = websocket_message_write(&s->out, redacted.data, redacted.len, m->compressed, mask);
-    } else if (m->single) {
+    } else if (m->single && !replaced) {
         websocket_message_original(m, &s->out);
     } else {
         random_mask(mask);
-        s->error = websocket_message_write(&s->out, m->text, m->n, m->compressed, mask);
+        s->error = websocket_message_write(&s->out, text.p, text.n, m->compressed, mask);
     }
     if (s->out.failed && !s->error)
         s->error = WEBSOCKET_ERROR_MEMORY;
@@ -164,6 +195,8 @@ static enum end take_event(struct session *s, enum websocket_event event, const 
             return END_RELOAD;
         if (judge_binary(s) != END_NONE)
             return END_POLICY;
+        if (s->r->session && step->frame.opcode == WEBSOCKET_BINARY)
+            middleware_session_binary(s->r->session);
         s->frame_left = step->frame.length;
         s->in_frame = s->frame_left > 0;
         os_buf_add(&s->out, step->raw, step->raw_n);
@@ -174,6 +207,7 @@ static enum end take_event(struct session *s, enum websocket_event event, const 
         os_buf_add(&s->out, step->raw, step->raw_n);
         return END_NONE;
     case WEBSOCKET_CONTROL:
+        s->said_close = s->said_close || step->frame.opcode == WEBSOCKET_CLOSE;
         os_buf_add(&s->out, step->raw, step->raw_n);
         return END_NONE;
     case WEBSOCKET_FAILED:
@@ -306,6 +340,7 @@ static uint16_t close_code(const struct session *s)
     case END_PROTOCOL:
         return websocket_error_code(s->error);
     case END_POLICY:
+    case END_MIDDLEWARE:
     case END_CREDENTIAL:
         return 1008;
     case END_RELOAD:
@@ -349,7 +384,31 @@ static void say_goodbye(struct session *s)
     stream_send(&s->c->upstream, frame, n, OS_PROXY_LINGER_MS);
 }
 
-void websocket_serve(struct egress_request *r, const char *scheme, bool deflate)
+static enum middleware_end end_for_stages(const struct session *s)
+{
+    switch (s->end) {
+    case END_NONE:
+    case END_QUIET:
+        return s->said_close ? MIDDLEWARE_END_CLOSE : MIDDLEWARE_END_PEER;
+    case END_PROTOCOL:
+    case END_IDLE:
+    case END_TOTAL:
+        return MIDDLEWARE_END_PROTOCOL;
+    case END_POLICY:
+    case END_CREDENTIAL:
+        return MIDDLEWARE_END_POLICY;
+    case END_MIDDLEWARE:
+        return MIDDLEWARE_END_FAILURE;
+    case END_RELOAD:
+        return MIDDLEWARE_END_RELOAD;
+    case END_CAPACITY:
+    case END_STUCK:
+        return MIDDLEWARE_END_CANCELLED;
+    }
+    return MIDDLEWARE_END_CANCELLED;
+}
+
+void websocket_serve(struct egress_request *r, const char *scheme, const struct websocket_agreement *agreed)
 {
     struct egress_conn *c = r->conn;
     struct session s = {.r = r,
@@ -357,8 +416,10 @@ void websocket_serve(struct egress_request *r, const char *scheme, bool deflate)
                         .scheme = scheme,
                         .config = policy_l7_config(&c->l4, r->judged),
                         .out = {.max = OS_WEBSOCKET_TEXT + 2 * WAITING_MAX},
-                        .reader = websocket_reader_new(WEBSOCKET_FROM_CLIENT, deflate)};
+                        .reader = websocket_reader_new(WEBSOCKET_FROM_CLIENT, agreed->deflate)};
     s.moved_ms = s.heard_ms = os_clock_mono_ms();
+    if (r->session && !middleware_session_start(r->session, agreed))
+        s.end = END_MIDDLEWARE;
     conn_announce_reload(c, true);
     while (!s.end) {
         bool moved = read_client(&s);
@@ -371,6 +432,7 @@ void websocket_serve(struct egress_request *r, const char *scheme, bool deflate)
     }
     conn_announce_reload(c, false);
     release(&s);
+    middleware_session_end(r->session, end_for_stages(&s));
     log_end(&s);
     say_goodbye(&s);
     stream_finish(&c->upstream);
