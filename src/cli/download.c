@@ -93,8 +93,10 @@ static int take_probe(void *ctx, const void *data, size_t n, struct os_error *er
 {
     struct os_buf *out = ctx;
     os_buf_add(out, data, n);
-    return out->failed ? os_error_set(err, OS_DATA_LOSS, "the probe of the sandbox path answered too much")
-                       : 0;
+    return out->failed
+               ? os_error_set(err, OS_DATA_LOSS,
+                              "the sandbox answered more than %zu bytes when asked for the path", out->max)
+               : 0;
 }
 
 static int parse_probe(const struct os_buf *text, struct os_arena *a, struct source *src,

@@ -66,7 +66,10 @@ static int take(void *ctx, const void *data, size_t n, struct os_error *err)
 {
     struct os_buf *out = ctx;
     os_buf_add(out, data, n);
-    return out->failed ? os_error_set(err, OS_DATA_LOSS, "the sandbox answered too much") : 0;
+    return out->failed
+               ? os_error_set(err, OS_DATA_LOSS,
+                              "the workspace's path in the sandbox is longer than %zu bytes", out->max)
+               : 0;
 }
 
 static int workspace_root(struct cli *cli, const char *sandbox_id, struct os_buf *out, struct os_error *err)

@@ -62,7 +62,7 @@ int forward_listen(struct forward_spec *spec, struct os_error *err)
     socklen_t n = net_addr_sockaddr(&address, spec->port, &at);
     cleanup_close int fd = socket(at.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
-        return os_error_sys(err, errno, "cannot make a socket");
+        return os_error_sys(err, errno, "cannot make a socket for %s port %u", spec->bind, spec->port);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     if (bind(fd, (struct sockaddr *)&at, n) < 0 || listen(fd, BACKLOG) < 0) {
         if (errno == EADDRINUSE)

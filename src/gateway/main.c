@@ -181,7 +181,7 @@ static int lock_state(struct program *p, struct os_error *err)
         return fail(err, "I/O");
     p->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (p->lock_fd < 0) {
-        os_error_sys(err, errno, "open %s", path);
+        os_error_sys(err, errno, "cannot open '%s'", path);
         return fail(err, "I/O");
     }
     const struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};

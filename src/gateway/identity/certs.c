@@ -178,7 +178,9 @@ static int copy_file(const char *from_dir, const char *from, const char *to_dir,
     if (os_file_read(src, KEY_FILE_MAX, &data, err) < 0)
         return -1;
     if (!data.len)
-        return os_error_set(err, OS_INTERNAL, "'%s' is empty", src);
+        return os_error_set(
+            err, OS_INTERNAL,
+            "'%s' is empty; put the file back or remove the directory to make new certificates", src);
     return os_file_write_atomic(dst, os_buf_str(&data), data.len, mode, err);
 }
 

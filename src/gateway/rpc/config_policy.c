@@ -201,7 +201,7 @@ static int store_proposal(struct gateway *gw, struct rpc_call *call, const updat
         update_latest(gw, row, a, &latest, &number, err) < 0)
         return -1;
     if (p->merged && number != p->base)
-        return os_error_set(err, OS_ALREADY_EXISTS, "revision %u is there already", number);
+        return os_error_set(err, OS_ALREADY_EXISTS, "policy revision %u exists already", number);
     v->fresh = latest ? strcmp(latest->policy_hash, p->hash) != 0 || !same_provenance(latest, req)
                       : !p->merged || !p->unchanged;
     bool backfill = v->fresh && !row->spec->policy;

@@ -167,8 +167,9 @@ static int read_blob(const struct layout *l, const char *name, const char *diges
         return -1;
     cleanup_close int fd = b.fd;
     if (b.size > JSON_MAX)
-        return os_error_set(err, OS_FAILED_PRECONDITION, "'%.128s' of the image '%s' is too large", name,
-                            l->path);
+        return os_error_set(err, OS_FAILED_PRECONDITION,
+                            "'%.128s' of the image '%s' has %llu bytes; %zu are allowed", name, l->path,
+                            (unsigned long long)b.size, JSON_MAX);
     out->max = JSON_MAX + 1;
     if (!os_buf_reserve(out, (size_t)b.size + 1) ||
         pread(fd, out->data, (size_t)b.size, (off_t)b.offset) != (ssize_t)b.size)

@@ -138,7 +138,10 @@ static int give_to_owners(const struct images *s, const char *dir, const char *r
     if (!s->cfg->userns.on)
         return 0;
     if (owners->failed)
-        return os_error_set(err, OS_RESOURCE_EXHAUSTED, "the image has too many files for an ordinary user");
+        return os_error_set(err, OS_RESOURCE_EXHAUSTED,
+                            "the list of the image's files and their owners exceeds %zu bytes; run the "
+                            "gateway as root, which needs no list",
+                            owners->max);
     const char *const words[] = {"owners", root, list, NULL};
     if (os_file_write_atomic(list, os_buf_str(owners), owners->len, 0600, err) < 0)
         return -1;

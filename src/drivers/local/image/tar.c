@@ -334,7 +334,7 @@ static int set_entry(struct tar *t, const struct header *h, const struct extensi
     if (!number(h->mode, sizeof(h->mode), &mode) || !number(h->uid, sizeof(h->uid), &uid) ||
         !number(h->gid, sizeof(h->gid), &gid) || !number(h->size, sizeof(h->size), &size) ||
         !number(h->mtime, sizeof(h->mtime), &mtime))
-        return damaged(t, err, "an entry has a number that is none");
+        return damaged(t, err, "an entry has a malformed number");
     size = x->has_size ? x->size : size;
     uid = x->has_uid ? x->uid : uid;
     gid = x->has_gid ? x->gid : gid;
