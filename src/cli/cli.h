@@ -54,6 +54,10 @@ int cli_credentials(struct cli *cli, struct rpc_client_options *opt, struct os_e
 const char *cli_sandbox_name(struct cli *cli, const char *name, struct os_error *err);
 /* GetSandbox; metadata, spec and status are never NULL in the result. */
 Openshell__V1__Sandbox *cli_get_sandbox(struct cli *cli, const char *name, struct os_error *err);
+/* GetSandboxConfig: what is in force in a sandbox that cli_get_sandbox() returned. In the arena; NULL with
+ * *err. */
+Openshell__Sandbox__V1__GetSandboxConfigResponse *
+cli_get_config(struct cli *cli, const Openshell__V1__Sandbox *s, struct os_error *err);
 void cli_remember_sandbox(struct cli *cli, const char *name);
 
 /* Prints a usage error that only the command itself can see. Returns CLI_EXIT_USAGE. */

@@ -23,11 +23,6 @@ struct gateway_record {
     bool system; /* found under the system root, not the user's */
 };
 
-/* $XDG_CONFIG_HOME/openshell or $HOME/.config/openshell; malloc'ed, NULL with "HOME is not set". */
-char *config_root(struct os_error *err);
-/* $XDG_STATE_HOME/openshell or $HOME/.local/state/openshell, likewise. */
-char *config_state(struct os_error *err);
-
 /* $OPENSHELL_SYSTEM_GATEWAY_DIR or /etc/openshell; same layout, read-only. */
 const char *config_system_root(void);
 

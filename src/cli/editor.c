@@ -16,6 +16,7 @@
 #include "core/limits.h"
 #include "core/str.h"
 #include "sys/file.h"
+#include "sys/paths.h"
 
 static const struct editor {
     const char *name, *binary, *title;
@@ -44,7 +45,7 @@ static int write_if_changed(const char *path, const struct os_buf *old, const st
 static int install(struct cli *cli, const char *name, struct os_error *err)
 {
     cleanup_buf struct os_buf block = {0}, old = {0}, text = {0}, user = {0}, user_text = {0};
-    cleanup_free char *root = config_root(err);
+    cleanup_free char *root = os_config_dir(err);
     const char *home = getenv("HOME");
     if (!root || ssh_config_block(cli, name, &block, err) < 0)
         return -1;

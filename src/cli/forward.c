@@ -20,6 +20,7 @@
 #include "core/str.h"
 #include "net/dns.h"
 #include "sys/file.h"
+#include "sys/paths.h"
 
 #define LISTENER_FD 3 /* of a background forwarder */
 #define READY_FD 4
@@ -122,7 +123,7 @@ static void say_access(const struct forward_spec *spec)
 
 static char *log_path(const char *sandbox, uint16_t port, struct os_error *err)
 {
-    cleanup_free char *state = config_state(err);
+    cleanup_free char *state = os_state_dir(err);
     cleanup_free char *dir = state ? os_asprintf("%s/forwards", state) : NULL;
     if (!dir || os_dir_make(dir, 0700, err) < 0)
         return NULL;

@@ -22,6 +22,7 @@
 #include "core/limits.h"
 #include "core/str.h"
 #include "sys/file.h"
+#include "sys/paths.h"
 
 #define NAME GATEWAY_LOCAL_NAME
 #define POLL_MS 10
@@ -36,7 +37,7 @@ struct started {
 
 static char *state_file(const char *name, struct os_error *err)
 {
-    cleanup_free char *state = config_state(err);
+    cleanup_free char *state = os_state_dir(err);
     return state ? os_asprintf("%s/gateway/%s", state, name) : NULL;
 }
 

@@ -246,16 +246,10 @@ static void effective_json(struct cli *cli, const char *name, const config_respo
 
 static int get_effective(struct cli *cli, const char *name, struct os_error *err)
 {
-    Openshell__Sandbox__V1__GetSandboxConfigRequest req =
-        OPENSHELL__SANDBOX__V1__GET_SANDBOX_CONFIG_REQUEST__INIT;
-    ProtobufCMessage *response;
-    Openshell__V1__Sandbox *s = cli_get_sandbox(cli, name, err);
-    if (!s)
+    const Openshell__V1__Sandbox *s = cli_get_sandbox(cli, name, err);
+    const config_response *c = s ? cli_get_config(cli, s, err) : NULL;
+    if (!c)
         return -1;
-    req.sandbox_id = s->metadata->id;
-    if (cli_call(cli, RPC_OpenShell_GetSandboxConfig, &req.base, CLI_READ_MS, &response, err) < 0)
-        return -1;
-    const config_response *c = (const config_response *)response;
     if (!c->policy)
         return os_error_set(err, OS_NOT_FOUND, "no active policy configured for sandbox '%s'", name);
     bool global = c->policy_source == OPENSHELL__SANDBOX__V1__POLICY_SOURCE__POLICY_SOURCE_GLOBAL;

@@ -22,7 +22,6 @@
 #include "gateway/lifecycle.h"
 #include "gateway/logbus.h"
 #include "gateway/options.h"
-#include "gateway/paths.h"
 #include "gateway/readiness.h"
 #include "gateway/rpc/grpc_health.h"
 #include "gateway/rpc/handlers.h"
@@ -31,6 +30,7 @@
 #include "gateway/watch.h"
 #include "net/tls.h"
 #include "sys/file.h"
+#include "sys/paths.h"
 #include "sys/notify.h"
 
 #define WORKERS 16
@@ -400,8 +400,8 @@ static void on_reap(uv_timer_t *t)
 
 static int start(struct program *p, struct os_error *err)
 {
-    p->state = gateway_state_dir(err);
-    p->tls_dir = p->state ? gateway_tls_dir(err) : NULL;
+    p->state = os_state_dir(err);
+    p->tls_dir = p->state ? os_tls_dir(err) : NULL;
     if (!p->tls_dir || gateway_options_read_file(&p->options, err) < 0 ||
         gateway_options_check(&p->options, err) < 0)
         return fail(err, "configuration");

@@ -8,9 +8,9 @@
 #include "core/limits.h"
 #include "core/option.h"
 #include "gateway/config_file.h"
-#include "gateway/paths.h"
 #include "net/dns.h"
 #include "sys/file.h"
+#include "sys/paths.h"
 
 #define SSH_TTL_MAX UINT32_MAX /* seconds; more than a century */
 
@@ -282,7 +282,7 @@ int gateway_options_parse(struct gateway_options *o, int argc, char **argv, stru
         return -1;
     if (o->db_url)
         return 0;
-    cleanup_free char *state = gateway_state_dir(err);
+    cleanup_free char *state = os_state_dir(err);
     if (!state)
         return -1;
     o->db_url = os_asprintf("sqlite:%s/gateway/openshell.db", state);
@@ -374,10 +374,10 @@ int gateway_options_read_file(struct gateway_options *o, struct os_error *err)
     cleanup_arena struct os_arena arena = {0};
     struct config_file f;
     if (!o->config_path) {
-        cleanup_free char *home = gateway_config_home(err);
-        if (!home)
+        cleanup_free char *dir = os_config_dir(err);
+        if (!dir)
             return -1;
-        cleanup_free char *path = os_asprintf("%s/openshell/gateway.toml", home);
+        cleanup_free char *path = os_asprintf("%s/gateway.toml", dir);
         if (!os_file_exists(path))
             return 0;
         set_text(&o->config_path, path);
