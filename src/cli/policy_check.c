@@ -12,7 +12,7 @@
 #include "cli/sandbox.h"
 #include "core/cleanup.h"
 #include "policy/lint.h"
-#include "supervisor/egress/destination.h"
+#include "policy/destination.h"
 
 #define EXIT_DENIED 3
 

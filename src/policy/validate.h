@@ -27,6 +27,8 @@ void policy_validate_middlewares(const policy_doc *doc, struct os_strv *out);
 char *policy_allowed_ip_error(const char *entry);
 /* CIDR or single address; false when it is neither. */
 bool policy_cidr_parse(const char *text, struct policy_cidr *out);
+/* The first `bits` bits of two addresses are the same. */
+bool policy_cidr_same_prefix(const uint8_t *a, const uint8_t *b, size_t bits);
 /* Overlaps loopback, link-local or unspecified ranges, mapped forms included. */
 bool policy_cidr_blocked(const struct policy_cidr *c);
 
