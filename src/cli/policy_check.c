@@ -11,8 +11,8 @@
 #include "cli/question.h"
 #include "cli/sandbox.h"
 #include "core/cleanup.h"
-#include "policy/lint.h"
 #include "policy/destination.h"
+#include "policy/lint.h"
 
 #define EXIT_DENIED 3
 

@@ -33,7 +33,7 @@ struct gateway {
     struct forward *forwards;   /* open ForwardTcp calls; loop thread */
     struct logbus *logs;
     struct watches *watches;
-    struct readiness *readiness;
+    struct health *health;
     struct health_watches *health_watches; /* grpc.health.v1 */
     struct sessions *sessions;
     /* Read-modify-write of sandbox rows (spec/gateway.md 5.3). Order: gate, then sync. */

@@ -17,12 +17,12 @@
 #include "drivers/local/local.h"
 #include "gateway/compute/events.h"
 #include "gateway/gateway.h"
+#include "gateway/health.h"
 #include "gateway/identity/certs.h"
 #include "gateway/identity/principal.h"
 #include "gateway/lifecycle.h"
 #include "gateway/logbus.h"
 #include "gateway/options.h"
-#include "gateway/readiness.h"
 #include "gateway/rpc/grpc_health.h"
 #include "gateway/rpc/handlers.h"
 #include "gateway/session/sessions.h"
@@ -30,8 +30,8 @@
 #include "gateway/watch.h"
 #include "net/tls.h"
 #include "sys/file.h"
-#include "sys/paths.h"
 #include "sys/notify.h"
+#include "sys/paths.h"
 
 #define WORKERS 16
 #define WORK_QUEUE 2048
@@ -264,7 +264,7 @@ static void register_handlers(struct gateway *gw)
 static void primary_http(void *ctx, const struct rpc_http_request *req, struct rpc_http_response *resp)
 {
     struct program *p = ctx;
-    readiness_http(p->gw.readiness, req, resp);
+    health_http(p->gw.health, req, resp);
 }
 
 static int primary_authenticate(void *ctx, struct rpc_call *call, struct os_error *err)
@@ -299,7 +299,7 @@ static int start_servers(struct program *p, struct os_error *err)
     p->gw.sessions = sessions_new(&p->gw);
     p->events = compute_events_new(&p->gw);
     p->gw.health_watches = health_watches_new();
-    p->gw.readiness = readiness_new(&p->gw, health_watches_tell, p->gw.health_watches);
+    p->gw.health = health_new(&p->gw, health_watches_tell, p->gw.health_watches);
     register_handlers(&p->gw);
     p->port = rpc_server_listen(p->gw.rpc, o->bind_address, o->port, err);
     if (p->port < 0)
@@ -344,7 +344,7 @@ static void on_signal(uv_signal_t *s, int number)
         return;
     os_log_info("gateway", "stopping on signal %d", number);
     tell_manager("STOPPING=1");
-    readiness_ending(p->gw.readiness);
+    health_ending(p->gw.health);
     p->closing = p->health ? 2 : 1;
     if (p->health)
         rpc_server_shutdown(p->health, 0, closed, p);
@@ -444,12 +444,12 @@ static void stop(struct program *p)
     if (gw->driver)
         gw->driver->ops->free(gw->driver->self);
     compute_events_free(p->events);
-    if (gw->readiness)
-        readiness_stop(gw->readiness);
+    if (gw->health)
+        health_stop(gw->health);
     uv_walk(&p->loop, close_handle, NULL);
     uv_run(&p->loop, UV_RUN_DEFAULT);
     uv_loop_close(&p->loop);
-    readiness_free(gw->readiness);
+    health_free(gw->health);
     health_watches_free(gw->health_watches);
     sessions_free(gw->sessions);
     watches_free(gw->watches);

@@ -101,6 +101,41 @@ static enum options_result read_mode(const char *mode, struct os_error *err)
     return OPTIONS_FAILED;
 }
 
+/* Where the text of an option goes; NULL for those that are more than a text. */
+static const char **text_option(int c, struct supervisor_options *o, struct raw *raw)
+{
+    switch (c) {
+    case 'w':
+        return &o->workdir;
+    case 't':
+        return &raw->timeout;
+    case OPT_SANDBOX_ID:
+        return &o->sandbox_id;
+    case OPT_SANDBOX:
+        return &o->sandbox_name;
+    case OPT_ENDPOINT:
+        return &o->endpoint;
+    case OPT_LOG_LEVEL:
+        return &raw->log_level;
+    case OPT_AGENT_UID:
+        return &raw->agent_uid;
+    case OPT_WORKER_UID:
+        return &raw->worker_uid;
+    case OPT_EXTRA_CA:
+        return &o->extra_ca_file;
+    case OPT_EXTRA_HOSTS:
+        return &raw->extra_hosts;
+    case OPT_RESOLV_CONF:
+        return &o->resolv_conf;
+    case OPT_POLICY_RULES:
+        return &raw->rules;
+    case OPT_OPA_PATH:
+        return &raw->opa;
+    default:
+        return NULL;
+    }
+}
+
 static enum options_result read_flags(int argc, char **argv, struct supervisor_options *o, struct raw *raw,
                                       struct os_error *err)
 {
@@ -109,13 +144,12 @@ static enum options_result read_flags(int argc, char **argv, struct supervisor_o
     optind = 0;
     while ((c = getopt_long(argc, argv, "+:w:t:ihV", flags, &index)) != -1) {
         enum options_result r = OPTIONS_RUN;
+        const char **text = text_option(c, o, raw);
+        if (text) {
+            *text = optarg;
+            continue;
+        }
         switch (c) {
-        case 'w':
-            o->workdir = optarg;
-            break;
-        case 't':
-            raw->timeout = optarg;
-            break;
         case 'i':
             o->tty = true;
             break;
@@ -125,39 +159,6 @@ static enum options_result read_flags(int argc, char **argv, struct supervisor_o
         case 'V':
             puts("openshell-sandbox " OPENSHELL_VERSION);
             return OPTIONS_SHOWN;
-        case OPT_SANDBOX_ID:
-            o->sandbox_id = optarg;
-            break;
-        case OPT_SANDBOX:
-            o->sandbox_name = optarg;
-            break;
-        case OPT_ENDPOINT:
-            o->endpoint = optarg;
-            break;
-        case OPT_LOG_LEVEL:
-            raw->log_level = optarg;
-            break;
-        case OPT_AGENT_UID:
-            raw->agent_uid = optarg;
-            break;
-        case OPT_WORKER_UID:
-            raw->worker_uid = optarg;
-            break;
-        case OPT_EXTRA_CA:
-            o->extra_ca_file = optarg;
-            break;
-        case OPT_EXTRA_HOSTS:
-            raw->extra_hosts = optarg;
-            break;
-        case OPT_RESOLV_CONF:
-            o->resolv_conf = optarg;
-            break;
-        case OPT_POLICY_RULES:
-            raw->rules = optarg;
-            break;
-        case OPT_OPA_PATH:
-            raw->opa = optarg;
-            break;
         case OPT_MODE:
             r = read_mode(optarg, err);
             break;
