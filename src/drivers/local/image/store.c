@@ -231,7 +231,7 @@ static void collect_locked(struct images *s)
             fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
         v = os_realloc(v, n + 1, sizeof(*v));
-        snprintf(v[n].digest, DIGEST_LEN, "%s", e->d_name);
+        memcpy(v[n].digest, e->d_name, DIGEST_LEN);
         v[n++].used = st.st_mtim;
     }
     if (d)
