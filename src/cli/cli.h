@@ -47,6 +47,9 @@ int cli_call(struct cli *cli, enum rpc_method_id id, const ProtobufCMessage *req
 /* Gives a status of a finished stream the same text. Returns -1. */
 int cli_call_failed(struct cli *cli, const struct os_error *status, struct os_error *err);
 
+/* Whether the gateway of a registration, not that of this run, answers Health within ms. */
+bool cli_gateway_answers(struct cli *cli, const struct gateway_record *r, int64_t ms);
+
 /* Credentials of the resolved gateway for rpc_client_new(); sets cli->auth. */
 int cli_credentials(struct cli *cli, struct rpc_client_options *opt, struct os_error *err);
 

@@ -83,6 +83,11 @@ const char *config_active(struct os_arena *a)
     return name ? name : active_in(a, config_system_root());
 }
 
+int config_use(const struct gateway_record *r, struct os_error *err)
+{
+    return config_save(r, err) < 0 || config_set_active(r->name, err) < 0 ? -1 : 0;
+}
+
 int config_set_active(const char *name, struct os_error *err)
 {
     cleanup_free char *root = os_config_dir(err);

@@ -50,6 +50,8 @@ int config_remove(const char *name, struct os_error *err);
 /* Name in the arena, or NULL when none is set (also for unusable content). */
 const char *config_active(struct os_arena *a);
 int config_set_active(const char *name, struct os_error *err);
+/* config_save() and config_set_active(). */
+int config_use(const struct gateway_record *r, struct os_error *err);
 int config_clear_active(struct os_error *err);
 
 /* PEM texts of the client bundle of a gateway name, in the arena. -1: "failed to read TLS CA from <path>". */

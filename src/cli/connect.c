@@ -293,6 +293,17 @@ int cli_call(struct cli *cli, enum rpc_method_id id, const ProtobufCMessage *req
     return cli_call_failed(cli, &status, err);
 }
 
+bool cli_gateway_answers(struct cli *cli, const struct gateway_record *r, int64_t ms)
+{
+    struct cli probe = {.args = cli->args, .gateway = r->name, .endpoint = r->endpoint, .record = r};
+    Openshell__V1__HealthRequest req = OPENSHELL__V1__HEALTH_REQUEST__INIT;
+    ProtobufCMessage *response;
+    cleanup_error struct os_error err = {0};
+    bool ok = cli_call(&probe, RPC_OpenShell_Health, &req.base, ms, &response, &err) == 0;
+    cli_close(&probe);
+    return ok;
+}
+
 /* --- sandboxes --- */
 
 const char *cli_sandbox_name(struct cli *cli, const char *name, struct os_error *err)

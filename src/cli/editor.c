@@ -77,11 +77,7 @@ static int workspace_root(struct cli *cli, const char *sandbox_id, struct os_buf
 {
     static const char *const command[] = {"/bin/sh", "-c", "pwd -P"};
     const struct stream_io io = {.write = take, .ctx = out};
-    Openshell__V1__ExecSandboxRequest req = OPENSHELL__V1__EXEC_SANDBOX_REQUEST__INIT;
-    req.sandbox_id = (char *)sandbox_id;
-    req.command = (char **)command;
-    req.n_command = OS_ARRAY_LEN(command);
-    int code = stream_run_io(cli, &req, &io, err);
+    int code = stream_run_command(cli, sandbox_id, command, OS_ARRAY_LEN(command), &io, err);
     if (code < 0)
         return -1;
     while (out->len && out->data[out->len - 1] == '\n')

@@ -203,15 +203,6 @@ int policy_set_run(struct cli *cli, struct os_error *err)
 
 /* --- get --- */
 
-void policy_drop_provider_rules(policy_doc *doc)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < doc->n_network_policies; i++)
-        if (!os_str_starts(doc->network_policies[i]->key, "_provider_"))
-            doc->network_policies[kept++] = doc->network_policies[i];
-    doc->n_network_policies = kept;
-}
-
 static void print_yaml(const policy_doc *doc)
 {
     cleanup_buf struct os_buf yaml = {0};

@@ -68,6 +68,8 @@ char *os_strndup(const char *s, size_t n)
     return must(strndup(s, n));
 }
 
+static char *format(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0)));
+
 static char *format(const char *fmt, va_list ap)
 {
     char *s = NULL;

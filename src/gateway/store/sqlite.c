@@ -9,6 +9,7 @@
 
 #include "core/cleanup.h"
 #include "core/clock.h"
+#include "core/id.h"
 #include "core/str.h"
 #include "gateway/store/store.h"
 #include "sys/file.h"
@@ -398,6 +399,21 @@ int store_list(struct store *s, const char *type, const char *workspace, uint32_
 }
 
 /* --- policy revisions --- */
+
+int store_revision_insert(struct store *s, const char *scope, const char *workspace, uint32_t version,
+                          const char *status, const void *payload, size_t n, struct os_error *err)
+{
+    char id[OS_UUID_LEN];
+    const struct store_object o = {.id = os_uuid(id),
+                                   .type = STORE_POLICY,
+                                   .scope = scope,
+                                   .workspace = workspace,
+                                   .version = version,
+                                   .status = status,
+                                   .payload = payload,
+                                   .payload_len = n};
+    return store_insert(s, &o, err);
+}
 
 int store_revision_get(struct store *s, const char *scope, uint32_t version, struct os_arena *a,
                        struct store_object *out, struct os_error *err)

@@ -17,12 +17,6 @@
 #define NESTING 4                  /* indexes within indexes */
 #define REF_NAME "org.opencontainers.image.ref.name"
 
-#if defined(__x86_64__)
-#define ARCHITECTURE "amd64"
-#elif defined(__aarch64__)
-#define ARCHITECTURE "arm64"
-#endif
-
 struct member {
     char *name, *link; /* link: NULL, or the member it stands for */
     uint64_t offset, size;
@@ -268,8 +262,8 @@ static int read_manifest(const struct layout *l, const json_t *manifest, struct 
 static bool fits_machine(const json_t *descriptor)
 {
     const json_t *p = json_object_get(descriptor, "platform");
-    return !p ||
-           (strcmp(text_of(p, "architecture"), ARCHITECTURE) == 0 && strcmp(text_of(p, "os"), "linux") == 0);
+    return !p || (strcmp(text_of(p, "architecture"), IMAGE_ARCHITECTURE) == 0 &&
+                  strcmp(text_of(p, "os"), "linux") == 0);
 }
 
 /* The one entry of an index with this name, for this machine. Borrowed; NULL with *err. */
@@ -292,8 +286,9 @@ static const json_t *pick(const struct layout *l, const json_t *index, const cha
         return found;
     cleanup_free char *list = os_strv_join(&names, ", ");
     os_error_set(err, OS_FAILED_PRECONDITION,
-                 "'%s' holds %zu images %s%.64s%s for linux/" ARCHITECTURE "; names in it: %.512s", l->path,
-                 n, *name ? "named '" : "and none is named", name, *name ? "'" : "", names.n ? list : "none");
+                 "'%s' holds %zu images %s%.64s%s for linux/" IMAGE_ARCHITECTURE "; names in it: %.512s",
+                 l->path, n, *name ? "named '" : "and none is named", name, *name ? "'" : "",
+                 names.n ? list : "none");
     return NULL;
 }
 
