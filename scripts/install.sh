@@ -65,13 +65,21 @@ uninstall)
     while read -r _ _ to; do
         rm -f "$root/$to"
     done <"$work/list"
-    # Our own directories, and in a prefix of our own those that are empty now.
-    rmdir "$root/libexec/openshell" 2>/dev/null || true
-    [ ! -d "$share/doc/openshell" ] || find "$share/doc/openshell" -depth -type d -empty -delete
-    case $root in
-    '' | /usr | /usr/local) ;;
-    *) [ ! -d "$root" ] || find "$root" -depth -type d -empty -delete ;;
-    esac
+    # Directories that only our files were in. Those of the system stay, ours or not.
+    while read -r _ _ to; do
+        dir=${to%/*}
+        while :; do
+            case $(printf '%s\n' "$root/$dir" | tr -s /) in
+            */openshell | */openshell/*) ;;
+            /usr/* | /lib/* | /etc/*) break ;;
+            esac
+            rmdir "$root/$dir" 2>/dev/null || [ ! -e "$root/$dir" ] || break
+            case $dir in
+            */*) dir=${dir%/*} ;;
+            *) break ;;
+            esac
+        done
+    done <"$work/list"
     echo "removed what was installed below $root"
     ;;
 *)

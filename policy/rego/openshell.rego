@@ -450,7 +450,11 @@ judged_by_calls(endpoint) if {
 	jsonrpc != null
 }
 
+# Calls are allowed only by endpoints that tell them apart: a broader endpoint would let all through.
 allows(endpoint) := no if {
+	judged_by_clauses(endpoint)
+	jsonrpc != null
+} else := no if {
 	judged_by_clauses(endpoint)
 	foreign_to_websocket(endpoint)
 } else := any_of([clause_matches(c, false) | some c in clauses_for(endpoint, allow_clauses(endpoint), false)]) if {

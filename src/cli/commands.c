@@ -91,10 +91,10 @@ static const struct flag_spec upload_flags[] = {
     SWITCH("no-git-ignore", "Upload files that .gitignore excludes, too"), FLAGS_END};
 static const struct arg_spec upload_args[] = {{"NAME", "Sandbox", true, false, ARG_PLAIN},
                                               {"LOCAL_PATH", "File or directory on this machine", true, false, ARG_PLAIN},
-                                              {"DEST", "Where to in the sandbox (default: its workspace)", false, false, ARG_PLAIN}, {0}};
+                                              {"DEST", "Where to in the sandbox (default: its workspace); a directory keeps its name below it", false, false, ARG_PLAIN}, {0}};
 static const struct arg_spec download_args[] = {{"NAME", "Sandbox", true, false, ARG_PLAIN},
                                                 {"SANDBOX_PATH", "File or directory in the sandbox's workspace", true, false, ARG_PLAIN},
-                                                {"DEST", "Where to on this machine (default: .)", false, false, ARG_PLAIN}, {0}};
+                                                {"DEST", "Where to on this machine (default: ., a directory: ./<its name>)", false, false, ARG_PLAIN}, {0}};
 
 static const struct command_spec sandbox_commands[] = {
     {.name = "create", .about = "Create a sandbox and attach to its main process", .flags = create_flags, .args = create_args, .run = sandbox_create_run,
@@ -110,9 +110,9 @@ static const struct command_spec sandbox_commands[] = {
     {.name = "stop", .about = "Stop a sandbox; its files stay", .args = sandbox_name, .run = sandbox_stop_run},
     {.name = "start", .about = "Start a stopped sandbox again", .args = sandbox_name, .run = sandbox_start_run},
     {.name = "upload", .about = "Copy files into a sandbox", .flags = upload_flags, .args = upload_args, .run = sandbox_upload_run,
-     .examples = "  openshell sandbox upload demo .\n  openshell sandbox upload demo ./src /sandbox/src\n  openshell sandbox upload demo ./config.yaml /sandbox/config.yaml\n"},
+     .examples = "  openshell sandbox upload demo .\n  openshell sandbox upload demo ./src\n  openshell sandbox upload demo ./config.yaml /sandbox/config.yaml\n"},
     {.name = "download", .about = "Copy files out of a sandbox", .args = download_args, .run = sandbox_download_run,
-     .examples = "  openshell sandbox download demo result.txt\n  openshell sandbox download demo /sandbox/src ./src\n"},
+     .examples = "  openshell sandbox download demo result.txt\n  openshell sandbox download demo src\n"},
     {.name = "ssh-config", .about = "Print a Host block for ~/.ssh/config", .args = sandbox_name, .run = sandbox_ssh_config_run,
      .examples = "  openshell sandbox ssh-config demo >> ~/.ssh/config\n  ssh openshell-demo.default\n"},
     {.name = "delete", .about = "Delete sandboxes", .flags = delete_flags, .args = delete_args, .run = sandbox_delete_run},

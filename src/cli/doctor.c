@@ -12,6 +12,7 @@
 #include "core/cleanup.h"
 #include "core/str.h"
 #include "sys/file.h"
+#include "sys/subids.h"
 
 #define TEXT_MAX 65536
 #define LABEL_WIDTH 20
@@ -43,10 +44,10 @@ static bool check_programs(void)
 {
     static const char *const programs[] = {"openshell-gateway", "openshell-sandbox",
                                            "openshell-local-launcher"};
-    cleanup_free char *dir = os_exe_dir();
     for (size_t i = 0; i < OS_ARRAY_LEN(programs); i++) {
-        cleanup_free char *path = os_asprintf("%s/%s", dir ? dir : ".", programs[i]);
-        cleanup_free char *why = os_asprintf("(%s is missing; it belongs beside openshell)", path);
+        cleanup_free char *path = os_program_path(programs[i]);
+        cleanup_free char *why =
+            os_asprintf("(%s is missing; it belongs beside openshell or in ../libexec/openshell)", path);
         if (access(path, X_OK) < 0)
             return bad("Programs", why);
     }
@@ -61,8 +62,12 @@ static bool check_privileges(void)
     if (os_file_read("/proc/sys/user/max_user_namespaces", 64, &max, NULL) < 0 ||
         strcmp(os_str_trim(max.data), "0") == 0)
         return bad("Privileges", "(not root, and user namespaces are off: sysctl user.max_user_namespaces)");
-    if (access("/usr/bin/newuidmap", X_OK) < 0)
-        return bad("Privileges", "(not root, and newuidmap is missing: install uidmap)");
+    struct local_userns ids;
+    cleanup_error struct os_error err = {0};
+    if (userns_find(&ids, &err) < 0) {
+        cleanup_free char *why = os_asprintf("(%s)", os_error_text(&err));
+        return bad("Privileges", why);
+    }
     return good("Privileges", "(user namespaces)");
 }
 

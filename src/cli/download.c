@@ -215,15 +215,18 @@ int sandbox_download_run(struct cli *cli, struct os_error *err)
 {
     const char *name = args_positional(cli->args, 0), *dest = args_positional(cli->args, 2);
     struct source src = {.path = args_positional(cli->args, 1)};
-    if (!dest || !*dest)
-        dest = ".";
+    bool asked = dest && *dest;
     const Openshell__V1__Sandbox *s = cli_resolve(cli, err) < 0 ? NULL : cli_get_sandbox(cli, name, err);
     if (!s || sandbox_check_ready(s, err) < 0)
         return -1;
     const char *id = s->metadata->id;
+    if (probe(cli, id, &src, err) < 0)
+        return -1;
+    /* What an agent made must not spread over the current directory, which may be a home directory. */
+    if (!asked)
+        dest = src.is_dir ? os_arena_printf(&cli->arena, "./%s", base_of(&cli->arena, src.real)) : ".";
     say(stderr, "Downloading sandbox:%s -> %s\n", src.path, dest);
-    if (probe(cli, id, &src, err) < 0 ||
-        (src.is_dir ? fetch_dir(cli, id, &src, dest, err) : fetch_file(cli, id, &src, dest, err)) < 0)
+    if ((src.is_dir ? fetch_dir(cli, id, &src, dest, err) : fetch_file(cli, id, &src, dest, err)) < 0)
         return -1;
     say(stderr, OK_MARK "✓" END " Download complete\n");
     return 0;

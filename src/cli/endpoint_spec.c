@@ -27,15 +27,13 @@ static bool split(struct os_arena *a, const char *text, size_t min, size_t max, 
 {
     char *at = os_arena_strdup(a, text);
     *out = (struct segments){.n = 0};
-    for (bool more = true; more; out->n++) {
-        char *colon = strchr(at, ':');
+    for (char *rest; at; at = rest) {
         if (out->n == max)
             return false;
-        more = colon != NULL;
-        if (colon)
-            *colon = '\0';
-        out->v[out->n] = at;
-        at = colon + 1;
+        rest = strchr(at, ':');
+        if (rest)
+            *rest++ = '\0';
+        out->v[out->n++] = at;
     }
     return out->n >= min;
 }

@@ -102,6 +102,13 @@ int attach_main(struct cli *cli, const Openshell__V1__Sandbox *s, struct os_erro
     req.attach_main = true;
     req.tty = s->spec->tty;
     terminal_size(&req.cols, &req.rows);
+    /* A terminal of ours without one on the other side keeps Ctrl-P and Ctrl-Q to itself. */
+    if (isatty(STDIN_FILENO) && !s->spec->tty && !sandbox_main_over(s))
+        say(stderr,
+            DIM
+            "Attached to the main process of sandbox %s, which has no terminal; Ctrl-C leaves and lets it go "
+            "on." END "\n",
+            s->metadata->name);
     int code = stream_run(cli, &req, raw ? STREAM_RAW : STREAM_PIPE, NULL, err);
     if (code < 0 && err->code == OS_INVALID_ARGUMENT && cli->server_message &&
         strstr(cli->server_message, "command is required"))

@@ -153,18 +153,24 @@ static void become_gateway(const char *program, char *const *argv, int log_fd)
     _exit(127);
 }
 
-/* The port asked for, else that of a gateway that runs, else that of the last start: running sandboxes look
- * for their gateway there. */
-static const char *start_port(struct cli *cli, const struct gateway_start *opt)
+/* The port of the last start, where running sandboxes look for their gateway; 0 = unknown. */
+static unsigned last_port(struct cli *cli)
 {
     struct gateway_record r;
     cleanup_error struct os_error none = {0};
+    return config_load(&cli->arena, NAME, &r, &none) == 0 && os_str_starts(r.endpoint, "https://127.0.0.1:")
+               ? endpoint_port(r.endpoint)
+               : 0;
+}
+
+/* The port asked for, else that of a gateway that runs, else that of the last start. */
+static const char *start_port(struct cli *cli, const struct gateway_start *opt)
+{
     unsigned port = opt->port ? 0 : gateway_local_port();
+    if (!port && !opt->port)
+        port = last_port(cli);
     if (port)
         return os_arena_printf(&cli->arena, "%u", port);
-    if (!opt->port && config_load(&cli->arena, NAME, &r, &none) == 0 &&
-        os_str_starts(r.endpoint, "https://127.0.0.1:") && endpoint_port(r.endpoint))
-        return os_arena_printf(&cli->arena, "%u", endpoint_port(r.endpoint));
     return opt->port ? opt->port : GATEWAY_LOCAL_PORT;
 }
 
@@ -172,15 +178,21 @@ static pid_t spawn(const struct gateway_start *opt, const char *port, const char
 {
     cleanup_free char *dir = os_exe_dir();
     cleanup_free char *program = os_asprintf("%s/openshell-gateway", dir ? dir : ".");
-    const char *argv[ARGV_MAX + 4] = {program, "--port", port};
+    const char *argv[ARGV_MAX + 4] = {program};
+    size_t n = 1;
     if (access(program, X_OK) < 0)
         return os_error_set(err, OS_NOT_FOUND,
                             "'%s' is missing or not executable; it is expected next to openshell", program);
     if (opt->n_args > ARGV_MAX)
         return os_error_set(err, OS_INVALID_ARGUMENT, "more than %d arguments for openshell-gateway",
                             ARGV_MAX);
+    if (opt->port) {
+        argv[n++] = "--port";
+        argv[n++] = opt->port;
+    }
     for (size_t i = 0; i < opt->n_args; i++)
-        argv[3 + i] = opt->args[i];
+        argv[n++] = opt->args[i];
+    setenv("OPENSHELL_DEFAULT_PORT", port, 1); /* its configuration file may say another */
     cleanup_free char *log_dir = os_strdup(log);
     *strrchr(log_dir, '/') = '\0';
     if (os_dir_make(log_dir, 0700, err) < 0)
@@ -222,15 +234,28 @@ static int start_failed(const char *what, const char *log, off_t from, struct os
 {
     cleanup_buf struct os_buf tail = {0};
     log_tail(log, from, &tail);
-    return os_error_set(err, OS_UNAVAILABLE, "%s\nLog: %s" CAUSE "%s", what, log,
-                        tail.len ? os_buf_str(&tail) : "the log is empty");
+    bool taken = strstr(os_buf_str(&tail), "address already in use");
+    return os_error_set(err, OS_UNAVAILABLE, "%s%s\nLog: %s" CAUSE "%s", what,
+                        taken ? "\nAnother program has the port; take another one with: openshell gateway "
+                                "start --port PORT"
+                              : "",
+                        log, tail.len ? os_buf_str(&tail) : "the log is empty");
 }
 
-static int wait_healthy(struct cli *cli, const struct gateway_record *r, pid_t pid, const char *log,
-                        off_t from, struct os_error *err)
+/* Where the gateway listens is its own decision: flag, variable and configuration file have a say. */
+static bool is_up(struct cli *cli, struct gateway_record *r)
+{
+    unsigned port = gateway_local_port();
+    if (port)
+        r->endpoint = os_arena_printf(&cli->arena, "https://127.0.0.1:%u", port);
+    return answers(cli, r);
+}
+
+static int wait_healthy(struct cli *cli, struct gateway_record *r, pid_t pid, const char *log, off_t from,
+                        struct os_error *err)
 {
     int64_t limit = os_clock_mono_ms() + OS_GATEWAY_START_MS;
-    while (!answers(cli, r)) {
+    while (!is_up(cli, r)) {
         int status;
         if (waitpid(pid, &status, WNOHANG) == pid) {
             forget_started();
@@ -258,6 +283,7 @@ int gateway_start(struct cli *cli, const struct gateway_start *opt, struct os_er
     struct gateway_record r = {.name = NAME, .auth_mode = "mtls"};
     struct started s = {0};
     const char *port = start_port(cli, opt);
+    unsigned before = last_port(cli);
     r.endpoint = os_arena_printf(&cli->arena, "https://127.0.0.1:%s", port);
     cleanup_free char *log = state_file("gateway.log", err);
     if (!log || check_name_free(cli, err) < 0)
@@ -287,6 +313,12 @@ int gateway_start(struct cli *cli, const struct gateway_start *opt, struct os_er
         return -1;
     say_running(&r, "started and set as active", pid);
     say(stderr, "  " DIM "Log:" END " %s\n", log);
+    if (before && before != endpoint_port(r.endpoint))
+        say(stderr,
+            YELLOW "!" END
+                   " The port was %u before. Sandboxes that still run look for their gateway there; stop "
+                   "and start them, or start the gateway with --port %u\n",
+            before, before);
     return 0;
 }
 

@@ -85,8 +85,9 @@
 #define OS_RELAY_WINDOW 65536 /* bytes buffered per direction before the reader waits */
 
 /* Reconciliation (spec/gateway.md 5.5) */
-#define OS_GATEWAY_SETTLE_MS 10000 /* for supervisors to come back after a restart */
-#define OS_GATEWAY_SWEEP_MS 60000  /* between two sweeps */
+#define OS_GATEWAY_RESERVE (1 << 20) /* bytes of disk kept for the writes that make room */
+#define OS_GATEWAY_SETTLE_MS 10000   /* for supervisors to come back after a restart */
+#define OS_GATEWAY_SWEEP_MS 60000    /* between two sweeps */
 
 /* Logs and watches (spec/gateway.md 7) */
 #define OS_LOG_RING 2000

@@ -21,6 +21,8 @@ struct gateway {
     struct driver *driver;
     struct jwt_keys *jwt; /* NULL = sandbox tokens not configured */
     int64_t jwt_ttl_s;    /* life of sandbox tokens, 0 = for ever */
+    char *reserve;        /* see store/reserve.h */
+    atomic_bool ending;   /* sessions end because the gateway does, not their supervisors */
     atomic_bool settling; /* supervisors of the last run are still coming back: what was READY stays READY */
     bool mtls_auth;       /* users are client certificates */
     bool allow_unauthenticated;      /* whoever shows nothing is the local user, from anywhere */

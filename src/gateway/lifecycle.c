@@ -2,10 +2,12 @@
  * says what is under way, so that a gateway that was killed knows how to go on. */
 #include "gateway/lifecycle.h"
 
+#include <errno.h>
 #include <string.h>
 #include <strings.h>
 
 #include "core/log.h"
+#include "gateway/store/reserve.h"
 #include "gateway/watch.h"
 #include "rpc/pb.h"
 
@@ -109,13 +111,41 @@ static int enter_phase(struct gateway *gw, const char *id, struct transition *t,
                         sandbox_phase_name(t->found));
 }
 
+/* The phase could not be written because the disk is full. What is asked for may make room, so it goes on
+ * without; a gateway that is killed meanwhile finds a phase at rest and asks the driver. */
+static bool goes_on_unmarked(const char *id, struct transition *t, struct os_error *err)
+{
+    if (err->code != OS_RESOURCE_EXHAUSTED || !t->before)
+        return false;
+    os_log_warn("lifecycle", "%s: %s; going on", id, os_error_text(err));
+    os_error_clear(err);
+    t->before = NULL;
+    t->to = t->found;
+    return true;
+}
+
+/* The same write may succeed with the reserve. */
+static bool made_room(struct gateway *gw, struct os_error *err)
+{
+    bool full = err->code == OS_RESOURCE_EXHAUSTED || err->sys_errno == ENOSPC || err->sys_errno == EDQUOT;
+    if (!full || !reserve_release(gw->reserve))
+        return false;
+    os_error_clear(err);
+    return true;
+}
+
 /* --- stop --- */
+
+struct stopped {
+    int from; /* the phase that stopping leaves */
+    bool changed;
+};
 
 static enum sandbox_change set_stopped(void *ctx, sandbox_row *row, struct os_arena *a)
 {
-    bool *changed = ctx;
-    *changed = row->status->phase != PHASE(STOPPING) && row->status->phase != PHASE(STOPPED);
-    if (*changed)
+    struct stopped *s = ctx;
+    s->changed = (int)row->status->phase != s->from && row->status->phase != PHASE(STOPPED);
+    if (s->changed)
         return SANDBOX_KEEP;
     row->status->phase = PHASE(STOPPED);
     sandbox_set_ready(row, a, "False", "Stopped", "Sandbox compute is stopped");
@@ -124,12 +154,17 @@ static enum sandbox_change set_stopped(void *ctx, sandbox_row *row, struct os_ar
 
 static int stop_compute(struct gateway *gw, const char *id, const struct transition *t, struct os_error *err)
 {
-    bool changed = false;
-    if (gw->driver->ops->stop(gw->driver->self, id, err) < 0)
+    struct stopped s = {.from = t->to};
+    const struct driver_ops *ops = gw->driver->ops;
+    if (ops->stop(gw->driver->self, id, err) < 0 &&
+        (!made_room(gw, err) || ops->stop(gw->driver->self, id, err) < 0))
         return driver_failed(gw, id, t, "stop", err);
-    if (sandbox_change(gw, id, "update sandbox lifecycle", set_stopped, &changed, err) < 0)
+    int rc = sandbox_change(gw, id, "update sandbox lifecycle", set_stopped, &s, err);
+    if (rc < 0 && made_room(gw, err))
+        rc = sandbox_change(gw, id, "update sandbox lifecycle", set_stopped, &s, err);
+    if (rc < 0)
         return -1;
-    return changed ? os_error_set(err, OS_ABORTED, "sandbox lifecycle changed while stop completed") : 0;
+    return s.changed ? os_error_set(err, OS_ABORTED, "sandbox lifecycle changed while stop completed") : 0;
 }
 
 static int stop_gated(struct gateway *gw, const char *id, struct os_arena *a, struct os_error *err)
@@ -140,6 +175,8 @@ static int stop_gated(struct gateway *gw, const char *id, struct os_arena *a, st
                            .message = "Sandbox stop requested",
                            .arena = a};
     int rc = enter_phase(gw, id, &t, PHASE(STOPPED), err);
+    if (rc < 0 && goes_on_unmarked(id, &t, err))
+        rc = 1;
     if (rc > 0)
         rc = stop_compute(gw, id, &t, err);
     if (rc == 0)
@@ -204,10 +241,12 @@ static int delete_gated(struct gateway *gw, const sandbox_row *row, bool *delete
     const char *id = row->metadata->id;
     *deleted = true;
     if (sandbox_change(gw, id, "set sandbox phase to Deleting", set_deleting, &t, err) < 0) {
-        if (err->code != OS_NOT_FOUND)
+        if (err->code == OS_NOT_FOUND) {
+            os_error_clear(err); /* an earlier delete finished while this one waited for the gate */
+            return 0;
+        }
+        if (!goes_on_unmarked(id, &t, err))
             return -1;
-        os_error_clear(err); /* an earlier delete finished while this one waited for the gate */
-        return 0;
     }
     if (gw->driver->ops->remove(gw->driver->self, id, deleted, err) < 0) {
         recover_delete(gw, row, &t);
@@ -215,7 +254,9 @@ static int delete_gated(struct gateway *gw, const sandbox_row *row, bool *delete
         err->code = OS_INTERNAL;
         return -1;
     }
-    return sandbox_remove(gw, row, err);
+    if (sandbox_remove(gw, row, err) == 0)
+        return 0;
+    return made_room(gw, err) ? sandbox_remove(gw, row, err) : -1;
 }
 
 /* --- requests --- */

@@ -27,6 +27,7 @@
 #include "gateway/rpc/handlers.h"
 #include "gateway/session/sessions.h"
 #include "gateway/ssh_session.h"
+#include "gateway/store/reserve.h"
 #include "gateway/watch.h"
 #include "net/tls.h"
 #include "sys/file.h"
@@ -177,6 +178,7 @@ static int open_store(struct program *p, struct os_error *err)
 static int lock_state(struct program *p, struct os_error *err)
 {
     cleanup_free char *path = os_asprintf("%s/gateway.lock", p->state);
+    p->gw.reserve = os_asprintf("%s/gateway/reserve", p->state);
     if (os_dir_make(p->state, 0700, err) < 0)
         return fail(err, "I/O");
     p->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -343,6 +345,7 @@ static void on_signal(uv_signal_t *s, int number)
     if (p->closing)
         return;
     os_log_info("gateway", "stopping on signal %d", number);
+    p->gw.ending = true;
     tell_manager("STOPPING=1");
     health_ending(p->gw.health);
     p->closing = p->health ? 2 : 1;
@@ -363,6 +366,7 @@ static void catch_signals(struct program *p)
 static void reconcile_work(void *arg)
 {
     struct program *p = arg;
+    reserve_keep(p->gw.reserve);
     lifecycle_reconcile(&p->gw);
 }
 
@@ -398,6 +402,17 @@ static void on_reap(uv_timer_t *t)
     rpc_server_work(p->gw.rpc, reap_work, reap_done, p);
 }
 
+/* With a full disk the reserve is what a start is made of: from then on sandboxes can be deleted. */
+static int start_compute(struct program *p, struct os_error *err)
+{
+    if (start_driver(p, err) == 0)
+        return 0;
+    if (err->sys_errno != ENOSPC || !reserve_release(p->gw.reserve))
+        return -1;
+    os_error_clear(err);
+    return start_driver(p, err);
+}
+
 static int start(struct program *p, struct os_error *err)
 {
     p->state = os_state_dir(err);
@@ -411,7 +426,7 @@ static int start(struct program *p, struct os_error *err)
     if (p->options.config_path)
         os_log_info("gateway", "settings of %s", p->options.config_path);
     if (lock_state(p, err) < 0 || setup_identity(p, err) < 0 || open_store(p, err) < 0 ||
-        start_servers(p, err) < 0 || start_driver(p, err) < 0)
+        start_servers(p, err) < 0 || start_compute(p, err) < 0)
         return -1;
     uv_timer_init(&p->loop, &p->sweep);
     uv_unref((uv_handle_t *)&p->sweep);
@@ -456,6 +471,7 @@ static void stop(struct program *p)
     logbus_free(gw->logs);
     if (gw->store)
         store_close(gw->store);
+    free(gw->reserve);
     jwt_keys_free(gw->jwt);
     SSL_CTX_free(p->tls);
     if (p->lock_fd >= 0)

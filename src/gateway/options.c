@@ -252,6 +252,10 @@ static int parse_environment(struct gateway_options *o, struct os_error *err)
         if (take(o, id, flags[id].env, value, err) < 0)
             return -1;
     }
+    const char *port = getenv("OPENSHELL_DEFAULT_PORT");
+    if (port && *port && !is_given(o, F_PORT) &&
+        parse_port("OPENSHELL_DEFAULT_PORT", port, &o->port, err) < 0)
+        return -1;
     const char *ca = getenv("OPENSHELL_LOCAL_EXTRA_CA"), *hosts = getenv("OPENSHELL_LOCAL_EXTRA_HOSTS");
     if (ca && *ca)
         set_text(&o->local_extra_ca, ca);

@@ -95,7 +95,8 @@ static enum sandbox_change on_lost(void *ctx, sandbox_row *row, struct os_arena 
 {
     struct gateway *gw = ctx;
     /* Workers do not keep order: a newer session may have written its row before this one is set back. */
-    if (row->status->phase != PHASE(READY) || sessions_connected(gw->sessions, row->metadata->id))
+    if (gw->ending || row->status->phase != PHASE(READY) ||
+        sessions_connected(gw->sessions, row->metadata->id))
         return SANDBOX_KEEP;
     row->status->phase = PHASE(PROVISIONING);
     sandbox_set_ready(row, a, "False", "DependenciesNotReady", "Supervisor session disconnected");

@@ -92,6 +92,9 @@ static bool is_websocket_method(const char *method)
 static struct opinion on_clauses(const struct engine_endpoint *ep, const struct policy_http *req)
 {
     struct opinion o = {.deny = any_clause(&ep->deny, req, true)};
+    /* Calls are allowed only by endpoints that tell them apart: a broader endpoint would let all through. */
+    if (req->jsonrpc)
+        return o;
     if (ep->pub.protocol != POLICY_WEBSOCKET || is_websocket_method(req->method))
         o.allow = any_clause(&ep->allow, req, false);
     return o;

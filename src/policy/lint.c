@@ -202,6 +202,7 @@ static void lint_one_endpoint(struct lint *l, const policy_rule *rule, size_t i)
     lint_addresses(l, ep);
     lint_handling(l, ep);
     lint_clauses(l, ep);
+    lint_neighbours(l, ep);
 }
 
 static void lint_binaries(struct lint *l, const policy_rule *rule)
@@ -222,7 +223,7 @@ static void lint_binaries(struct lint *l, const policy_rule *rule)
 void policy_lint(struct os_arena *arena, const policy_doc *doc, struct policy_findings *out)
 {
     *out = (struct policy_findings){0};
-    struct lint l = {.arena = arena, .out = out};
+    struct lint l = {.arena = arena, .out = out, .doc = doc};
     lint_refusals(&l, doc);
     struct policy_map_entry **sorted =
         policy_map_sorted(arena, doc->network_policies, doc->n_network_policies);

@@ -9,6 +9,7 @@
 struct lint {
     struct os_arena *arena;
     struct policy_findings *out;
+    const policy_doc *doc;
     /* where we are */
     const char *key;
     size_t endpoint;
@@ -24,5 +25,8 @@ void lint_clause(struct lint *l, const char *list, size_t i, const char *check, 
 
 /* lint_rules.c: clauses that can never decide anything. */
 void lint_clauses(struct lint *l, const policy_endpoint_doc *ep);
+
+/* lint_neighbours.c: other endpoints that let through what this one looks into. */
+void lint_neighbours(struct lint *l, const policy_endpoint_doc *ep);
 
 #endif

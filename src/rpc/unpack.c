@@ -103,6 +103,53 @@ static void budget_free(void *data, void *p)
 {
 }
 
+/* --- map entries --- */
+
+/* An entry may leave its value out, which then is an empty message (protobuf "Maps"); protobuf-c makes it
+ * NULL. */
+static bool is_map_entry(const ProtobufCMessageDescriptor *d)
+{
+    return d->n_fields == 2 && os_str_ends(d->name, "Entry") && d->fields[0].id == 1 &&
+           d->fields[1].id == 2 && strcmp(d->fields[0].name, "key") == 0 &&
+           strcmp(d->fields[1].name, "value") == 0;
+}
+
+static bool fill_values(ProtobufCMessage *m, struct budget *b);
+
+static bool fill_field(ProtobufCMessage *m, const ProtobufCFieldDescriptor *f, struct budget *b)
+{
+    uint8_t *base = (uint8_t *)m;
+    ProtobufCMessage **one = (ProtobufCMessage **)(base + f->offset);
+    if (f->label == PROTOBUF_C_LABEL_REPEATED) {
+        size_t n = *(size_t *)(base + f->quantifier_offset);
+        ProtobufCMessage **all = *(ProtobufCMessage ***)(base + f->offset);
+        for (size_t i = 0; i < n; i++)
+            if (!fill_values(all[i], b))
+                return false;
+        return true;
+    }
+    if (f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF && *(uint32_t *)(base + f->quantifier_offset) != f->id)
+        return true;
+    if (!*one && f->id == 2 && is_map_entry(m->descriptor)) {
+        const ProtobufCMessageDescriptor *value = f->descriptor;
+        *one = budget_alloc(b, value->sizeof_message);
+        if (*one)
+            value->message_init(*one);
+        return *one != NULL;
+    }
+    return !*one || fill_values(*one, b);
+}
+
+static bool fill_values(ProtobufCMessage *m, struct budget *b)
+{
+    for (unsigned i = 0; i < m->descriptor->n_fields; i++) {
+        const ProtobufCFieldDescriptor *f = &m->descriptor->fields[i];
+        if (f->type == PROTOBUF_C_TYPE_MESSAGE && !fill_field(m, f, b))
+            return false;
+    }
+    return true;
+}
+
 ProtobufCMessage *rpc_unpack(struct os_arena *arena, const ProtobufCMessageDescriptor *desc,
                              const uint8_t *data, size_t n)
 {
@@ -113,5 +160,6 @@ ProtobufCMessage *rpc_unpack(struct os_arena *arena, const ProtobufCMessageDescr
         return NULL;
     struct budget budget = {.arena = arena, .left = OS_LIMIT_PROTO_UNPACKED};
     ProtobufCAllocator allocator = {.alloc = budget_alloc, .free = budget_free, .allocator_data = &budget};
-    return protobuf_c_message_unpack(desc, &allocator, n, data);
+    ProtobufCMessage *m = protobuf_c_message_unpack(desc, &allocator, n, data);
+    return m && fill_values(m, &budget) ? m : NULL;
 }

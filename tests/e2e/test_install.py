@@ -231,7 +231,11 @@ def uninstall_leaves_nothing_of_it(g):
     equal(r.code, 0, r)
     equal(files(DESTDIR), {f"{PREFIX[1:]}/share/doc/other"})
     kept.unlink()
+    other = TREE / "state/other-app/empty"
+    other.mkdir(parents=True)
     equal(script("uninstall").code, 0)
+    check(other.is_dir(), "an empty directory of somebody else's")
+    shutil.rmtree(TREE / "state")
     equal([str(p) for p in TREE.rglob("*")], [])
 
 

@@ -9,14 +9,7 @@
 #include "core/id.h"
 #include "core/str.h"
 #include "drivers/driver.h"
-
-/* See userns.h. */
-struct local_userns {
-    bool on; /* the gateway is not root */
-    uid_t uid;
-    gid_t gid;
-    uint32_t sub_uid, sub_uids, sub_gid, sub_gids; /* first and number */
-};
+#include "sys/subids.h"
 
 /* local_driver_config with owned, checked values. Read-only after local_driver_new. */
 struct local_settings {

@@ -6,12 +6,8 @@
 #define DRIVERS_LOCAL_USERNS_H
 
 #include "drivers/local/private.h"
+#include "sys/subids.h"
 
-/* Fills *out for the user the gateway runs as; out->on is false for root. Says what to install or configure
- * when the ids are missing. */
-int userns_find(struct local_userns *out, struct os_error *err);
-/* First line of a subuid or subgid text for this user (by name or number) with at least `need` ids. */
-bool userns_parse(const char *text, const char *name, uid_t uid, uint32_t need, uint32_t *start, uint32_t *n);
 /* Gives a process that has just made its user namespace its ids. */
 int userns_map(const struct local_userns *u, pid_t pid, struct os_error *err);
 /* One operation of the launcher that ends it (launcher/plan.h), as root of a user namespace: its name, its

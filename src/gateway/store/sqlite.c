@@ -49,6 +49,9 @@ static int fail(struct store *s, struct os_error *err)
                         : primary == SQLITE_BUSY || primary == SQLITE_LOCKED    ? OS_UNAVAILABLE
                         : primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB ? OS_DATA_LOSS
                                                                                 : OS_INTERNAL;
+    if (primary == SQLITE_FULL)
+        return os_error_set(err, code,
+                            "database: no space left on its disk; free some, or stop and delete sandboxes");
     return os_error_set(err, code, "database: %s", sqlite3_errmsg(s->db));
 }
 

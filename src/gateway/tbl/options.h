@@ -23,6 +23,8 @@ OPTION(OUTPUT_DIR,  CERTS, "output-dir", "DIR", NULL, NULL, "where the files go"
 OPTION(SERVER_SAN,  BOTH,  "server-san", "SAN", "OPENSHELL_SERVER_SAN", NULL,
        "one more host name or IP address for the generated server certificate; repeatable, and A,B is two")
 OPTION(DRY_RUN,     CERTS, "dry-run", "", NULL, NULL, "print certificates and keys instead of writing them")
+ENVIRONMENT("OPENSHELL_DEFAULT_PORT", "port to listen on where no flag, variable or file says one; `openshell gateway start` gives that of the "
+            "last start, where running sandboxes look for their gateway")
 ENVIRONMENT("OPENSHELL_LOCAL_TLS_DIR", "certificates and token keys, default $XDG_STATE_HOME/openshell/tls")
 ENVIRONMENT("OPENSHELL_LOCAL_EXTRA_CA", "PEM file: further certificate authorities that sandboxes' proxies trust upstream")
 ENVIRONMENT("OPENSHELL_LOCAL_EXTRA_HOSTS", "hosts file: names that sandboxes' proxies look up there before DNS")

@@ -61,6 +61,9 @@ const struct http1_field *http1_find(const struct http1_head *h, const char *nam
 bool http1_has_token(const struct http1_head *h, const char *name, const char *token);
 /* True when an Accept field names the media type, whatever its parameters; wildcards do not count. */
 bool http1_accepts(const struct http1_head *h, const char *type);
+/* The value of a Content-Type under which every reader takes the body for JSON in UTF-8: application/json or
+ * application/<name>+json, at most one charset, utf-8, and only well-formed parameters. */
+bool http1_is_json_type(struct http1_text t);
 /* Connection, Upgrade, and every field nominated by Connection: never sent on (spec/proxy.md 3.5). */
 bool http1_is_hop_field(const struct http1_head *h, const struct http1_field *f);
 

@@ -179,6 +179,8 @@ struct agent_stream *agent_attach(struct agent *a, bool read_only, uint16_t cols
     return s;
 }
 
+#define LEFT "\r\nopenshell: detached, the main process goes on\r\n"
+
 static void attachment_detach(struct agent_stream *s, const char *notice)
 {
     s->notice = notice;
@@ -193,7 +195,7 @@ static void attachment_watch(struct agent_stream *s, const uint8_t *data, size_t
 {
     for (size_t i = 0; i < n; i++) {
         if (s->ctrl_p && data[i] == CTRL_Q) {
-            attachment_detach(s, NULL);
+            attachment_detach(s, LEFT);
             return;
         }
         s->ctrl_p = data[i] == CTRL_P;
@@ -219,7 +221,7 @@ static void attachment_write(struct agent_stream *s, const uint8_t *data, size_t
             open = i == from || child_write(a->main, data + from, i - from);
             from = i + 1;
         } else if (after_p && data[i] == CTRL_Q) {
-            attachment_detach(s, NULL);
+            attachment_detach(s, LEFT);
             return;
         } else if (after_p) {
             static const uint8_t p = CTRL_P;

@@ -74,7 +74,7 @@ bool conn_set_upstream(struct egress_conn *c, int fd)
 {
     pthread_mutex_lock(&c->egress->lock);
     bool going_on = c->client_fd >= 0 && !c->egress->stopping;
-    c->upstream_fd = fd;
+    c->upstream_fd = going_on ? fd : -1; /* refused, the caller closes it */
     pthread_mutex_unlock(&c->egress->lock);
     return going_on;
 }
@@ -132,6 +132,7 @@ void egress_cut(void *egress)
         else if (c->cut_on_reload && c->generation != generation)
             cut(c);
     pthread_mutex_unlock(&e->lock);
+    capacity_wake(&e->messages);
 }
 
 /* --- accepting --- */

@@ -13,6 +13,7 @@
 
 #include "core/cleanup.h"
 #include "core/log.h"
+#include "supervisor/isolation/implied.h"
 #include "supervisor/isolation/plan.h"
 
 #define LOG_TARGET "supervisor::landlock"
@@ -204,6 +205,7 @@ int isolation_landlock_prepare(const struct isolation_paths *p, struct isolation
         return 0;
     }
     add_program(fd, p->program);
+    isolation_implied(fd, p, ACCESS_READ, handled);
     out->fd = os_steal_fd(fd);
     return 0;
 }

@@ -208,7 +208,8 @@ static int read_identity(const struct monitor *m, pid_t pid, struct identity *id
     for (size_t depth = 0; depth <= OS_ANCESTORS_MAX; depth++) {
         if (add_exe(id, at, err) < 0)
             return -1;
-        add_cmdline(id, at);
+        if (at != getpid()) /* our own arguments tell nothing about the agent */
+            add_cmdline(id, at);
         if (at == m->main_pid || at == getpid() || at == MONITOR_PID)
             break;
         at = parent_of(at);

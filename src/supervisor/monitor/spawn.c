@@ -49,6 +49,12 @@ int monitor_pipe(int *reader, int *writer)
     return *reader < 0 || *writer < 0 ? -1 : 0;
 }
 
+/* The agent owns its standard streams, so that it can open /dev/stdout and the like. */
+static int agent_pipe(const struct monitor *m, int *reader, int *writer)
+{
+    return monitor_pipe(reader, writer) < 0 ? -1 : fchown(*reader, m->cfg->agent_uid, m->cfg->agent_gid);
+}
+
 static int make_terminal(struct monitor *m, const struct protocol_request *r, int *master, int *slave)
 {
     int opened = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
@@ -114,8 +120,30 @@ static _Noreturn void become(const struct isolation *i, const struct os_strv *ca
     _exit(written == sizeof(f) ? 127 : 126);
 }
 
-static int exec_failed(const struct protocol_request *r, const struct isolation *i, const struct failure *f,
-                       struct os_error *err)
+/* Somebody may execute it, so what keeps the agent from it is most likely the policy. */
+static const char *executable(const struct os_strv *candidates)
+{
+    struct stat st;
+    for (size_t i = 0; i < candidates->n; i++)
+        if (stat(candidates->v[i], &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & S_IXOTH))
+            return candidates->v[i];
+    return NULL;
+}
+
+static int exec_denied(const char *name, const struct os_strv *candidates, struct os_error *err)
+{
+    const char *path = executable(candidates);
+    if (!path)
+        return os_error_set(err, OS_PERMISSION_DENIED,
+                            "cannot run '%s': the file is not executable for the agent", name);
+    return os_error_set(err, OS_PERMISSION_DENIED,
+                        "cannot run '%s': the policy does not grant '%s'; list it, or its directory, in "
+                        "filesystem_policy.read_only",
+                        name, path);
+}
+
+static int exec_failed(const struct protocol_request *r, const struct isolation *i,
+                       const struct os_strv *candidates, const struct failure *f, struct os_error *err)
 {
     if (f->step == STEP_EXEC) {
         const char *name = r->spawn.argv.v[0];
@@ -125,11 +153,7 @@ static int exec_failed(const struct protocol_request *r, const struct isolation 
             return os_error_set(err, OS_NOT_FOUND, "cannot run '%s': no such program in the sandbox", name);
         case EACCES:
         case EPERM:
-            return os_error_set(
-                err, OS_PERMISSION_DENIED,
-                "cannot run '%s': the file is not executable for the agent or the policy does not "
-                "grant its path",
-                name);
+            return exec_denied(name, candidates, err);
         case ENOEXEC:
             return os_error_set(
                 err, OS_INVALID_ARGUMENT,
@@ -174,14 +198,14 @@ void monitor_kill(pid_t child)
 
 /* Waits until the pipe ends (the program runs) or carries a failure. */
 static int await_exec(int report, const struct protocol_request *r, const struct isolation *i,
-                      struct os_error *err)
+                      const struct os_strv *candidates, struct os_error *err)
 {
     struct failure f;
     ssize_t n = monitor_report_read(report, &f, sizeof(f));
     if (n == 0)
         return 0;
     if (n == sizeof(f) && (f.step == STEP_EXEC || f.step >= 0))
-        return exec_failed(r, i, &f, err);
+        return exec_failed(r, i, candidates, &f, err);
     if (n < 0 && errno == ETIMEDOUT)
         return os_error_set(err, OS_DEADLINE_EXCEEDED, "'%s' did not start within %d s", r->spawn.argv.v[0],
                             OS_SPAWN_TIMEOUT_MS / 1000);
@@ -200,8 +224,8 @@ int monitor_spawn(struct monitor *m, const struct protocol_request *r, struct mo
     if (r->spawn.tty)
         ok = ok && make_terminal(m, r, &our_in, &in) == 0;
     else
-        ok = ok && monitor_pipe(&in, &our_in) == 0 && monitor_pipe(&our_out, &outw) == 0 &&
-             monitor_pipe(&our_err, &errw) == 0;
+        ok = ok && agent_pipe(m, &in, &our_in) == 0 && agent_pipe(m, &our_out, &outw) == 0 &&
+             agent_pipe(m, &our_err, &errw) == 0;
     if (!ok)
         return os_error_sys(err, errno, "cannot make the %s of '%s'", r->spawn.tty ? "terminal" : "pipes",
                             r->spawn.argv.v[0]);
@@ -224,7 +248,7 @@ int monitor_spawn(struct monitor *m, const struct protocol_request *r, struct mo
     if (child == 0)
         become(&i, &candidates, r);
     close(os_steal_fd(keep));
-    if (await_exec(report, r, &i, err) < 0) {
+    if (await_exec(report, r, &i, &candidates, err) < 0) {
         monitor_kill(child);
         return -1;
     }

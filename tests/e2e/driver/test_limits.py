@@ -4,6 +4,7 @@ line and leave nothing half-made."""
 import contextlib
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -114,6 +115,35 @@ def a_full_disk_under_the_sandboxes(g):
     g.must("sandbox", "delete", sandbox(g))
     equal(g.sandbox_dirs(), [])
     run("umount", path)
+
+
+@case
+def sandboxes_that_filled_the_disk_can_be_stopped_and_deleted(g):
+    """Database, sandboxes and all on one small disk, filled by what runs in them."""
+    if g.prefix:
+        raise Skip("mounts in the private directory need root")
+    other = Private("limits-full")
+    (other.dir / "state").mkdir()
+    r = run("mount", "-t", "tmpfs", "-o", "size=20m,mode=700", "tmpfs", other.dir / "state")
+    if r.code:
+        raise Skip(f"cannot mount a tmpfs: {r.err}")
+    other.stack.callback(run, "umount", "-l", other.dir / "state")
+    h = Gateway(other).start()
+    for name in ("one", "two"):
+        h.must("sandbox", "create", "--name", name, "--detach", "--", "sleep", "infinity")
+    wait_for("the reserve", (h.state / "gateway/reserve").exists)
+    r = h.cli("sandbox", "exec", "-n", "one", "--", "sh", "-c", "cat /dev/urandom >fill")
+    contains(r.out + r.err, "No space left on device")
+    h.must("sandbox", "stop", "one")
+    contains(h.must("sandbox", "list").out, "Stopped")
+    h.kill(signal.SIGTERM)
+    h.start()
+    h.must("sandbox", "delete", "one")
+    h.cli("sandbox", "exec", "-n", "two", "--", "sh", "-c", "cat /dev/urandom >fill")
+    h.must("sandbox", "delete", "two")
+    equal(h.sandbox_dirs(), [])
+    wait_for("the room", lambda: os.statvfs(h.state).f_bavail * 4096 > 15 << 20)
+    other.close()
 
 
 @case

@@ -129,6 +129,43 @@ def codings_that_hide_the_body_are_refused(w):
 
 
 @suite.case
+def what_servers_read_otherwise_than_it_was_judged_is_refused(w):
+    """Each of these is harmless JSON to us and something else to a usual server."""
+    w.fresh()
+    form = b'{"query":"{viewer}","x":"&query=mutation{evil}&"}'
+    utf7 = b'{"query":"{viewer}#+ACI-,+ACI-query+ACI-:+ACI-mutation{evil}"}'
+    for body, type in ((form, "application/x-www-form-urlencoded"), (utf7, "application/json; charset=utf-7"),
+                       (utf7, "application/json; charset=utf-8; charset=utf-7"), (form, "text/plain"),
+                       (form, "application/json\r\nContent-Type: application/x-www-form-urlencoded")):
+        r = post(w, "gql.test", "/graphql", body, type=type)
+        equal(r.status, 400, type)
+        contains(json.loads(r.body)["reason"], "content-type")
+    for name in ("query", "operationName", "extensions", "id", "documentId", "queryId", "query[]", "Query"):
+        refused(w, post(w, "gql.test", f"/graphql?{name}=x", {"query": "{ viewer }"}),
+                f'GraphQL request rejected: GraphQL POST request must not have "{name[0].lower() + name[1:].rstrip("[]")}" in its URL')
+    for host, path, message in (("rpc.test", "/", call("reports.list")), ("mcp.test", "/mcp", call("tools/call", name="search"))):
+        for more, type in (("Content-Encoding: br\r\n", "application/json"), ("", "application/json; charset=utf-16"),
+                           ("", "text/plain")):
+            equal(post(w, host, path, message, more, type).status, 400, f"{host} {more} {type}")
+    nothing_seen(w.tls)
+    equal(post(w, "gql.test", "/graphql?trace=1", {"query": "{ viewer }"}, type='application/graphql+json; charset="UTF-8"').status,
+          200, "another spelling")
+
+
+@suite.case
+def such_an_endpoint_becomes_no_websocket(w):
+    w.fresh()
+    upgrade = ("Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+               "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n")
+    query = urllib.parse.quote("{ viewer }")
+    equal(w.egress.get("gql.test", f"/graphql?query={query}", more=upgrade).status, 200, "GraphQL")
+    equal(w.egress.get("mcp.test", "/mcp", more=upgrade + "Accept: text/event-stream\r\n").status, 200, "MCP")
+    equal(len(w.tls.seen), 2, "requests")
+    for _, head, _ in w.tls.seen:
+        check(b"upgrade:" not in head.lower(), head)
+
+
+@suite.case
 def bodies_are_bounded(w):
     w.fresh()
     long = {"query": "{ viewer }" + " " * 2000}

@@ -149,6 +149,20 @@ def binary_and_control_frames_pass(w):
 
 
 @suite.case
+def binary_messages_pass_where_text_would(w):
+    """Servers turn what arrives into text, so that a rule for texts would hold nothing back."""
+    c = client(w, path="/chat/closed")
+    c.send(BINARY, b"text in disguise")
+    equal(c.closed(), 1008, "no text allowed")
+    since = w.egress.mark()
+    c = client(w, "wsgql.test", "/graphql")
+    c.send(BINARY, json.dumps({"type": "subscribe", "id": "1", "payload": {"query": "subscription { news }"}}).encode())
+    equal(c.closed(), 1008, "what would be looked into")
+    w.egress.audit("[reason:GraphQL request rejected: binary WebSocket messages are not supported]", since)
+    check(all(opcode == CLOSE for opcode, _ in arrived(w)), f"{arrived(w)} went upstream")
+
+
+@suite.case
 def large_messages(w):
     c = client(w)
     text = b"0123456789" * 100000
@@ -247,6 +261,25 @@ def a_new_policy_ends_sessions_with_1012(w):
         w.egress.reload(POLICY + "\n")
         equal(c.closed(), 1012, "close code")
         equal(raw.closed(), None, "a raw relay just ends")
+    finally:
+        w.egress.reload(POLICY)
+
+
+@suite.case
+def a_message_that_waited_is_judged_by_the_new_policy(w):
+    """32 messages are being put together, the next one waits for a place while the policy changes."""
+    holders = []
+    for _ in range(32):
+        holders.append(WebSocketClient(w.egress.tls("ws.test:4443"), "ws.test:4443", "/chat/open"))
+        holders[-1].send(TEXT, b"x", fin=False)
+    time.sleep(0.3)
+    c = client(w)
+    c.send(TEXT, b"late")
+    time.sleep(0.2)
+    try:
+        w.egress.reload(POLICY.replace('"/chat/open"', '"/chat/none"'))
+        equal(c.closed(), 1012, "close code")
+        check(all(opcode == CLOSE for opcode, _ in arrived(w)), f"{arrived(w)} went upstream")
     finally:
         w.egress.reload(POLICY)
 

@@ -265,6 +265,21 @@ def hostile(*members):
 
 
 @suite.case
+def a_directory_without_a_place_comes_by_its_name(w):
+    """What an agent made must not replace files of the directory one is in."""
+    here = w.dir / "here"
+    here.mkdir()
+    (here / ".bashrc").write_text("mine")
+    w.gateway.must("sandbox", "exec", "-n", NAME, "--", "sh", "-c", "mkdir -p made; echo theirs >made/.bashrc")
+    r = run(BIN / "openshell", "sandbox", "download", NAME, "made", env=w.gateway.env, cwd=here)
+    equal(r.code, 0, r)
+    contains(r.err, "-> ./made")
+    equal(((here / ".bashrc").read_text(), (here / "made/.bashrc").read_text()), ("mine", "theirs\n"), "files")
+    r = run(BIN / "openshell", "sandbox", "download", NAME, "made", ".", env=w.gateway.env, cwd=here)
+    equal((r.code, (here / ".bashrc").read_text()), (0, "theirs\n"), "asked for")
+
+
+@suite.case
 def hostile_archives_stay_in_the_destination(w):
     """The agent chose what `tar` is: a script that sends whatever it likes."""
     w.gateway.must("sandbox", "create", "--name", "evil", "--detach", "--env", "PATH=/sandbox/bin:/usr/bin:/bin", "--",

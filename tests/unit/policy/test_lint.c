@@ -36,7 +36,8 @@ static char *lint(const char *text)
     return os_strdup(os_buf_str(&out));
 }
 
-#define ENFORCED "port: 443, protocol: rest, enforcement: enforce"
+#define ENFORCED_AS(protocol) "port: 443, protocol: " protocol ", enforcement: enforce"
+#define ENFORCED ENFORCED_AS("rest")
 #define CURL "binaries: [{path: /usr/bin/curl}]"
 #define EP(inside) "r: {endpoints: [{" inside "}], " CURL "}"
 #define RULES(inside) EP("host: a.com, " ENFORCED ", " inside)
@@ -110,6 +111,16 @@ static void warnings(void **state)
         {RULES("path: '/v1/**', access: full, deny_rules: [{path: '/b/**'}]"),
          "unreachable-rule endpoints[0].deny_rules[0]"},
         {RULES("rules: [{allow: {method: FETCH, path: /a}}]"), "unknown-method endpoints[0].rules[0]"},
+        {"r: {endpoints: [{host: a.com, " ENFORCED_AS(
+             "graphql") ", path: /graphql, access: read-only}, {host: A.com, " ENFORCED
+                        ", access: read-write}], " CURL "}",
+         "open-neighbour endpoints[0]"},
+        {"r: {endpoints: [{host: a.com, " ENFORCED_AS(
+             "graphql") ", path: /graphql, access: read-only}, {host: a.com, " ENFORCED
+                        ", access: read-only}, {host: a.com, " ENFORCED
+                        ", path: '/v1/**', access: full}, {host: a.com, port: 80, protocol: rest, "
+                        "enforcement: enforce, access: full}], " CURL "}",
+         ""},
     };
     for (size_t i = 0; i < OS_ARRAY_LEN(rows); i++) {
         cleanup_free char *text = os_asprintf("version: 1\nnetwork_policies: {%s}", rows[i].rules);

@@ -191,6 +191,21 @@ static ProtobufCMessage *unpack_name(struct os_arena *a, const char *bytes, size
     return rpc_unpack(a, &openshell__v1__get_sandbox_request__descriptor, (const uint8_t *)bytes, n);
 }
 
+/* UpdateConfigRequest { policy { network_policies { key: "x" } } }: the value is left out. */
+static void test_unpack_map_without_value(void **state)
+{
+    cleanup_arena struct os_arena a = {0};
+    static const uint8_t doc[] = {0x2a, 3, 0x0a, 1, 'x'}; /* network_policies = 5 */
+    const Openshell__Sandbox__V1__SandboxPolicy *p =
+        (const Openshell__Sandbox__V1__SandboxPolicy *)rpc_unpack(
+            &a, &openshell__sandbox__v1__sandbox_policy__descriptor, doc, sizeof(doc));
+    assert_non_null(p);
+    assert_int_equal(p->n_network_policies, 1);
+    assert_string_equal(p->network_policies[0]->key, "x");
+    assert_non_null(p->network_policies[0]->value);
+    assert_int_equal(p->network_policies[0]->value->n_endpoints, 0);
+}
+
 static void test_unpack(void **state)
 {
     cleanup_arena struct os_arena a = {0};
@@ -304,6 +319,7 @@ int main(void)
         cmocka_unit_test(test_timeouts),
         cmocka_unit_test(test_http1_heads),
         cmocka_unit_test(test_unpack),
+        cmocka_unit_test(test_unpack_map_without_value),
         cmocka_unit_test(test_unpack_nesting),
         cmocka_unit_test(test_unpack_amplification),
         cmocka_unit_test(test_methods),

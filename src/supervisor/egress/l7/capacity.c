@@ -20,7 +20,7 @@ void capacity_destroy(struct capacity *c)
     pthread_mutex_destroy(&c->lock);
 }
 
-bool capacity_take(struct capacity *c, int timeout_ms)
+bool capacity_take(struct capacity *c, int timeout_ms, bool (*over)(const void *ctx), const void *ctx)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -30,7 +30,7 @@ bool capacity_take(struct capacity *c, int timeout_ms)
     bool ok = !waits || c->waiting < c->waiting_max;
     if (waits && ok) {
         c->waiting++;
-        while (c->taken >= c->places && pthread_cond_timedwait(&c->free, &c->lock, &until) == 0)
+        while (c->taken >= c->places && !over(ctx) && pthread_cond_timedwait(&c->free, &c->lock, &until) == 0)
             ;
         c->waiting--;
         ok = c->taken < c->places;
@@ -39,6 +39,13 @@ bool capacity_take(struct capacity *c, int timeout_ms)
         c->taken++;
     pthread_mutex_unlock(&c->lock);
     return ok;
+}
+
+void capacity_wake(struct capacity *c)
+{
+    pthread_mutex_lock(&c->lock);
+    pthread_cond_broadcast(&c->free);
+    pthread_mutex_unlock(&c->lock);
 }
 
 void capacity_give(struct capacity *c)

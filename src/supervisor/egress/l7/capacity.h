@@ -13,8 +13,10 @@ struct capacity {
 
 void capacity_init(struct capacity *c, unsigned places, unsigned waiting);
 void capacity_destroy(struct capacity *c);
-/* Takes a place, waiting for one at most timeout_ms; false when there is none or too many wait already. */
-bool capacity_take(struct capacity *c, int timeout_ms);
+/* Takes a place, waiting for one at most timeout_ms; false when there is none or too many wait already. The
+ * wait ends early when over(ctx), which is asked after every capacity_wake(). */
+bool capacity_take(struct capacity *c, int timeout_ms, bool (*over)(const void *ctx), const void *ctx);
+void capacity_wake(struct capacity *c);
 void capacity_give(struct capacity *c);
 
 #endif

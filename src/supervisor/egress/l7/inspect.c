@@ -26,20 +26,44 @@ static bool ends_session(const struct egress_request *r)
     return method_is(r, "DELETE") && !has_body(r->head) && http1_find(r->head, "mcp-session-id", NULL);
 }
 
-/* A body in a coding nobody undid would be judged by what it is not. */
-static int check_graphql_coding(const struct http1_head *h, struct os_error *err)
+static int not_supported(const char *what, const char *field, struct http1_text value, struct os_error *err)
 {
-    const struct http1_field *f = NULL;
+    return os_error_set(err, OS_INVALID_ARGUMENT, "%s request %s \"%.*s\" is not supported", what, field,
+                        (int)(value.n < 64 ? value.n : 64), value.p);
+}
+
+/* The server must read the body as it was judged: as JSON in UTF-8, as it stands. A coding nobody undid, a
+ * form or another character set would be judged by what it is not. */
+static int check_body_form(const struct http1_head *h, const char *what, struct os_error *err)
+{
+    const struct http1_field *f = NULL, *type = http1_find(h, "content-type", NULL);
     while ((f = http1_find(h, "content-encoding", f)))
         if (f->value.n && !http1_text_is_nocase(f->value, "identity"))
-            return os_error_set(err, OS_INVALID_ARGUMENT,
-                                "GraphQL request content-encoding \"%.*s\" is not supported",
-                                (int)(f->value.n < 64 ? f->value.n : 64), f->value.p);
-    f = NULL;
-    while ((f = http1_find(h, "content-type", f)))
-        if (f->value.n >= 10 && !strncasecmp(f->value.p, "multipart/", 10))
-            return os_error_set(err, OS_INVALID_ARGUMENT, "GraphQL multipart requests are not supported");
+            return not_supported(what, "content-encoding", f->value, err);
+    if (!type)
+        return 0;
+    if (type->value.n >= 10 && !strncasecmp(type->value.p, "multipart/", 10))
+        return os_error_set(err, OS_INVALID_ARGUMENT, "%s multipart requests are not supported", what);
+    if (!http1_is_json_type(type->value))
+        return not_supported(what, "content-type", type->value, err);
+    if ((f = http1_find(h, "content-type", type)))
+        return not_supported(what, "second content-type", f->value, err);
     return 0;
+}
+
+/* Servers differ in whether the URL or the body of a POST comes first. */
+static const char *operation_in_url(const struct egress_request *r)
+{
+    static const char *const names[] = {"query", "operationName", "extensions",
+                                        "id",    "documentId",    "queryId"};
+    for (size_t i = 0; i < r->n_query; i++)
+        for (size_t k = 0; k < OS_ARRAY_LEN(names); k++) {
+            size_t n = strlen(names[k]);
+            const char *key = r->query[i].key;
+            if (!strncasecmp(key, names[k], n) && (!key[n] || key[n] == '['))
+                return names[k];
+        }
+    return NULL;
 }
 
 int inspect_plan(const struct egress_request *r, struct inspect_plan *plan, struct os_error *err)
@@ -55,12 +79,12 @@ int inspect_plan(const struct egress_request *r, struct inspect_plan *plan, stru
     case POLICY_GRAPHQL:
         plan->protocol = config->protocol;
         plan->body = method_is(r, "POST") || has_body(r->head);
-        return check_graphql_coding(r->head, err);
+        return plan->body ? check_body_form(r->head, plan->what, err) : 0;
     case POLICY_JSON_RPC:
     case POLICY_MCP:
         plan->protocol = config->protocol;
         plan->body = !opens_stream(r) && !(config->protocol == POLICY_MCP && ends_session(r));
-        return 0;
+        return plan->body ? check_body_form(r->head, plan->what, err) : 0;
     default:
         return 0;
     }
@@ -70,6 +94,11 @@ static void inspect_graphql(struct egress_request *r)
 {
     struct graphql_request *g = os_arena_alloc(r->arena, sizeof(*g));
     r->graphql = g;
+    const char *name = method_is(r, "POST") ? operation_in_url(r) : NULL;
+    if (name) {
+        g->error = os_arena_printf(r->arena, "GraphQL POST request must not have \"%s\" in its URL", name);
+        return;
+    }
     if (method_is(r, "POST")) {
         graphql_parse_body(r->arena, os_buf_str(&r->body), r->body.len, g);
         return;

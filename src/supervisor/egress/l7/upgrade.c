@@ -6,13 +6,22 @@
 #include "net/websocket/handshake.h"
 #include "supervisor/egress/internal.h"
 
+/* A connection that stopped being HTTP would carry operations and calls that nobody judges (spec/proxy.md
+ * 6.7). */
+static bool is_judged_by_body(const struct policy_endpoint *config)
+{
+    return config && (config->protocol == POLICY_GRAPHQL || config->protocol == POLICY_JSON_RPC ||
+                      config->protocol == POLICY_MCP);
+}
+
 void upgrade_recognise(struct egress_request *r)
 {
-    if (!websocket_is_attempt(r->head) || websocket_check_request(r->head, NULL) < 0)
+    const struct policy_endpoint *config = policy_l7_config(&r->conn->l4, r->path);
+    if (!websocket_is_attempt(r->head) || websocket_check_request(r->head, NULL) < 0 ||
+        is_judged_by_body(config))
         return;
     r->kind = POLICY_HTTP_UPGRADE;
     r->response = os_arena_alloc(r->arena, sizeof(*r->response));
-    const struct policy_endpoint *config = policy_l7_config(&r->conn->l4, r->path);
     r->reads_messages =
         config && (config->protocol == POLICY_WEBSOCKET || config->websocket_credential_rewrite ||
                    (config->provider_credentialed && !config->allow_uninspected_credentials));

@@ -38,7 +38,8 @@ struct session {
     bool told_end;     /* and the upstream knows */
     bool in_frame;     /* a binary frame is under way to the upstream */
     uint64_t frame_left;
-    bool capacity; /* holds one of the places for messages */
+    bool capacity;      /* holds one of the places for messages */
+    bool binary_judged; /* and may pass */
     int64_t begun_ms, heard_ms, moved_ms;
     enum websocket_error error;
     enum end end;
@@ -81,6 +82,31 @@ static enum end judge(struct session *s, const struct websocket_message *m)
     return request_judge(&r, s->scheme, false, &policy, &reason) == REQUEST_FORWARD ? END_NONE : END_POLICY;
 }
 
+/* A binary message passes where a text would; one whose text would be looked into does not. The rules and
+ * what they look at stay the same for the whole session. */
+static enum end judge_binary(struct session *s)
+{
+    static const char unread[] = "binary WebSocket messages are not supported";
+    struct os_arena arena cleanup_arena = {0};
+    struct graphql_request g = {.error = unread};
+    cleanup_buf struct os_buf reason = {0};
+    const char *policy;
+    if (s->binary_judged || s->config->protocol != POLICY_WEBSOCKET)
+        return END_NONE;
+    struct egress_request r = *s->r;
+    r.arena = &arena;
+    r.kind = POLICY_HTTP_MESSAGE;
+    r.method = "WEBSOCKET_TEXT";
+    r.graphql = s->config->websocket_graphql ? &g : NULL;
+    s->binary_judged = request_judge(&r, s->scheme, false, &policy, &reason) == REQUEST_FORWARD;
+    return s->binary_judged ? END_NONE : END_POLICY;
+}
+
+static bool is_stale(const void *conn)
+{
+    return conn_stale(conn);
+}
+
 /* Traffic with credentials in it that nobody looked into must not leave. */
 static bool is_guarded(const struct session *s)
 {
@@ -90,7 +116,7 @@ static bool is_guarded(const struct session *s)
 static enum end take_message(struct session *s, const struct websocket_message *m)
 {
     uint8_t mask[4];
-    enum end end = judge(s, m);
+    enum end end = conn_stale(s->c) ? END_RELOAD : judge(s, m);
     if (end)
         return end;
     if (is_guarded(s) && marker_in(m->text, m->n)) {
@@ -117,8 +143,8 @@ static enum end take_event(struct session *s, enum websocket_event event, const 
         return END_NONE;
     case WEBSOCKET_TEXT_BEGIN:
         s->begun_ms = os_clock_mono_ms();
-        s->capacity = capacity_take(&s->c->egress->messages, OS_WEBSOCKET_IDLE_MS);
-        return s->capacity ? END_NONE : END_CAPACITY;
+        s->capacity = capacity_take(&s->c->egress->messages, OS_WEBSOCKET_IDLE_MS, is_stale, s->c);
+        return conn_stale(s->c) ? END_RELOAD : s->capacity ? END_NONE : END_CAPACITY;
     case WEBSOCKET_MESSAGE:
         release(s);
         return take_message(s, &step->message);
@@ -127,6 +153,10 @@ static enum end take_event(struct session *s, enum websocket_event event, const 
             event_uninspectable(s->c, "websocket-binary");
             return END_CREDENTIAL;
         }
+        if (conn_stale(s->c))
+            return END_RELOAD;
+        if (judge_binary(s) != END_NONE)
+            return END_POLICY;
         s->frame_left = step->frame.length;
         s->in_frame = s->frame_left > 0;
         os_buf_add(&s->out, step->raw, step->raw_n);

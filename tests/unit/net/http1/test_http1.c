@@ -96,6 +96,34 @@ static void refuses_ambiguous_requests(void **state)
     assert_int_equal(http1_parse_request(nul, sizeof(nul) - 1, &head, NULL), -1);
 }
 
+static void tells_json_types(void **state)
+{
+    static const char *const json[] = {"application/json", "Application/JSON ; Charset=\"UTF-8\"",
+                                       "application/json;", "application/graphql+json; charset=utf8",
+                                       "application/json; version=1;charset=utf-8"};
+    static const char *const other[] = {"",
+                                        "json",
+                                        "application/",
+                                        "application/x-www-form-urlencoded",
+                                        "text/json",
+                                        "application/+json",
+                                        "application/json, text/plain",
+                                        "application/json text/plain",
+                                        "application/json; charset=utf-7",
+                                        "application/json; charset=utf-8; charset=utf-7",
+                                        "application/json; charset*=utf-7''x",
+                                        "application/json; charset =utf-8",
+                                        "application/json; charset",
+                                        "application/json; a=\"x;charset=utf-7\"",
+                                        "application/json; a=\"\\\"\"",
+                                        "; charset=utf-8",
+                                        "application/graphql"};
+    for (size_t i = 0; i < OS_ARRAY_LEN(json); i++)
+        assert_true(http1_is_json_type((struct http1_text){json[i], strlen(json[i])}));
+    for (size_t i = 0; i < OS_ARRAY_LEN(other); i++)
+        assert_false(http1_is_json_type((struct http1_text){other[i], strlen(other[i])}));
+}
+
 static void accepts_equal_lengths(void **state)
 {
     assert_int_equal(request("GET / HTTP/1.1\r\nContent-Length: 7\r\nContent-Length: 7\r\n\r\n"), 0);
@@ -271,6 +299,7 @@ int main(void)
         cmocka_unit_test(parses_a_request),
         cmocka_unit_test(parses_a_response),
         cmocka_unit_test(refuses_ambiguous_requests),
+        cmocka_unit_test(tells_json_types),
         cmocka_unit_test(accepts_equal_lengths),
         cmocka_unit_test(bounds_the_number_of_fields),
         cmocka_unit_test(finds_the_end_at_every_split),
