@@ -12,7 +12,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "lib"))
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import images  # noqa: E402
-from harness import BIN, USER, Gateway, Private, Skip, Suite, check, contains, equal, free_port, run, user_prefix  # noqa: E402
+from harness import BIN, USER, Gateway, Private, Skip, Suite, check, contains, equal, free_port, run, user_prefix, wait_for  # noqa: E402
 
 suite = Suite()
 case = suite.case
