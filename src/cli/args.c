@@ -188,7 +188,8 @@ static enum args_outcome take_value(struct parser *p, const struct flag_spec *f,
     p->waiting = value || p->at + 1 < p->argc ? NULL : f;
     if (!value && p->at + 1 < p->argc) {
         const char *next = p->argv[p->at + 1];
-        if (next[0] != '-' || !next[1]) {
+        bool number = f->kind != FLAG_TEXT && next[0] == '-' && next[1] >= '0' && next[1] <= '9';
+        if (next[0] != '-' || !next[1] || number) { /* a negative number is refused as a value */
             value = next;
             p->at++;
         }
@@ -383,7 +384,8 @@ static enum args_outcome check_conflicts(struct parser *p)
                 continue;
             const struct flag_spec *other = find_flag(p, others.v[k], strlen(others.v[k]), 0);
             cleanup_free char *other_text = other ? flag_text(other) : os_asprintf("<%s>...", others.v[k]);
-            return usage(p, "the argument '%s' cannot be used with '%s'", text, other_text);
+            return usage(p, "the argument '%s' cannot be used with '%s'%s%s", text, other_text,
+                         f->tip ? "\n\n  tip: " : "", f->tip ? f->tip : "");
         }
         if (f->requires && !args_given(a, f->requires)) {
             const struct flag_spec *other = find_flag(p, f->requires, strlen(f->requires), 0);

@@ -24,6 +24,7 @@ struct flag_spec {
     const char *fallback;  /* NULL = none */
     const char *choices;   /* "table,yaml,json"; NULL = any */
     const char *conflicts; /* "other,another"; positionals by their name */
+    const char *tip;       /* what to do instead, told when a conflict is met; NULL = nothing */
     const char *requires;  /* one flag name */
     bool repeat, required, hidden;
     bool last_wins; /* may be given again, the last one counts */
@@ -59,6 +60,7 @@ struct command_spec {
     const struct flag_spec *flags;   /* NULL = none but the global ones */
     const struct arg_spec *args;     /* NULL = none */
     const char *examples;            /* lines for the help; NULL = none */
+    const char *keys;                /* the same, about the keys it takes */
     const struct habit_spec *habits; /* NULL = none */
     /* Exit code, or -1 with *err set (shown, exit 1). */
     int (*run)(struct cli *cli, struct os_error *err);

@@ -30,6 +30,7 @@ struct cli {
     struct rpc_client *rpc;
     bool answered;      /* the gateway has answered a call */
     bool catch_signals; /* a stream is ended by SIGINT, SIGQUIT, SIGTERM with 128 + signal; the run goes on */
+    int caught;         /* the signal that ended a stream, 0 = none */
     bool lost;          /* the connection broke or never came up */
     const char *server_message; /* of the last failed call, as the server sent it */
 };
@@ -61,6 +62,9 @@ Openshell__V1__Sandbox *cli_get_sandbox(struct cli *cli, const char *name, struc
  * *err. */
 Openshell__Sandbox__V1__GetSandboxConfigResponse *
 cli_get_config(struct cli *cli, const Openshell__V1__Sandbox *s, struct os_error *err);
+/* Of a failed call about that sandbox: when it is not there, *err says so by name and how to list the others.
+ * Returns -1. */
+int cli_sandbox_failed(struct cli *cli, const char *name, struct os_error *err);
 void cli_remember_sandbox(struct cli *cli, const char *name);
 
 /* Prints a usage error that only the command itself can see. Returns CLI_EXIT_USAGE. */

@@ -27,8 +27,9 @@ static const struct arg_spec gateway_name[] = {{"NAME", "Gateway", false, false,
 
 static const struct flag_spec create_flags[] = {
     TEXT("name", "NAME", "Name of the sandbox, at most 19 characters (default: generated)"),
-    TEXT("from", "SOURCE", "What it runs over: host, dir:PATH, oci:PATH[:NAME], an image reference or a community sandbox name"),
-    TEXT("upload", "LOCAL[:PATH]", "Copy files into the sandbox before attaching", .repeat = true, .conflicts = "COMMAND"),
+    TEXT("from", "SOURCE", "What it runs over: host (default), dir:PATH or oci:PATH[:NAME]; with other gateways an image reference"),
+    TEXT("upload", "LOCAL[:PATH]", "Copy files into the sandbox before attaching", .repeat = true, .conflicts = "COMMAND",
+         .tip = "create the sandbox with --upload --detach alone, then run the command with: openshell sandbox exec -n <NAME> -- <COMMAND>"),
     SWITCH("no-git-ignore", "Upload files that .gitignore excludes, too", .requires = "upload"),
     SWITCH("keep", "Stay usable after the main process has ended"),
     SWITCH("no-keep", "Delete the sandbox when its main process has been attached to and left", .conflicts = "keep,editor,forward,detach"),
@@ -48,12 +49,12 @@ static const struct flag_spec create_flags[] = {
     SWITCH("no-tty", "Give the main process no terminal", .last_wins = true),
     SWITCH("detach", "Start without attaching", .conflicts = "no-keep,editor"),
     SWITCH("attach", "Attach although there is no terminal: show the output, return the exit code", .conflicts = "detach,editor"),
-    SWITCH("auto-providers", "Create missing providers from local credentials", .last_wins = true),
+    SWITCH("auto-providers", "Create missing providers from local credentials (no effect yet)", .last_wins = true),
     SWITCH("no-auto-providers", "Never create providers", .last_wins = true),
     TEXT("label", "KEY=VALUE", "Label", .repeat = true),
     TEXT("env", "KEY=VALUE", "Environment variable of the main process", .letter = 'e', .repeat = true),
     SWITCH("no-credential-warnings", "Do not warn about --env keys that look like credentials"),
-    TEXT("approval-mode", "MODE", "Who approves policy proposals of the agent", .fallback = "manual", .choices = "manual,auto"),
+    TEXT("approval-mode", "MODE", "Who approves policy proposals of the agent (no effect yet)", .fallback = "manual", .choices = "manual,auto"),
     SWITCH("start-gateway", "Start a gateway on this machine, without asking, when none is configured or it does not run"),
     OUTPUT("table,yaml,json"),
     FLAGS_END};
@@ -192,9 +193,9 @@ static const struct command_spec policy_commands[] = {
      .examples = "  openshell policy check policy.yaml\n"
                  "  openshell policy check policy.yaml --request 'POST https://api.example.com/v1/x' --binary /usr/bin/curl\n"
                  "  openshell policy check policy.yaml --connect db.example.com:5432 --binary /usr/bin/psql --address 10.0.0.5\n"
-                 "\n  Exit codes: 0 no errors, and allowed if asked; 1 errors in the file; 3 denied\n"},
+                 "\n  Exit codes: 0 no errors, and allowed if asked; 1 errors in the file; 3 denied; 4 the body decides\n"},
     {.name = "get", .about = "Show the policy of a sandbox", .flags = policy_get_flags, .args = sandbox_name, .run = policy_get_run},
-    {.name = "list", .about = "List policy revisions of a sandbox", .flags = policy_list_flags, .args = sandbox_name, .run = policy_list_run},
+    {.name = "list", .about = "List policy revisions of a sandbox (CREATED in ms since 1970)", .flags = policy_list_flags, .args = sandbox_name, .run = policy_list_run},
     {.name = "delete", .about = "Remove the policy of all sandboxes", .flags = policy_delete_flags, .run = policy_delete_run},
     {0}};
 
@@ -212,16 +213,21 @@ static const struct flag_spec settings_delete_flags[] = {
     SWITCH("global", "For all sandboxes"),
     SWITCH("yes", "Do not ask before a change to all sandboxes"), FLAGS_END};
 
+static const char settings_keys[] =
+#define SETTING(key, kind, choices, used, help) "  " key "  " help "\n"
+#include "core/tbl/settings.h"
+    ;
+
 static const struct command_spec settings_commands[] = {
-    {.name = "get", .alias = "list", .about = "Show the settings of a sandbox", .flags = settings_get_flags, .args = sandbox_name, .run = settings_get_run},
-    {.name = "set", .about = "Set a setting", .flags = settings_set_flags, .args = sandbox_name, .run = settings_set_run,
+    {.name = "get", .alias = "list", .about = "Show the settings of a sandbox", .flags = settings_get_flags, .args = sandbox_name, .keys = settings_keys, .run = settings_get_run},
+    {.name = "set", .about = "Set a setting", .flags = settings_set_flags, .args = sandbox_name, .keys = settings_keys, .run = settings_set_run,
      .examples = "  openshell settings set demo --key ocsf_json_enabled --value true\n"
                  "  openshell settings set --global --key ocsf_json_enabled --value true --yes\n"},
     {.name = "delete", .about = "Unset a setting", .flags = settings_delete_flags, .args = sandbox_name, .run = settings_delete_run},
     {0}};
 
 static const struct flag_spec logs_flags[] = {
-    {.name = "lines", .letter = 'n', .kind = FLAG_U32, .metavar = "LINES", .fallback = "200", .help = "Lines to show"},
+    {.name = "lines", .letter = 'n', .kind = FLAG_U32, .metavar = "LINES", .fallback = "200", .help = "Lines to show (0 = none, with --tail only new ones)"},
     SWITCH("tail", "Follow new lines"),
     SWITCH("follow", "Same as --tail", .letter = 'f', .hidden = true),
     TEXT("since", "DURATION", "Only lines of the last DURATION (30s, 5m, 1h)"),
@@ -298,7 +304,7 @@ static const struct command_spec root_commands[] = {
     {.name = "logs", .alias = "lg", .heading = SANDBOX_HEADING, .about = "Show log lines of a sandbox", .flags = logs_flags, .args = sandbox_name, .run = logs_run, .habits = logs_habits,
      .examples = "  openshell logs demo --since 5m\n  openshell logs demo --source sandbox --level debug --tail\n"},
     {.name = "policy", .alias = "pol", .heading = SANDBOX_HEADING, .about = "Read, change and check policies", .sub = policy_commands, .habits = policy_habits},
-    {.name = "settings", .heading = SANDBOX_HEADING, .about = "Read and change settings", .sub = settings_commands},
+    {.name = "settings", .heading = SANDBOX_HEADING, .about = "Read and change settings", .sub = settings_commands, .keys = settings_keys},
     {.name = "gateway", .alias = "gw", .heading = GATEWAY_HEADING, .about = "Start, register and select gateways", .sub = gateway_commands},
     {.name = "ssh-proxy", .hidden = true, .heading = GATEWAY_HEADING, .about = "Connect standard input and output to the SSH server of a sandbox", .flags = ssh_proxy_flags, .run = ssh_proxy_run},
     {.name = "status", .heading = GATEWAY_HEADING, .about = "Is the gateway there, and am I let in?", .flags = output_flags, .run = status_run},

@@ -95,7 +95,7 @@ static void add_glued(struct completion *c, const struct flag_spec *globals)
 static void add_known(struct completion *c)
 {
     static const char *const settings[] = {
-#define SETTING(key, kind, choices) key,
+#define SETTING(key, kind, choices, used, help) key,
 #include "core/tbl/settings.h"
         NULL};
     static const char *const shells[] = {"bash", "fish", "zsh", NULL};

@@ -323,6 +323,17 @@ const char *cli_sandbox_name(struct cli *cli, const char *name, struct os_error 
     return name;
 }
 
+int cli_sandbox_failed(struct cli *cli, const char *name, struct os_error *err)
+{
+    if (err->code != OS_NOT_FOUND || !os_str_eq(cli->server_message, "sandbox not found"))
+        return -1;
+    cleanup_free char *text = os_strdup(os_error_text(err));
+    return os_error_set(
+        err, OS_NOT_FOUND,
+        "%s\nThere is no sandbox '%s' in workspace '%s'. List them with: openshell sandbox list", text, name,
+        cli->workspace);
+}
+
 Openshell__V1__Sandbox *cli_get_sandbox(struct cli *cli, const char *name, struct os_error *err)
 {
     Openshell__V1__GetSandboxRequest req = OPENSHELL__V1__GET_SANDBOX_REQUEST__INIT;
@@ -330,12 +341,7 @@ Openshell__V1__Sandbox *cli_get_sandbox(struct cli *cli, const char *name, struc
     req.name = (char *)name;
     req.workspace = (char *)cli->workspace;
     if (cli_call(cli, RPC_OpenShell_GetSandbox, &req.base, CLI_READ_MS, &response, err) < 0) {
-        cleanup_free char *text = os_strdup(os_error_text(err));
-        if (err->code == OS_NOT_FOUND)
-            os_error_set(
-                err, OS_NOT_FOUND,
-                "%s\nThere is no sandbox '%s' in workspace '%s'. List them with: openshell sandbox list",
-                text, name, cli->workspace);
+        cli_sandbox_failed(cli, name, err);
         return NULL;
     }
     Openshell__V1__Sandbox *s = ((Openshell__V1__SandboxResponse *)response)->sandbox;

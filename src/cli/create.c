@@ -23,6 +23,10 @@ static Openshell__V1__Sandbox *create(struct cli *cli, const create_request *req
                          "%s\n\nhint: delete it first with: openshell sandbox delete %s\n      or use a "
                          "different name",
                          cli->server_message, req->name);
+        else if (err->code == OS_INVALID_ARGUMENT && *req->name &&
+                 os_str_starts(cli->server_message, "name "))
+            os_error_set(err, OS_INVALID_ARGUMENT, "%s\n--name was '%s'",
+                         os_arena_strdup(&cli->arena, os_error_text(err)), req->name);
         return NULL;
     }
     Openshell__V1__Sandbox *s = ((Openshell__V1__SandboxResponse *)response)->sandbox;
@@ -45,6 +49,7 @@ static void remove_sandbox(struct cli *cli, const char *name)
         say(stderr, WARN_MARK "⚠" END " Sandbox %s could not be deleted: %s\n", name, cli->server_message);
     else
         say(stderr, OK_MARK "✓" END " Deleted sandbox %s\n", name);
+    editor_forget(cli, name);
 }
 
 static int print_created(struct cli *cli, const char *name, const char *format, struct os_error *err)
@@ -84,6 +89,8 @@ static void set_approval(struct cli *cli, const char *name)
             "warning: failed to set approval mode '%s' on sandbox '%s': %s\n  retry with: openshell settings "
             "set %s --key proposal_approval_mode --value %s\n",
             mode, name, cli->server_message, name, mode);
+    else
+        settings_say_unused(req.setting_key);
 }
 
 static int upload_all(struct cli *cli, const Openshell__V1__Sandbox *s, const struct create_extras *x,
@@ -197,7 +204,11 @@ static int check_usage(struct cli *cli)
             return cli_usage_error(cli, "the argument '--output <OUTPUT>' cannot be used with '--%s'",
                                    others[i]);
     return args->n_positional
-               ? cli_usage_error(cli, "the argument '--output <OUTPUT>' cannot be used with '<COMMAND>...'")
+               ? cli_usage_error(cli,
+                                 "the argument '--output <OUTPUT>' cannot be used with '<COMMAND>...'\n\n"
+                                 "  tip: create the sandbox with --detach -- <COMMAND>, then print it "
+                                 "with: openshell sandbox get <NAME> --output %s",
+                                 args_get(args, "output"))
                : 0;
 }
 
@@ -206,6 +217,8 @@ int sandbox_create_run(struct cli *cli, struct os_error *err)
     struct create_extras x;
     bool keep = !args_given(cli->args, "no-keep");
     int usage = check_usage(cli);
+    if (!usage && args_last_of(cli->args, "auto-providers", "no-auto-providers") > 0)
+        say(stderr, YELLOW "!" END " --auto-providers has no effect: this version creates no providers\n");
     create_request *req = usage ? NULL : create_request_build(cli, &x, err);
     if (!req)
         return usage ? usage : -1;
@@ -218,5 +231,10 @@ int sandbox_create_run(struct cli *cli, struct os_error *err)
     int code = created(cli, s, &x, err);
     if (!keep)
         remove_sandbox(cli, s->metadata->name);
+    else if (code < 0)
+        say(stderr,
+            WARN_MARK "⚠" END
+                      " Sandbox %s was created and stays. Delete it with: openshell sandbox delete %s\n",
+            s->metadata->name, s->metadata->name);
     return code;
 }

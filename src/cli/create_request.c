@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli/create.h"
+#include "cli/editor.h"
 #include "cli/gateway_local.h"
 #include "cli/output.h"
 #include "cli/policy_file.h"
@@ -309,6 +310,20 @@ static void add_gpu(struct cli *cli, Openshell__V1__SandboxSpec *spec)
     gpu->count = (uint32_t)count;
 }
 
+/* A variable that is not set leaves "" behind: hardly what was meant. */
+static int check_texts(const struct args *args, struct os_error *err)
+{
+    if (args_given(args, "name") && !*args_get(args, "name"))
+        return os_error_set(err, OS_INVALID_ARGUMENT,
+                            "--name must not be empty; leave it out to have a name generated");
+    if (args_given(args, "from") && !*args_get(args, "from"))
+        return os_error_set(err, OS_INVALID_ARGUMENT,
+                            "--from must not be empty; expected host, dir:PATH or oci:PATH[:NAME]");
+    if (args->n_positional && !*args->positional[0])
+        return os_error_set(err, OS_INVALID_ARGUMENT, "the command is empty; name a program to run");
+    return 0;
+}
+
 create_request *create_request_build(struct cli *cli, struct create_extras *extras, struct os_error *err)
 {
     static const char *const shell[] = {"/bin/bash", "-l"};
@@ -332,6 +347,10 @@ create_request *create_request_build(struct cli *cli, struct create_extras *extr
                      "--editor ...` after the sandbox is ready");
         return NULL;
     }
+    if (args_given(args, "editor") && editor_check(args_get(args, "editor"), err) < 0)
+        return NULL;
+    if (check_texts(args, err) < 0)
+        return NULL;
     if (gateway_resolve_or_start(cli, err) < 0 || add_template(cli, spec, err) < 0 ||
         add_policy(cli, spec, err) < 0)
         return NULL;

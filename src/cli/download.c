@@ -226,6 +226,7 @@ int sandbox_download_run(struct cli *cli, struct os_error *err)
     if (!asked)
         dest = src.is_dir ? os_arena_printf(&cli->arena, "./%s", base_of(&cli->arena, src.real)) : ".";
     say(stderr, "Downloading sandbox:%s -> %s\n", src.path, dest);
+    cli->catch_signals = true; /* nothing half-made is left behind */
     if ((src.is_dir ? fetch_dir(cli, id, &src, dest, err) : fetch_file(cli, id, &src, dest, err)) < 0)
         return -1;
     say(stderr, OK_MARK "✓" END " Download complete\n");

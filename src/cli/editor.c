@@ -63,6 +63,25 @@ static int install(struct cli *cli, const char *name, struct os_error *err)
                                                            : write_if_changed(config, &user, &user_text, err);
 }
 
+void editor_forget(struct cli *cli, const char *name)
+{
+    cleanup_buf struct os_buf block = {0}, old = {0}, text = {0};
+    cleanup_error struct os_error err = {0};
+    cleanup_free char *root = os_config_dir(&err);
+    cleanup_free char *managed = root ? os_asprintf("%s/ssh_config", root) : NULL;
+    if (!managed || read_optional(managed, &old, &err) < 0 || !old.len)
+        return;
+    int rc = ssh_config_block(cli, name, &block, &err);
+    const char *proxy = rc == 0 ? strstr(os_buf_str(&block), " ssh-proxy ") : NULL;
+    if (proxy) {
+        editor_drop_block(os_buf_str(&old), os_buf_str(&block), proxy, &text);
+        rc = write_if_changed(managed, &old, &text, &err);
+    }
+    if (rc < 0)
+        say(stderr, WARN_MARK "⚠" END " The Host block of sandbox %s stays in %s: %s\n", name, managed,
+            os_error_text(&err));
+}
+
 static int take(void *ctx, const void *data, size_t n, struct os_error *err)
 {
     struct os_buf *out = ctx;
@@ -108,14 +127,33 @@ static int launch(const struct editor *e, const char *alias, const char *root, s
     return bad ? os_error_sys(err, bad, "cannot start %s", e->binary) : 0;
 }
 
+static const struct editor *find_editor(const char *name)
+{
+    return strcmp(name, editors[0].name) == 0 ? &editors[0] : &editors[1];
+}
+
+int editor_check(const char *editor, struct os_error *err)
+{
+    const struct editor *e = find_editor(editor);
+    const char *path = getenv("PATH");
+    cleanup_strv struct os_strv dirs = {0};
+    os_strv_split(&dirs, path ? path : "/bin:/usr/bin", ':');
+    for (size_t i = 0; i < dirs.n; i++) {
+        cleanup_free char *file = os_asprintf("%s/%s", *dirs.v[i] ? dirs.v[i] : ".", e->binary);
+        if (access(file, X_OK) == 0)
+            return 0;
+    }
+    return os_error_set(err, OS_NOT_FOUND, "%s is not installed or not on PATH", e->binary);
+}
+
 int editor_open(struct cli *cli, const Openshell__V1__Sandbox *s, const char *editor, struct os_error *err)
 {
-    const struct editor *e = strcmp(editor, editors[0].name) == 0 ? &editors[0] : &editors[1];
+    const struct editor *e = find_editor(editor);
     const char *name = s->metadata->name;
     cleanup_buf struct os_buf root = {.max = 4096};
     cleanup_free char *alias = os_asprintf("openshell-%s.%s", name, cli->workspace);
-    if (workspace_root(cli, s->metadata->id, &root, err) < 0 || install(cli, name, err) < 0 ||
-        launch(e, alias, os_buf_str(&root), err) < 0)
+    if (editor_check(editor, err) < 0 || workspace_root(cli, s->metadata->id, &root, err) < 0 ||
+        install(cli, name, err) < 0 || launch(e, alias, os_buf_str(&root), err) < 0)
         return -1;
     say(stderr, OK_MARK "✓" END " Opened %s for sandbox %s\n", e->title, name);
     return 0;

@@ -17,6 +17,7 @@
 #include "rpc/pb.h"
 
 #define EXIT_NOT_FOUND 127
+#define PHASE(x) OPENSHELL__V1__SANDBOX_PHASE__SANDBOX_PHASE_##x
 
 typedef Openshell__V1__ExecSandboxRequest exec_request;
 
@@ -41,6 +42,23 @@ static bool wants_tty(const struct cli *cli)
 {
     int flag = args_last_of(cli->args, "tty", "no-tty");
     return flag ? flag > 0 : isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+}
+
+/* The stream broke because the sandbox went away beneath it: that is the news. */
+static int explain_end(struct cli *cli, const char *name, int code, struct os_error *err)
+{
+    cleanup_error struct os_error none = {0};
+    if (code >= 0 || err->code != OS_UNAVAILABLE || cli->lost)
+        return code;
+    const Openshell__V1__Sandbox *s = cli_get_sandbox(cli, name, &none);
+    Openshell__V1__SandboxPhase phase = s ? s->status->phase : PHASE(UNSPECIFIED);
+    if (phase == PHASE(DELETING) || (!s && none.code == OS_NOT_FOUND))
+        return os_error_set(err, OS_ABORTED, "sandbox '%s' was deleted", name);
+    if (phase == PHASE(STOPPING) || phase == PHASE(STOPPED))
+        return os_error_set(err, OS_ABORTED,
+                            "sandbox '%s' was stopped; start it again with: openshell sandbox start %s", name,
+                            name);
+    return code;
 }
 
 /* Input that is complete travels in the request; a slow, endless or large one is streamed. */
@@ -73,6 +91,8 @@ static void hint_name(struct cli *cli, const char *word)
 int sandbox_exec_run(struct cli *cli, struct os_error *err)
 {
     exec_request req = OPENSHELL__V1__EXEC_SANDBOX_REQUEST__INIT;
+    if (!*cli->args->positional[0])
+        return os_error_set(err, OS_INVALID_ARGUMENT, "the command is empty; name a program to run");
     if (environment(cli, &req, err) < 0)
         return -1;
     const char *name = cli_sandbox_name(cli, args_get(cli->args, "name"), err);
@@ -86,7 +106,7 @@ int sandbox_exec_run(struct cli *cli, struct os_error *err)
         req.workdir = (char *)args_get(cli->args, "workdir");
     req.timeout_seconds = (uint32_t)args_number(cli->args, "timeout");
     req.tty = wants_tty(cli);
-    int code = run(cli, &req, err);
+    int code = explain_end(cli, name, run(cli, &req, err), err);
     if (code >= 0)
         cli_remember_sandbox(cli, name);
     if (code == EXIT_NOT_FOUND && !args_given(cli->args, "name"))
@@ -117,7 +137,7 @@ int attach_main(struct cli *cli, const Openshell__V1__Sandbox *s, struct os_erro
             "gateway '%s' cannot attach to a main process in this way; use `openshell sandbox exec "
             "-n %s --tty -- /bin/bash` instead",
             cli->gateway, s->metadata->name);
-    return code;
+    return explain_end(cli, s->metadata->name, code, err);
 }
 
 int sandbox_connect_run(struct cli *cli, struct os_error *err)

@@ -207,8 +207,13 @@ void extract_free(struct extract *x)
 {
     if (!x)
         return;
-    if (x->fd >= 0)
+    if (x->fd >= 0) { /* half a file looks like a whole one */
+        const char *base;
+        cleanup_close int parent = open_parent(x, x->path, &base);
         close(x->fd);
+        if (parent >= 0)
+            unlinkat(parent, base, 0);
+    }
     for (size_t i = 0; i < x->n_dirs; i++)
         free(x->dirs[i].path);
     free(x->dirs);

@@ -13,6 +13,7 @@ struct extract *extract_new(int root, bool own_root, const char *only);
 int extract_feed(struct extract *x, const void *data, size_t n, struct os_error *err);
 /* Modes and times of directories; checks that the archive was complete. */
 int extract_finish(struct extract *x, struct os_error *err);
+/* A file whose content is not complete is removed. */
 void extract_free(struct extract *x);
 
 #endif

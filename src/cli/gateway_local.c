@@ -89,7 +89,7 @@ int gateway_resolve_or_start(struct cli *cli, struct os_error *err)
     bool start = args_given(cli->args, "start-gateway");
     if (!start && !confirm_possible()) {
         if (rc < 0)
-            return os_error_set(err, OS_NOT_FOUND, "%s\nA script can pass: --start-gateway",
+            return os_error_set(err, OS_NOT_FOUND, "%s\nA script can pass to sandbox create: --start-gateway",
                                 os_arena_strdup(&cli->arena, os_error_text(err)));
         return 0; /* the call itself says that nobody answers */
     }

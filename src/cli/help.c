@@ -139,6 +139,8 @@ void args_help(const struct args *a, const struct flag_spec *globals, struct os_
     flag_block("GLOBAL FLAGS", globals, "gateway", true, out);
     if (c->alias)
         os_buf_addf(out, "\n" HEADING "ALIAS" END "\n  %s\n", c->alias);
+    if (c->keys)
+        os_buf_addf(out, "\n" HEADING "KEYS" END "\n%s", c->keys);
     if (c->examples)
         os_buf_addf(out, "\n" HEADING "EXAMPLES" END "\n%s", c->examples);
     if (a->depth == 1)

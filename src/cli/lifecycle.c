@@ -117,12 +117,12 @@ static int wait_phase(struct cli *cli, const Openshell__V1__Sandbox *s, Openshel
     return err->code == OS_OK ? 0 : -1;
 }
 
-static int move(struct cli *cli, enum rpc_method_id method, const ProtobufCMessage *request,
+static int move(struct cli *cli, const char *name, enum rpc_method_id method, const ProtobufCMessage *request,
                 Openshell__V1__SandboxPhase want, struct os_error *err)
 {
     ProtobufCMessage *response;
     if (cli_call(cli, method, request, 0, &response, err) < 0)
-        return -1;
+        return cli_sandbox_failed(cli, name, err);
     const Openshell__V1__Sandbox *s = ((const Openshell__V1__SandboxResponse *)response)->sandbox;
     if (!s || !s->metadata)
         return os_error_set(err, OS_DATA_LOSS, "the gateway answered without a sandbox");
@@ -137,7 +137,7 @@ int sandbox_stop_run(struct cli *cli, struct os_error *err)
     if (!req.name)
         return -1;
     forward_stop_sandbox(cli, req.name);
-    if (move(cli, RPC_OpenShell_StopSandbox, &req.base, PHASE(STOPPED), err) < 0)
+    if (move(cli, req.name, RPC_OpenShell_StopSandbox, &req.base, PHASE(STOPPED), err) < 0)
         return -1;
     say(stdout, OK_MARK "✓" END " Stopped sandbox %s\n", req.name);
     return 0;
@@ -148,7 +148,7 @@ int sandbox_start_run(struct cli *cli, struct os_error *err)
     Openshell__V1__StartSandboxRequest req = OPENSHELL__V1__START_SANDBOX_REQUEST__INIT;
     req.name = (char *)cli_sandbox_name(cli, args_positional(cli->args, 0), err);
     req.workspace = (char *)cli->workspace;
-    if (!req.name || move(cli, RPC_OpenShell_StartSandbox, &req.base, PHASE(READY), err) < 0)
+    if (!req.name || move(cli, req.name, RPC_OpenShell_StartSandbox, &req.base, PHASE(READY), err) < 0)
         return -1;
     say(stdout, OK_MARK "✓" END " Started sandbox %s\n", req.name);
     return 0;

@@ -11,6 +11,7 @@
 #include "cli/values.h"
 #include "core/cleanup.h"
 #include "core/clock.h"
+#include "core/limits.h"
 #include "core/str.h"
 
 #define LOOK_MS 500
@@ -119,7 +120,7 @@ static int tail(struct cli *cli, const char *id, const struct filter *f, struct 
     req.id = (char *)id;
     req.follow_logs = true;
     req.log_tail_lines = (uint32_t)args_number(cli->args, "lines");
-    req.log_since_ms = f->since_ms;
+    req.log_since_ms = req.log_tail_lines ? f->since_ms : INT64_MAX; /* 0 would be 200 of what is there */
     req.log_sources = f->sources;
     req.n_log_sources = f->n_sources;
     req.log_min_level = f->level;
@@ -137,10 +138,21 @@ static int tail(struct cli *cli, const char *id, const struct filter *f, struct 
 
 /* --- command --- */
 
+/* Lines of the time that was asked for may be missing: as many as were wanted came, and none of them was
+ * left out as too old, as far as that can be seen behind other filters. */
+static bool may_be_cut(const struct filter *f, uint32_t wanted,
+                       const Openshell__V1__GetSandboxLogsResponse *r)
+{
+    bool only_time = !f->n_sources && !*f->level;
+    return f->since_ms && r->buffer_total >= wanted && !(only_time && r->n_logs < r->buffer_total);
+}
+
 static int show(struct cli *cli, const char *id, const struct filter *f, struct os_error *err)
 {
     Openshell__V1__GetSandboxLogsRequest req = OPENSHELL__V1__GET_SANDBOX_LOGS_REQUEST__INIT;
     ProtobufCMessage *response;
+    if (!args_number(cli->args, "lines"))
+        return 0;
     req.sandbox_id = (char *)id;
     req.lines = (uint32_t)args_number(cli->args, "lines");
     req.since_ms = f->since_ms;
@@ -151,7 +163,7 @@ static int show(struct cli *cli, const char *id, const struct filter *f, struct 
     if (cli_call(cli, RPC_OpenShell_GetSandboxLogs, &req.base, CLI_READ_MS, &response, err) < 0)
         return -1;
     const Openshell__V1__GetSandboxLogsResponse *r = (const Openshell__V1__GetSandboxLogsResponse *)response;
-    if (f->since_ms && r->buffer_total)
+    if (may_be_cut(f, req.lines < OS_LOG_RING ? req.lines : OS_LOG_RING, r))
         say(stderr,
             YELLOW "Warning:" END
                    " log buffer contains only the last %u lines; --since results may be incomplete.\n",

@@ -67,7 +67,7 @@ static int run(const struct args *args)
     int code = args_command(args)->run(&cli, &err);
     if (code < 0) {
         error_print(&err);
-        code = 1;
+        code = cli.caught ? 128 + cli.caught : 1;
     }
     cli_close(&cli);
     /* A reader that went away is not an error; a full disk is. */

@@ -85,8 +85,11 @@ static status_response *fetch_status(struct cli *cli, const char *name, uint32_t
         req.workspace = (char *)cli->workspace;
     }
     req.version = version;
-    if (cli_call(cli, RPC_OpenShell_GetSandboxPolicyStatus, &req.base, CLI_READ_MS, &response, err) < 0)
+    if (cli_call(cli, RPC_OpenShell_GetSandboxPolicyStatus, &req.base, CLI_READ_MS, &response, err) < 0) {
+        if (name)
+            cli_sandbox_failed(cli, name, err);
         return NULL;
+    }
     status_response *r = (status_response *)response;
     if (r->revision)
         return r;
@@ -123,6 +126,19 @@ static int settled(const status_response *r, uint32_t version)
     }
 }
 
+/* Nobody will load it before the sandbox is started again. */
+static bool rests(struct cli *cli, const char *name, uint32_t version)
+{
+    cleanup_error struct os_error unknown = {0};
+    const Openshell__V1__Sandbox *s = cli_get_sandbox(cli, name, &unknown);
+    if (!s ||
+        (s->status->phase != OPENSHELL__V1__SANDBOX_PHASE__SANDBOX_PHASE_STOPPED && !sandbox_main_over(s)))
+        return false;
+    say(stderr, DIM "·" END " Sandbox %s is %s; policy version %u counts from its next start\n", name,
+        sandbox_phase_name(s->status->phase), version);
+    return true;
+}
+
 static int wait_loaded(struct cli *cli, const char *name, uint32_t version, struct os_error *err)
 {
     uint64_t seconds = args_number(cli->args, "timeout");
@@ -134,6 +150,8 @@ static int wait_loaded(struct cli *cli, const char *name, uint32_t version, stru
         int code = settled(r, version);
         if (code >= 0)
             return code;
+        if (rests(cli, name, version))
+            return 0;
         if (os_clock_mono_ms() >= limit)
             break;
         sleep_ms(pause);
@@ -173,7 +191,7 @@ int policy_submit(struct cli *cli, const char *name, Openshell__V1__UpdateConfig
     req->name = (char *)name;
     req->workspace = (char *)cli->workspace;
     if (cli_call(cli, RPC_OpenShell_UpdateConfig, &req->base, 0, &response, err) < 0)
-        return -1;
+        return cli_sandbox_failed(cli, name, err);
     for (size_t i = 0; warnings && i < warnings->n; i++)
         say(stderr, YELLOW "!" END " %s\n", warnings->v[i]);
     const Openshell__V1__UpdateConfigResponse *r = (const Openshell__V1__UpdateConfigResponse *)response;
@@ -290,12 +308,22 @@ static void revision_json(struct cli *cli, const char *name, const status_respon
     document_print(j, "json");
 }
 
-static void no_history(const char *name)
+/* `version` is the one that was asked for, 0 = any. */
+static void no_history(const char *name, uint32_t version)
 {
     if (name)
         say(stderr, "No policy history found for sandbox '%s'\n", name);
     else
         say(stderr, "No global policy history found\n");
+    if (version)
+        say(stderr, "There is no revision %u. List them with: openshell policy list %s\n", version,
+            name ? name : "--global");
+}
+
+static void print_time(struct cli *cli, const char *label, int64_t ms)
+{
+    if (ms)
+        say(stdout, "%s %lld ms (%s)\n", label, (long long)ms, time_text(&cli->arena, ms));
 }
 
 static int get_revision(struct cli *cli, const char *name, uint32_t version, struct os_error *err)
@@ -303,7 +331,7 @@ static int get_revision(struct cli *cli, const char *name, uint32_t version, str
     status_response *s = fetch_status(cli, name, version, err);
     if (!s && err->code == OS_NOT_FOUND && strstr(cli->server_message, "revision")) {
         os_error_clear(err);
-        no_history(name);
+        no_history(name, version);
         return 0;
     }
     if (!s)
@@ -321,10 +349,8 @@ static int get_revision(struct cli *cli, const char *name, uint32_t version, str
         status_name(r->status));
     if (name)
         say(stdout, "Active:       %u\n", s->active_version);
-    if (r->created_at_ms)
-        say(stdout, "Created:      %lld ms\n", (long long)r->created_at_ms);
-    if (r->loaded_at_ms)
-        say(stdout, "Loaded:       %lld ms\n", (long long)r->loaded_at_ms);
+    print_time(cli, "Created:     ", r->created_at_ms);
+    print_time(cli, "Loaded:      ", r->loaded_at_ms);
     if (name && *r->load_error)
         say(stdout, "Error:        %s\n", r->load_error);
     if (wants_body(cli) && r->policy)
@@ -371,11 +397,11 @@ int policy_list_run(struct cli *cli, struct os_error *err)
     }
     req.limit = (uint32_t)args_number(cli->args, "limit");
     if (cli_call(cli, RPC_OpenShell_ListSandboxPolicies, &req.base, CLI_READ_MS, &response, err) < 0)
-        return -1;
+        return name ? cli_sandbox_failed(cli, name, err) : -1;
     const Openshell__V1__ListSandboxPoliciesResponse *r =
         (const Openshell__V1__ListSandboxPoliciesResponse *)response;
     if (!r->n_revisions) {
-        no_history(name);
+        no_history(name, 0);
         return 0;
     }
     struct table t = {.arena = &cli->arena,

@@ -15,6 +15,7 @@
 #include "policy/lint.h"
 
 #define EXIT_DENIED 3
+#define EXIT_DEPENDS 4
 
 struct check {
     struct cli *cli;
@@ -44,6 +45,17 @@ static int check_address(const struct policy_l4 *l4, const struct policy_questio
     return destination_check(l4, &none, q->host, q->port, &addrs, &kind, reason);
 }
 
+/* Executables are compared by the whole path that the kernel sees. */
+static int check_program(const char *flag, const char *path, struct os_error *err)
+{
+    return !path || *path == '/'
+               ? 0
+               : os_error_set(err, OS_INVALID_ARGUMENT,
+                              "--%s expects the whole path of a program, like /usr/bin/curl; "
+                              "got '%s'",
+                              flag, path);
+}
+
 static int read_question(struct check *c, struct os_error *err)
 {
     const struct args *args = c->cli->args;
@@ -64,6 +76,11 @@ static int read_question(struct check *c, struct os_error *err)
         return os_error_set(err, OS_INVALID_ARGUMENT, "--address expects an IP address, got '%s'",
                             q->address);
     q->check_address = check_address;
+    if (check_program("binary", args_get(args, "binary"), err) < 0)
+        return -1;
+    for (size_t i = 0; i < args_count(args, "ancestor"); i++)
+        if (check_program("ancestor", args_nth(args, "ancestor", i), err) < 0)
+            return -1;
     q->who.exe = args_get(args, "binary");
     q->who.n_ancestors = args_count(args, "ancestor");
     const char **list = os_arena_alloc(&c->cli->arena, q->who.n_ancestors * sizeof(*list));
@@ -77,7 +94,11 @@ static int read_question(struct check *c, struct os_error *err)
 
 static const char *verdict_text(enum policy_verdict v)
 {
-    return v == POLICY_VERDICT_ALLOWED ? "allowed" : v == POLICY_VERDICT_AUDITED ? "audited" : "denied";
+    static const char *const texts[] = {[POLICY_VERDICT_ALLOWED] = "allowed",
+                                        [POLICY_VERDICT_AUDITED] = "audited",
+                                        [POLICY_VERDICT_DEPENDS] = "depends",
+                                        [POLICY_VERDICT_DENIED] = "denied"};
+    return texts[v];
 }
 
 /* Of the changes that work, the first that one command makes, else the first. */
@@ -163,6 +184,8 @@ static void print_answer(struct check *c)
     else if (a->verdict == POLICY_VERDICT_AUDITED)
         say(stdout, "\n" WARN_MARK "⚠" END " passed on and logged (enforcement: audit): %s by %s\n", c->text,
             who);
+    else if (a->verdict == POLICY_VERDICT_DEPENDS)
+        say(stdout, "\n" WARN_MARK "⚠" END " depends on the body: %s by %s\n", c->text, who);
     else
         say(stdout, "\n" RED "✗" END " denied (%s): %s by %s\n", a->layer, c->text, who);
     if (a->reason)
@@ -260,5 +283,9 @@ int policy_check_run(struct cli *cli, struct os_error *err)
         if (answer)
             print_answer(&c);
     }
-    return c.findings.errors ? 1 : answer && c.answer.verdict == POLICY_VERDICT_DENIED ? EXIT_DENIED : 0;
+    if (c.findings.errors || !answer)
+        return c.findings.errors ? 1 : 0;
+    return c.answer.verdict == POLICY_VERDICT_DENIED    ? EXIT_DENIED
+           : c.answer.verdict == POLICY_VERDICT_DEPENDS ? EXIT_DEPENDS
+                                                        : 0;
 }

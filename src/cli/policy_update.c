@@ -52,20 +52,67 @@ static int fetch_base(struct cli *cli, const char *name, policy_doc **base, stru
     return 0;
 }
 
-/* A rule that names no program passes as "any" in a merge, but allows nothing. */
-static void warn_of_empty_rules(const policy_doc *doc, const struct update_operations *ops,
-                                struct os_strv *warnings)
+#define ADD_RULE OPENSHELL__V1__POLICY_MERGE_OPERATION__OPERATION_ADD_RULE
+
+static bool same_place(const policy_endpoint_doc *a, const policy_endpoint_doc *b)
+{
+    for (size_t i = 0; i < a->n_ports; i++)
+        for (size_t k = 0; k < b->n_ports; k++)
+            if (a->ports[i] == b->ports[k] && os_str_eq_nocase(a->host, b->host))
+                return true;
+    return false;
+}
+
+/* The operation went into that rule: it has its name, or a destination of it. */
+static bool went_into(const policy_merge_op *op, const char *key, const policy_rule *rule)
+{
+    if (op->operation_case != ADD_RULE)
+        return false;
+    const policy_rule *in = op->add_rule->rule;
+    bool found = strcmp(op->add_rule->rule_name, key) == 0;
+    for (size_t i = 0; i < rule->n_endpoints && !found; i++)
+        for (size_t k = 0; k < in->n_endpoints && !found; k++)
+            found = same_place(rule->endpoints[i], in->endpoints[k]);
+    return found;
+}
+
+/* A rule that names no program passes as "any" in a merge, which never narrows it, but allows nothing: once
+ * it is there, only its removal makes room for one that names a program. */
+static void warn_of_empty_rules(const char *sandbox, const policy_doc *base, const policy_doc *doc,
+                                const struct update_operations *ops, bool dry, struct os_strv *warnings)
 {
     for (size_t i = 0; i < doc->n_network_policies; i++) {
+        const char *key = doc->network_policies[i]->key;
         const policy_rule *rule = doc->network_policies[i]->value;
-        bool touched = false;
-        for (size_t k = 0; k < ops->n && !touched; k++)
-            touched =
-                ops->v[k]->operation_case == OPENSHELL__V1__POLICY_MERGE_OPERATION__OPERATION_ADD_RULE &&
-                strcmp(ops->v[k]->add_rule->rule_name, doc->network_policies[i]->key) == 0;
-        if (touched && rule && !rule->n_binaries)
+        bool touched = false, there = !dry;
+        for (size_t k = 0; rule && k < ops->n && !touched; k++)
+            touched = went_into(ops->v[k], key, rule);
+        for (size_t k = 0; base && k < base->n_network_policies; k++)
+            there |= strcmp(base->network_policies[k]->key, key) == 0;
+        if (!touched || rule->n_binaries)
+            continue;
+        if (there)
+            os_strv_addf(warnings,
+                         "rule '%s' names no binary, so it allows nothing, and --binary does not change that "
+                         "afterwards; remove it, then add it again with --binary: openshell policy update %s "
+                         "--remove-rule %s",
+                         key, sandbox, key);
+        else
             os_strv_addf(warnings, "rule '%s' names no binary, so it allows nothing; name one with --binary",
-                         doc->network_policies[i]->key);
+                         key);
+    }
+}
+
+/* Executables are compared by the whole path that the kernel sees. */
+static void warn_of_relative_binaries(struct cli *cli, struct os_strv *warnings)
+{
+    for (size_t i = 0; i < args_count(cli->args, "binary"); i++) {
+        const char *path = args_nth(cli->args, "binary", i);
+        if (*path != '/' && !os_str_starts(path, "**"))
+            os_strv_addf(warnings,
+                         "binary '%s' does not start with '/', so no program has that path; name it like "
+                         "/usr/bin/%s",
+                         path, path);
     }
 }
 
@@ -93,8 +140,10 @@ int policy_update_run(struct cli *cli, struct os_error *err)
     const policy_doc *doc = policy_merge(&cli->arena, base, ops.v, ops.n, &warnings, err);
     if (!doc)
         return -1;
-    warn_of_empty_rules(doc, &ops, &warnings);
-    if (args_given(cli->args, "dry-run"))
+    bool dry = args_given(cli->args, "dry-run");
+    warn_of_empty_rules(name, base, doc, &ops, dry, &warnings);
+    warn_of_relative_binaries(cli, &warnings);
+    if (dry)
         return preview(doc, ops.n, &warnings, err);
     Openshell__V1__UpdateConfigRequest req = OPENSHELL__V1__UPDATE_CONFIG_REQUEST__INIT;
     req.merge_operations = ops.v;

@@ -6,6 +6,7 @@
 
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/editor.h"
 #include "cli/forward.h"
 #include "cli/output.h"
 #include "cli/text.h"
@@ -350,6 +351,7 @@ static int delete_one(struct cli *cli, const char *name, struct os_error *err)
     else
         say(stdout, OK_MARK "✓" END " Deleted sandbox %s\n", name);
     config_forget_sandbox(cli->gateway, cli->workspace, name);
+    editor_forget(cli, name);
     fflush(stdout);
     return 0;
 }

@@ -24,4 +24,7 @@ void sandbox_print_policy(const Openshell__Sandbox__V1__SandboxPolicy *policy);
 /* Text from the peer as a JSON string; bytes that are not UTF-8 are replaced. */
 json_t *json_text(const char *s);
 
+/* Says on stderr that a setting is kept for nothing, if so. */
+void settings_say_unused(const char *key);
+
 #endif

@@ -29,8 +29,9 @@ static const struct setting {
     const char *key;
     enum kind kind;
     const char *choices;
+    bool used;
 } registry[] = {
-#define SETTING(key, kind, choices) {key, kind, choices},
+#define SETTING(key, kind, choices, used, help) {key, kind, choices, used},
 #include "core/tbl/settings.h"
 };
 
@@ -260,9 +261,18 @@ static const update_response *update(struct cli *cli, update_request *req, const
         req->name = (char *)name;
         req->workspace = (char *)cli->workspace;
     }
-    return cli_call(cli, RPC_OpenShell_UpdateConfig, &req->base, 0, &response, err) < 0
-               ? NULL
-               : (const update_response *)response;
+    if (cli_call(cli, RPC_OpenShell_UpdateConfig, &req->base, 0, &response, err) == 0)
+        return (const update_response *)response;
+    if (name)
+        cli_sandbox_failed(cli, name, err);
+    return NULL;
+}
+
+void settings_say_unused(const char *key)
+{
+    for (size_t i = 0; i < OS_ARRAY_LEN(registry); i++)
+        if (strcmp(registry[i].key, key) == 0 && !registry[i].used)
+            say(stderr, YELLOW "!" END " %s is kept, but has no effect with gateways of this version\n", key);
 }
 
 int settings_set_run(struct cli *cli, struct os_error *err)
@@ -285,6 +295,8 @@ int settings_set_run(struct cli *cli, struct os_error *err)
     else
         say(stdout, OK_MARK "✓" END " Set global setting %s=%s (revision %llu)\n", key, text,
             (unsigned long long)r->settings_revision);
+    fflush(stdout);
+    settings_say_unused(key);
     return 0;
 }
 

@@ -45,6 +45,29 @@ void editor_place_block(const char *text, const char *block, struct os_buf *out)
     os_buf_adds(out, block);
 }
 
+/* The block that starts here, up to the next one. */
+static size_t block_length(const char *text)
+{
+    size_t n = line_length(text);
+    while (text[n] && !begins_block(text + n))
+        n += line_length(text + n);
+    return n;
+}
+
+void editor_drop_block(const char *text, const char *host_line, const char *part, struct os_buf *out)
+{
+    while (*text) {
+        bool block = begins_block(text);
+        size_t n = block ? block_length(text) : line_length(text);
+        const char *found = block && same_line(text, host_line) ? strstr(text, part) : NULL;
+        if (!found || found >= text + n)
+            os_buf_add(out, text, n);
+        text += n;
+    }
+    while (out->len > 1 && out->data[out->len - 1] == '\n' && out->data[out->len - 2] == '\n')
+        out->data[--out->len] = '\0';
+}
+
 void editor_place_include(const char *text, const char *include, struct os_buf *out)
 {
     bool placed = false;

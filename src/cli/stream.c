@@ -197,6 +197,7 @@ static void on_signal(uv_signal_t *h, int signum)
     struct stream *s = h->data;
     if (s->finished)
         return;
+    s->cli->caught = signum;
     finish(s, 128 + signum);
     if (s->call)
         rpc_call_cancel(s->call);
@@ -307,7 +308,8 @@ int stream_run_command(struct cli *cli, const char *sandbox_id, const char *cons
     req.sandbox_id = (char *)sandbox_id;
     req.command = (char **)command;
     req.n_command = n;
-    return run(cli, &req, io->read ? STREAM_PIPE : STREAM_NO_INPUT, io, NULL, err);
+    int code = run(cli, &req, io->read ? STREAM_PIPE : STREAM_NO_INPUT, io, NULL, err);
+    return cli->caught ? os_error_set(err, OS_CANCELLED, "interrupted") : code;
 }
 
 bool stream_read_ahead(struct os_buf *out, size_t max)

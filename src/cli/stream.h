@@ -24,7 +24,8 @@ struct stream_io {
     int (*write)(void *ctx, const void *data, size_t n, struct os_error *err);
     void *ctx;
 };
-/* Runs n words in a sandbox, not on a terminal. As stream_run(). */
+/* Runs n words in a sandbox, not on a terminal. As stream_run(); a signal that was caught
+ * (cli->catch_signals) is OS_CANCELLED "interrupted". */
 int stream_run_command(struct cli *cli, const char *sandbox_id, const char *const *command, size_t n,
                        const struct stream_io *io, struct os_error *err);
 

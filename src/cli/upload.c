@@ -131,12 +131,33 @@ static ssize_t next_bytes(void *ctx, void *data, size_t n, struct os_error *err)
     return tar_writer_read(ctx, data, n, err);
 }
 
-static int transfer(struct cli *cli, const char *sandbox_id, const char *dir, struct tar_writer *w,
-                    struct os_error *err)
+/* Into directory $1. What has a name of its own ($2) and is a file ($3) or new there is unpacked beside its
+ * place and moved when it is complete, so that an upload that is broken off leaves nothing; the rest is
+ * merged into what there is. -p keeps modes whatever the umask, -o leaves ownership to the agent. */
+static const char RECEIVE[] = "mkdir -p -- \"$1\" || exit\n"
+                              "to=$1/$2\n"
+                              "if [ -z \"$2\" ] || { [ -z \"$3\" ] && [ -e \"$to\" -o -L \"$to\" ]; }; then\n"
+                              "  exec tar xpof - -C \"$1\"\n"
+                              "fi\n"
+                              "if [ -d \"$to\" ] && [ ! -L \"$to\" ]; then\n"
+                              "  echo \"cannot overwrite directory '$to' with a file\" >&2; exit 1\n"
+                              "fi\n"
+                              "temp=$1/.openshell-upload.$$\n"
+                              "mkdir -m 700 -- \"$temp\" || exit\n"
+                              "trap 'chmod -R u+rwX \"$temp\"; rm -rf -- \"$temp\"' EXIT\n"
+                              "trap '' HUP INT TERM PIPE\n" /* the end of its input ends tar */
+                              "tar xpof - -C \"$temp\" || exit\n"
+                              "[ ! -L \"$to\" ] || rm -f -- \"$to\"\n"
+                              "new=$temp/$2 mode=\n" /* a directory is moved by who may write to it */
+                              "[ -w \"$new\" ] || { mode=$(stat -c %a \"$new\") && chmod u+w \"$new\"; }\n"
+                              "mv -f -- \"$new\" \"$to\" || exit\n"
+                              "[ -z \"$mode\" ] || chmod \"$mode\" \"$to\"\n";
+
+static int transfer(struct cli *cli, const char *sandbox_id, const struct plan *plan, bool is_dir,
+                    struct tar_writer *w, struct os_error *err)
 {
-    /* -p keeps modes whatever the umask, -o leaves ownership to the agent. */
-    const char *const command[] = {"/bin/sh", "-c", "mkdir -p -- \"$1\" && exec tar xpof - -C \"$1\"", "sh",
-                                   dir};
+    const char *const command[] = {"/bin/sh",           "-c", RECEIVE, "sh", plan->dir, plan->name,
+                                   is_dir ? "" : "file"};
     const struct stream_io io = {.read = next_bytes, .ctx = w};
     int code = stream_run_command(cli, sandbox_id, command, OS_ARRAY_LEN(command), &io, err);
     if (code > 0)
@@ -159,8 +180,15 @@ int upload_path(struct cli *cli, const char *sandbox_id, const char *path, const
     const struct plan plan = make_plan(&cli->arena, path, dest, S_ISDIR(st.st_mode));
     struct tar_writer *w = tar_writer_new();
     int rc = collect(cli, w, path, &st, plan.name, err);
+    bool catching = cli->catch_signals;
+    cli->catch_signals = true;
     if (rc == 0)
-        rc = transfer(cli, sandbox_id, plan.dir, w, err);
+        rc = transfer(cli, sandbox_id, &plan, S_ISDIR(st.st_mode), w, err);
+    cli->catch_signals = catching;
+    if (cli->caught)
+        os_error_set(err, OS_CANCELLED,
+                     S_ISDIR(st.st_mode) ? "interrupted; files that had arrived may be in the sandbox"
+                                         : "interrupted; a file that is not complete is not in the sandbox");
     tar_writer_free(w);
     return rc;
 }

@@ -36,6 +36,7 @@
 /* gRPC's own services, which need no credentials */
 #define OS_LIMIT_REFLECTION_REQUEST 4096 /* bytes of one question */
 #define OS_LIMIT_REFLECTION_ANSWERS 1000 /* questions answered on one stream */
+#define OS_LIMIT_REFLECTION_STREAMS 64   /* open at once on one gateway; each may hold a window of answers */
 #define OS_LIMIT_HEALTH_WATCHES 1024     /* open Watch calls of one gateway */
 
 /* Validation (spec/gateway.md 3.1), bytes unless noted */

@@ -37,6 +37,7 @@ struct gateway {
     struct watches *watches;
     struct health *health;
     struct health_watches *health_watches; /* grpc.health.v1 */
+    unsigned reflections;                  /* open streams of grpc.reflection; loop thread */
     struct sessions *sessions;
     /* Read-modify-write of sandbox rows (spec/gateway.md 5.3). Order: gate, then sync. */
     pthread_mutex_t sync;

@@ -12,7 +12,7 @@
 #define VALUE(x) OPENSHELL__SANDBOX__V1__SETTING_VALUE__VALUE_##x
 
 const struct setting settings_registry[] = {
-#define SETTING(key, kind, choices) {key, SETTING_##kind, choices},
+#define SETTING(key, kind, choices, used, help) {key, SETTING_##kind, choices},
 #include "core/tbl/settings.h"
 };
 const size_t settings_registered = OS_ARRAY_LEN(settings_registry);

@@ -8,6 +8,7 @@
 #include "policy/engine_priv.h"
 #include "policy/explain_priv.h"
 #include "policy/target.h"
+#include "policy/validate.h"
 
 struct policy_engine *explain_compile(const policy_doc *doc, bool identity, struct os_error *err)
 {
@@ -159,6 +160,13 @@ static enum policy_cause cause_of(enum policy_l7_why why)
     }
 }
 
+/* Asks no rule about method and path alone. */
+static bool reads_body(const struct policy_endpoint *config)
+{
+    return config && (config->protocol == POLICY_GRAPHQL || config->protocol == POLICY_JSON_RPC ||
+                      config->protocol == POLICY_MCP);
+}
+
 static void judge_request(struct explain *x, const struct policy_l4 *l4)
 {
     struct policy_target target;
@@ -174,6 +182,14 @@ static void judge_request(struct explain *x, const struct policy_l4 *l4)
              "request-target contains an encoded '/' (%2F) which is not allowed on this endpoint");
         return;
     }
+    if (reads_body(l7.config)) {
+        out->verdict = POLICY_VERDICT_DEPENDS;
+        out->reason = os_arena_printf(x->arena,
+                                      "the rules of this endpoint (protocol: %s) are about what is in the "
+                                      "body of a request, which a method and a URL do not say",
+                                      policy_protocol_name(l7.config->protocol));
+        return;
+    }
     out->cause = cause_of(l7.why);
     bool by_deny = l7.why == POLICY_L7_DENY_RULE;
     if (l7.why == POLICY_L7_ALLOWED || by_deny)
@@ -187,6 +203,15 @@ static void judge_request(struct explain *x, const struct policy_l4 *l4)
         out->verdict = POLICY_VERDICT_AUDITED;
 }
 
+/* Relayed as it comes: the sandbox does not read SQL (spec/policy.md 5.10). */
+static bool only_sql(const struct policy_l4 *l4)
+{
+    for (size_t i = 0; i < l4->n_configs; i++)
+        if (l4->configs[i]->protocol != POLICY_SQL)
+            return false;
+    return l4->n_configs > 0;
+}
+
 int policy_explain(struct os_arena *arena, const policy_doc *doc, const struct policy_question *q,
                    struct policy_answer *out, struct os_error *err)
 {
@@ -197,7 +222,8 @@ int policy_explain(struct os_arena *arena, const policy_doc *doc, const struct p
     *out = (struct policy_answer){.layer = "connection"};
     struct explain x = {.arena = arena, .doc = doc, .engine = engine, .q = q, .out = out};
     if (judge_connection(&x, &l4) == 0 && judge_address(&x, &l4) == 0) {
-        bool skip = l4.opaque || (q->tls && l4.n_configs && l4.configs[0]->tls == POLICY_TLS_SKIP);
+        bool skip =
+            l4.opaque || only_sql(&l4) || (q->tls && l4.n_configs && l4.configs[0]->tls == POLICY_TLS_SKIP);
         out->unread = skip || !policy_l4_inspects(&l4);
         if (q->method && !out->unread)
             judge_request(&x, &l4);

@@ -22,7 +22,12 @@ struct policy_question {
     policy_address_fn *check_address;
 };
 
-enum policy_verdict { POLICY_VERDICT_ALLOWED, POLICY_VERDICT_AUDITED, POLICY_VERDICT_DENIED };
+enum policy_verdict {
+    POLICY_VERDICT_ALLOWED,
+    POLICY_VERDICT_AUDITED,
+    POLICY_VERDICT_DEPENDS, /* the rules are about what is in the body, which no question has */
+    POLICY_VERDICT_DENIED,
+};
 
 enum policy_cause {
     POLICY_CAUSE_NONE,
@@ -41,7 +46,7 @@ struct policy_answer {
     const char *layer;       /* "connection", "address" or "request": what decided */
     const char *rule;        /* key of the rule that decided; NULL when none did */
     const char *detail;      /* the endpoint and clause of it; NULL */
-    const char *reason;      /* of a denial; NULL */
+    const char *reason;      /* of a denial, or why it depends; NULL */
     bool unread;             /* allowed, and the bytes pass without inspection */
 };
 

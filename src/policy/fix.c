@@ -240,6 +240,11 @@ static size_t in_order(const struct state *at, policy_merge_op **out)
     return n;
 }
 
+static bool passes(const struct policy_answer *a)
+{
+    return a->verdict == POLICY_VERDICT_ALLOWED || a->verdict == POLICY_VERDICT_AUDITED;
+}
+
 /* Once more, all at once on the policy as it is: that is what will be sent. */
 static void keep(struct search *s, const struct state *at)
 {
@@ -251,8 +256,7 @@ static void keep(struct search *s, const struct state *at)
         fix.n_ops = in_order(at, fix.ops);
         fix.doc = policy_merge(s->arena, s->start, fix.ops, fix.n_ops, &warnings, NULL);
     }
-    bool good = fix.doc && policy_explain(s->arena, fix.doc, s->q, &answer, NULL) == 0 &&
-                answer.verdict != POLICY_VERDICT_DENIED;
+    bool good = fix.doc && policy_explain(s->arena, fix.doc, s->q, &answer, NULL) == 0 && passes(&answer);
     if (good && s->n_found < POLICY_FIXES)
         s->found[s->n_found++] = fix;
 }
@@ -308,7 +312,7 @@ static void search(struct search *s, const struct state *at, unsigned steps)
     if (s->n_found == POLICY_FIXES || s->tries++ >= TRIES_MAX ||
         policy_explain(s->arena, at->doc, s->q, &answer, NULL) < 0)
         return;
-    if (answer.verdict != POLICY_VERDICT_DENIED)
+    if (passes(&answer))
         keep(s, at);
     else if (steps && look_at(s, at, &l))
         try_all(s, at, &l, answer.cause, steps);

@@ -158,6 +158,11 @@ static void lint_handling(struct lint *l, const policy_endpoint_doc *ep)
         lint_endpoint(l, "deprecated", "tls: %s is deprecated and does nothing; leave it out", tls);
     if (!judges_requests(l))
         return;
+    if (l->protocol == POLICY_SQL) {
+        lint_endpoint(l, "unread-requests",
+                      "protocol: sql is relayed without being read, so access and rules do nothing");
+        return;
+    }
     if (!strcmp(tls, "skip"))
         lint_endpoint(l, "unread-requests",
                       "tls: skip passes the bytes unopened, so protocol, access and rules do nothing for TLS "
@@ -225,6 +230,10 @@ void policy_lint(struct os_arena *arena, const policy_doc *doc, struct policy_fi
     *out = (struct policy_findings){0};
     struct lint l = {.arena = arena, .out = out, .doc = doc};
     lint_refusals(&l, doc);
+    if (doc->version != 1)
+        put(&l, POLICY_LINT_WARNING, "unknown-version", "version",
+            os_arena_printf(arena, "version %u is not defined, and is read like 1; write version: 1",
+                            doc->version));
     struct policy_map_entry **sorted =
         policy_map_sorted(arena, doc->network_policies, doc->n_network_policies);
     for (size_t i = 0; i < doc->n_network_policies; i++) {

@@ -2,6 +2,8 @@
 #ifndef POLICY_LINT_PRIV_H
 #define POLICY_LINT_PRIV_H
 
+#include <string.h>
+
 #include "policy/lint.h"
 #include "policy/model.h"
 #include "policy/validate.h"
@@ -22,6 +24,12 @@ void lint_endpoint(struct lint *l, const char *check, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void lint_clause(struct lint *l, const char *list, size_t i, const char *check, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
+
+/* A pattern of a path that begins with a letter or the like, where paths of requests have their '/'. */
+static inline bool policy_path_never_matches(const char *path)
+{
+    return *path && !strchr("/*?[{\\", *path);
+}
 
 /* lint_rules.c: clauses that can never decide anything. */
 void lint_clauses(struct lint *l, const policy_endpoint_doc *ep);

@@ -84,6 +84,17 @@ static bool preset_allows(const char *access, const char *method)
 
 /* --- checks --- */
 
+/* True when the clause never matches because of where its path begins. */
+static bool lint_path_begin(struct lint *l, const char *list, size_t i, const policy_clause *c)
+{
+    if (!policy_path_never_matches(policy_text(c->path)))
+        return false;
+    lint_clause(l, list, i, "relative-path",
+                "path '%s' does not start with '/', so the rule matches nothing; write '/%s'", c->path,
+                c->path);
+    return true;
+}
+
 static void lint_method(struct lint *l, const char *list, size_t i, const char *method)
 {
     static const char *const known[] = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "*"};
@@ -105,6 +116,8 @@ static void lint_allow(struct lint *l, const policy_endpoint_doc *ep, size_t i)
                     "no method is given, so the rule matches nothing; '*' is any");
         return;
     }
+    if (lint_path_begin(l, "rules", i, c))
+        return;
     if (*policy_text(ep->path) && paths_apart(ep->path, path_of(c))) {
         lint_clause(l, "rules", i, "unreachable-rule", "path '%s' lies outside the endpoint's path '%s'",
                     path_of(c), ep->path);
@@ -151,6 +164,8 @@ static void lint_deny(struct lint *l, const policy_endpoint_doc *ep, size_t i)
                     "no path is given: here that is every path, but for other programs that read this format "
                     "the rule "
                     "never matches; write path: \"**\"");
+    if (lint_path_begin(l, "deny_rules", i, c))
+        return;
     if (*policy_text(ep->path) && paths_apart(ep->path, path_of(c))) {
         lint_clause(l, "deny_rules", i, "unreachable-rule", "path '%s' lies outside the endpoint's path '%s'",
                     path_of(c), ep->path);
@@ -172,6 +187,13 @@ static void lint_deny(struct lint *l, const policy_endpoint_doc *ep, size_t i)
 
 void lint_clauses(struct lint *l, const policy_endpoint_doc *ep)
 {
+    if (l->protocol == POLICY_WEBSOCKET) {
+        for (size_t i = 0; i < ep->n_rules; i++)
+            if (ep->rules[i]->allow)
+                lint_path_begin(l, "rules", i, ep->rules[i]->allow);
+        for (size_t i = 0; i < ep->n_deny_rules; i++)
+            lint_path_begin(l, "deny_rules", i, policy_deny_clause(ep->deny_rules[i]));
+    }
     if (l->protocol != POLICY_REST)
         return; /* other protocols have other clauses */
     for (size_t i = 0; i < ep->n_rules; i++)

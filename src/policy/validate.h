@@ -7,6 +7,8 @@
 
 /* Known protocol, any letter case; false for an unknown name. */
 bool policy_protocol_parse(const char *name, enum policy_protocol *out);
+/* As the document spells it; "" for plain connections. */
+const char *policy_protocol_name(enum policy_protocol p);
 /* Reasons of spec/policy.md 2.2 "L7 reasons", in their order. */
 void policy_l7_reasons(const policy_endpoint_doc *ep, struct os_strv *reasons);
 /* The rule set's clauses all lack content. fields_count: fields and parameters other than the tool count. */

@@ -7,28 +7,37 @@
 #include "policy/glob.h"
 #include "policy/validate.h"
 
+static const struct {
+    const char *name;
+    enum policy_protocol value;
+} protocols[] = {
+    {"", POLICY_L4},
+    {"tcp", POLICY_TCP},
+    {"rest", POLICY_REST},
+    {"websocket", POLICY_WEBSOCKET},
+    {"graphql", POLICY_GRAPHQL},
+    {"sql", POLICY_SQL},
+    {"json-rpc", POLICY_JSON_RPC},
+    {"mcp", POLICY_MCP},
+};
+
 bool policy_protocol_parse(const char *name, enum policy_protocol *out)
 {
-    static const struct {
-        const char *name;
-        enum policy_protocol value;
-    } table[] = {
-        {"", POLICY_L4},
-        {"tcp", POLICY_TCP},
-        {"rest", POLICY_REST},
-        {"websocket", POLICY_WEBSOCKET},
-        {"graphql", POLICY_GRAPHQL},
-        {"sql", POLICY_SQL},
-        {"json-rpc", POLICY_JSON_RPC},
-        {"mcp", POLICY_MCP},
-    };
-    for (size_t i = 0; i < OS_ARRAY_LEN(table); i++) {
-        if (os_str_eq_nocase(policy_text(name), table[i].name)) {
-            *out = table[i].value;
+    for (size_t i = 0; i < OS_ARRAY_LEN(protocols); i++) {
+        if (os_str_eq_nocase(policy_text(name), protocols[i].name)) {
+            *out = protocols[i].value;
             return true;
         }
     }
     return false;
+}
+
+const char *policy_protocol_name(enum policy_protocol p)
+{
+    for (size_t i = 0; i < OS_ARRAY_LEN(protocols); i++)
+        if (protocols[i].value == p)
+            return protocols[i].name;
+    return "";
 }
 
 static bool filled(const char *s)

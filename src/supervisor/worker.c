@@ -24,6 +24,7 @@
 #include "supervisor/egress/egress.h"
 #include "supervisor/enforcement.h"
 #include "supervisor/isolation_report.h"
+#include "supervisor/monitor/account.h"
 #include "supervisor/monitor/client.h"
 #include "supervisor/rules/rules.h"
 #include "supervisor/session/session.h"
@@ -345,12 +346,10 @@ static void report_policy(void *ctx, uint32_t version, bool loaded, const char *
 
 static struct agent *make_agent(struct worker *w)
 {
-    char user[16];
-    snprintf(user, sizeof(user), "%u", w->opt->identity.agent_uid);
     struct agent_options opt = {
         .loop = &w->loop,
         .env = {.inherited = (const char *const *)environ,
-                .user = w->opt->driver_identity ? user : NULL,
+                .user = ACCOUNT_NAME, /* whatever its number, /etc/passwd calls it that */
                 .home = HOME,
                 .proxy_url = PROXY_URL,
                 .ca_dir = w->opt->ca_dir},

@@ -183,6 +183,16 @@ def man_pages_are_clean(g):
         contains(text, part)
 
 
+@case
+def man_pages_read_like_text(g):
+    for page in sorted((TREE / "share/man").rglob("*.[158]")):
+        text = page.read_text()
+        doubled = [line for line in text.splitlines() if re.search(r"[^.][.?!]\.$", line)]
+        equal(doubled, [], f"sentences with two stops in {page.name}")
+        if "The options of every command" in text:
+            contains(text, ".PP\nThe options of every command")
+
+
 def commands(tree_help, *path):
     """Every command that --help shows, with its aliases left out."""
     text = run(TREE / "bin/openshell", *path, "--help").out

@@ -66,6 +66,28 @@ def a_dry_run_shows_and_changes_nothing(g):
 
 
 @case
+def a_rule_without_a_binary_is_mended_as_the_warning_says(g):
+    rule = "allow_api_test_443"
+    r = must_update(g, "--add-endpoint", SPEC, "--wait")
+    contains(r.err, f"! rule '{rule}' names no binary, so it allows nothing, and --binary does not change that afterwards")
+    for name in ((), ("--rule-name", "another")):  # by name, and by what it is about
+        r = must_update(g, "--add-endpoint", SPEC, *name, *CURL)
+        contains(r.err, "already authorizes any binary; kept that scope instead of narrowing it to /usr/bin/curl")
+        contains(r.err, f"! rule '{rule}' names no binary, so it allows nothing")
+        contains(r.err, "Policy unchanged")
+    equal(status(g), "refused")
+    command = r.err.split("with --binary: ")[1].splitlines()[0]
+    equal(command, f"openshell policy update box --remove-rule {rule}")
+    g.must(*command.split()[1:])
+    r = must_update(g, "--add-endpoint", SPEC, *CURL, "--wait")
+    check("!" not in r.err, r)
+    equal(status(g), "200")
+    must_update(g, "--remove-rule", rule, "--wait")
+    r = must_update(g, "--add-endpoint", SPEC, "--binary", "curl", "--dry-run")
+    contains(r.err, "! binary 'curl' does not start with '/', so no program has that path; name it like /usr/bin/curl")
+
+
+@case
 def an_added_endpoint_is_in_force_at_once(g):
     before = revision(g)
     r = must_update(g, "--add-endpoint", SPEC, *CURL, "--wait")
@@ -202,7 +224,28 @@ def check_finds_what_would_be_refused(g):
     equal(g.cli("policy", "check").code, 2)
     equal(g.cli("policy", "check", path, "--binary", "/usr/bin/curl").code, 2)
     equal(g.cli("policy", "check", path, "--request", "GET https://a.com", "--connect", "a.com:1").code, 2)
-    equal(g.cli("policy", "check", written("clean.yaml", LINTED)).code, 0)
+    clean = written("clean.yaml", LINTED)
+    equal(g.cli("policy", "check", clean).code, 0)
+    for flag in ("--binary", "--ancestor"):
+        r = g.cli("policy", "check", clean, "--request", "GET https://api.test/", flag, "curl")
+        equal(r.code, 1, r)
+        contains(r.err, f"{flag} expects the whole path of a program, like /usr/bin/curl; got 'curl'")
+
+
+@case
+def check_leaves_to_the_body_what_the_body_decides(g):
+    path = written("graphql.yaml", LINTED.replace("version: 1", "version: 2") + """  graph:
+    endpoints: [{host: graph.test, port: 443, protocol: graphql, enforcement: enforce, access: read-only}]
+    binaries: [{path: /usr/bin/curl}]
+  short:
+    endpoints: [{host: s.test, port: 443, protocol: rest, enforcement: enforce, rules: [{allow: {method: GET, path: v1/x}}]}]
+    binaries: [{path: /usr/bin/curl}]
+""")
+    code, findings, answer = check_file(g, path, "--request", "POST https://graph.test/graphql", *CURL)
+    equal((code, answer["verdict"], answer["rule"], answer["fix"]), (4, "depends", "graph", None))
+    contains(g.cli("policy", "check", path, "--request", "POST https://graph.test/graphql", *CURL).out,
+             "⚠ depends on the body: POST https://graph.test/graphql by /usr/bin/curl")
+    equal([f["check"] for f in findings], ["unknown-version", "relative-path"])
 
 
 def request(g, method, path):

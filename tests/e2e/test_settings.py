@@ -74,6 +74,20 @@ def settings_of_a_sandbox(g):
 
 
 @case
+def what_nothing_reads_is_said(g):
+    for key, value, noted in (("ocsf_json_enabled", "false", False), ("providers_v2_enabled", "true", True),
+                              ("agent_policy_proposals_enabled", "true", True), ("proposal_approval_mode", "auto", True)):
+        r = g.must("settings", "set", "box", "--key", key, "--value", value)
+        equal(r.err, f"! {key} is kept, but has no effect with gateways of this version\n" if noted else "", r)
+        g.must("settings", "delete", "box", "--key", key)
+        contains(g.must("settings", "set", "--help").out, f"\n  {key}  ")
+    r = g.must("sandbox", "create", "--name", "auto", "--approval-mode", "auto", "--auto-providers", "--detach", "--", "true")
+    contains(r.err, "! proposal_approval_mode is kept, but has no effect")
+    contains(r.err, "! --auto-providers has no effect")
+    g.must("sandbox", "delete", "auto")
+
+
+@case
 def bad_values_are_refused_before_the_gateway_is_asked(g):
     for key, value, text in (
             ("nope", "1", "unknown setting key 'nope'. Allowed keys: providers_v2_enabled, ocsf_json_enabled, "

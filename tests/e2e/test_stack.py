@@ -154,6 +154,15 @@ def runs_as_the_agent_user(g):
 
 
 @case
+def its_environment_names_it_like_its_account(g):
+    """For programs that ask the environment (Python's getpass) and those that ask passwd (id) alike."""
+    r = sh(g, 'echo "$(id -un) $USER $LOGNAME $LANG"; touch /tmp/sp\u00fc; ls /tmp/sp*; rm /tmp/sp*')
+    equal(r.out, "sandbox sandbox sandbox C.UTF-8\n/tmp/sp\u00fc\n", r)
+    r = g.must("sandbox", "create", "--name", "env", "--no-keep", "--", "sh", "-c", 'echo "main $USER $LOGNAME $LANG"')
+    contains(r.out, "main sandbox sandbox C.UTF-8")
+
+
+@case
 def no_capabilities_no_new_privileges_and_a_filter(g):
     text = sh(g, "cat /proc/self/status").out
     fields = dict(re.findall(r"^(\w+):\s+(\S+)", text, re.M))

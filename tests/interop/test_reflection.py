@@ -184,6 +184,28 @@ def a_client_that_does_not_read_is_not_answered():
         s.cancel()
 
 
+@case
+def open_streams_are_bounded():
+    done = threading.Event()
+
+    def waiting():
+        yield question(list_services="")
+        done.wait(20)
+
+    streams = [reflect(waiting()) for _ in range(64)]
+    for s in streams:
+        next(s)
+    try:
+        next(reflect(iter([question(list_services="")])))
+        raise AssertionError("a 65th stream was served")
+    except grpc.RpcError as e:
+        equal(e.code(), grpc.StatusCode.RESOURCE_EXHAUSTED, e.details())
+    for s in streams:
+        s.cancel()
+    done.set()
+    wait_for("room", lambda: bool(ask(list_services="")), 5)
+
+
 def rss():
     status = pathlib.Path(f"/proc/{gateway.process.pid}/status").read_text()
     return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) << 10

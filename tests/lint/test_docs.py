@@ -173,6 +173,27 @@ def check_decisions():
                     yield f"{name(file)} cites DESIGN {number}, which {name(page)} does not have"
 
 
+RULE_TYPES = re.compile(r'"(opa|ssrf|tls|l7|l7-[a-z]+|request-authority|http-parser|credentials|credential-binding|'
+                        r'nftables|policy-dns|middleware|supervisor-middleware)"')
+
+
+def check_events():
+    """What event lines are made of is in the guide: classes, engines, and reasons that are words."""
+    page = ROOT / "docs/guide/logs.md"
+    text = page.read_text()
+    for file in sorted((ROOT / "src/supervisor").rglob("*.c")):
+        if file.parent.name == "audit":
+            continue
+        source = file.read_text()
+        words = set(re.findall(r"\bAUDIT_(NET|HTTP|SSH|PROC|FINDING|CONFIG|LIFECYCLE|API|EVENT)\b", source))
+        words |= set(re.findall(r'"((?:policy_dns|transparent_tcp)_[a-z_]+)"', source)) - {"transparent_tcp_allowed"}
+        if file.is_relative_to(ROOT / "src/supervisor/egress"):
+            words |= set(RULE_TYPES.findall(source))
+        for word in sorted(words):
+            if f"`{word}`" not in text:
+                yield f"{name(page)} does not explain `{word}`, which {name(file)} emits"
+
+
 def report(case, problems):
     problems = list(dict.fromkeys(problems))
     for problem in problems:
@@ -197,6 +218,7 @@ def main():
             if CASES.search(text):
                 good &= report(f"cases in {name(path)}", check_cases(path, text))
     good &= report("cited decisions", check_decisions())
+    good &= report("words of event lines", check_events())
     policies = ROOT / "docs/guide/policies.md"
     if not VALIDATOR.exists():
         good &= report("policy examples", [f"{VALIDATOR} is not built; run make build"])

@@ -55,12 +55,20 @@ static void arguments(struct man_page *p, const struct arg_spec *list)
     if (list)
         man_heading(p, "ARGUMENTS");
     for (const struct arg_spec *s = list; s && s->name; s++) {
-        cleanup_free char *text = os_asprintf("%s.", s->help);
+        cleanup_free char *text = os_asprintf("%s%s", s->help, man_stop(s->help));
         man_item(p);
         man_italic(p, s->name);
         man_plain(p, s->many ? "..." : "");
         man_describe(p, text);
     }
+}
+
+/* What it does, as sentences. */
+static char *about_text(const struct command_spec *c)
+{
+    const char *stop = man_stop(c->about);
+    return c->alias ? os_asprintf("%s%s Short: %s.", c->about, stop, c->alias)
+                    : os_asprintf("%s%s", c->about, stop);
 }
 
 /* Commands in the order of the table; headings where the table has them. */
@@ -76,8 +84,7 @@ static void subcommands(struct man_page *p, const struct args *a)
             man_heading(p, heading);
         shown = heading;
         cleanup_free char *page = os_asprintf("%s-%s", parent, c->name);
-        cleanup_free char *text = os_asprintf("%s.%s%s%s", c->about, c->alias ? " Short: " : "",
-                                              c->alias ? c->alias : "", c->alias ? "." : "");
+        cleanup_free char *text = about_text(c);
         man_item(p);
         man_bold(p, page);
         man_plain(p, "(1)");
@@ -113,8 +120,7 @@ static int command_page(const char *dir, const struct args *a, struct os_error *
     const struct command_spec *c = args_command(a);
     struct man_page p = {.dir = dir};
     cleanup_free char *name = words(a, "-");
-    cleanup_free char *about =
-        os_asprintf("%s%s%s%s.", c->about, c->alias ? ". Short: " : "", c->alias ? c->alias : "", "");
+    cleanup_free char *about = about_text(c);
     man_begin(&p, name, 1, c->about);
     synopsis(&p, a);
     man_heading(&p, "DESCRIPTION");
@@ -126,8 +132,14 @@ static int command_page(const char *dir, const struct args *a, struct os_error *
         flags(&p, "GLOBAL OPTIONS", commands_globals);
     else
         flags(&p, "OPTIONS", c->flags);
-    if (a->depth > 1)
+    if (a->depth > 1) {
+        man_paragraph(&p);
         man_text(&p, "The options of every command are in openshell(1).");
+    }
+    if (c->keys) {
+        man_heading(&p, "KEYS");
+        man_lines(&p, c->keys);
+    }
     if (c->examples) {
         man_heading(&p, "EXAMPLES");
         man_lines(&p, c->examples);

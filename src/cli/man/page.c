@@ -77,6 +77,18 @@ void man_heading(struct man_page *p, const char *text)
     os_buf_addc(&p->out, '\n');
 }
 
+void man_paragraph(struct man_page *p)
+{
+    new_line(p);
+    os_buf_adds(&p->out, ".PP\n");
+}
+
+const char *man_stop(const char *text)
+{
+    size_t n = strlen(text);
+    return n && strchr(".?!", text[n - 1]) ? "" : ".";
+}
+
 /* Sentences start on lines of their own, as roff wants them. */
 void man_text(struct man_page *p, const char *text)
 {
@@ -161,7 +173,7 @@ void man_options(struct man_page *p, const struct os_option *list, size_t n)
             man_plain(p, " ");
             man_italic(p, o->metavar);
         }
-        os_buf_addf(&text, "%s.", o->help);
+        os_buf_addf(&text, "%s%s", o->help, man_stop(o->help));
         if (o->fallback)
             os_buf_addf(&text, " Default: %s.", o->fallback);
         if (o->env)

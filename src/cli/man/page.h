@@ -21,6 +21,10 @@ void man_begin(struct man_page *p, const char *name, int section, const char *ab
 void man_heading(struct man_page *p, const char *text);
 /* A paragraph of running text; "\n\n" in it starts another one. */
 void man_text(struct man_page *p, const char *text);
+/* PP: what follows is no part of the item before. */
+void man_paragraph(struct man_page *p);
+/* Ends a sentence, unless its text brings a stop of its own. */
+const char *man_stop(const char *text);
 /* Text in bold or italics, or plain, on the current line. */
 void man_bold(struct man_page *p, const char *text);
 void man_italic(struct man_page *p, const char *text);

@@ -17,6 +17,7 @@ typedef Grpc__Reflection__V1__ServerReflectionRequest reflection_request;
 typedef Grpc__Reflection__V1__ServerReflectionResponse reflection_response;
 
 struct reflection {
+    struct gateway *gw;
     unsigned answered;
 };
 
@@ -206,7 +207,9 @@ static void on_half_close(struct rpc_call *call, void *ctx)
 
 static void on_done(struct rpc_call *call, void *ctx, const struct os_error *status)
 {
-    free(ctx);
+    struct reflection *s = ctx;
+    s->gw->reflections--;
+    free(s);
 }
 
 void reflection_rpc(void *ctx, struct rpc_call *call)
@@ -215,5 +218,10 @@ void reflection_rpc(void *ctx, struct rpc_call *call)
                                             .on_half_close = on_half_close,
                                             .on_writable = on_writable,
                                             .on_done = on_done};
-    rpc_call_set_ops(call, &ops, os_calloc(1, sizeof(struct reflection)));
+    struct reflection *s = os_calloc(1, sizeof(*s));
+    s->gw = ctx;
+    rpc_call_set_ops(call, &ops, s);
+    if (s->gw->reflections++ >= OS_LIMIT_REFLECTION_STREAMS)
+        refuse(call, OS_RESOURCE_EXHAUSTED,
+               "too many reflection streams are open, try later; allowed:", OS_LIMIT_REFLECTION_STREAMS);
 }

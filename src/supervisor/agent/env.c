@@ -7,6 +7,7 @@
 #include "core/cleanup.h"
 
 #define DEFAULT_PATH "/usr/local/bin:/usr/bin:/bin"
+#define DEFAULT_LANG "C.UTF-8" /* names of files are UTF-8, and every libc has it */
 
 static const char *const scrubbed[] = {
     "OPENSHELL_OCI_IMAGE_USER",
@@ -120,7 +121,10 @@ void agent_env_main(const struct agent_environment *e, bool tty, struct os_strv 
     set(out, "OPENSHELL_SANDBOX", "1");
     set_unless(out, user, "HOME", home_of(e));
     set_unless(out, user, "USER", user_of(e));
+    set_unless(out, user, "LOGNAME", user_of(e));
     set_unless(out, user, "SHELL", "/bin/bash");
+    if (!inherited(e, "LANG"))
+        set(out, "LANG", DEFAULT_LANG);
     set_unless(out, user, "TERM", tty ? "xterm-256color" : "dumb");
     if (!inherited(e, "PATH"))
         set(out, "PATH", DEFAULT_PATH);
@@ -145,6 +149,8 @@ int agent_env_exec(const struct agent_environment *e, bool tty, const struct age
     set(out, "OPENSHELL_SANDBOX", "1");
     set(out, "HOME", home_of(e));
     set(out, "USER", user_of(e));
+    set(out, "LOGNAME", user_of(e));
+    set(out, "LANG", DEFAULT_LANG);
     set(out, "SHELL", "/bin/bash");
     set(out, "PATH", path ? path : DEFAULT_PATH);
     set(out, "TERM", tty ? "xterm-256color" : "dumb");

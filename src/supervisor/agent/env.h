@@ -12,7 +12,7 @@
 /* Everything is borrowed. */
 struct agent_environment {
     const char *const *inherited; /* "K=V", NULL-terminated: the supervisor's own environment */
-    const char *user;             /* name or number of the agent's identity; NULL = "sandbox" */
+    const char *user;             /* name of the agent's account: USER and LOGNAME; NULL = "sandbox" */
     const char *home;             /* NULL = "/sandbox" */
     const char *proxy_url;        /* "http://10.200.0.1:3128"; NULL = no proxy variables */
     const char *ca_dir;           /* holds openshell-ca.pem and ca-bundle.pem; NULL = no CA variables */
@@ -23,7 +23,8 @@ struct agent_variable {
 };
 
 /* Main process: inherited without the scrubbed list, then identity, terminal, proxy and CA variables. HOME,
- * USER, SHELL and TERM keep a value that OPENSHELL_USER_ENVIRONMENT names. */
+ * USER, LOGNAME, SHELL and TERM keep a value that OPENSHELL_USER_ENVIRONMENT names, LANG one that is
+ * inherited. */
 void agent_env_main(const struct agent_environment *e, bool tty, struct os_strv *out);
 
 /* Exec: nothing inherited but PATH and the pairs of OPENSHELL_USER_ENVIRONMENT (keys OPENSHELL_* excepted);

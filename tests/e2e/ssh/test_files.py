@@ -247,6 +247,70 @@ def downloads_of_files(w):
     equal([p for p in w.dir.glob(".openshell-download*")], [])
 
 
+HUGE = 8 << 30  # sparse; more than is copied before the signal comes
+
+
+def interrupted(w, *argv, when):
+    p = w.private.spawn(BIN / "openshell", "sandbox", *argv, env=w.gateway.env, stdin=subprocess.DEVNULL,
+                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_for("some of it", when, 30)
+    p.send_signal(signal.SIGINT)
+    err = p.communicate(timeout=30)[1].decode()
+    equal(p.returncode, 130, err)
+    return err
+
+
+@suite.case
+def an_interrupted_download_leaves_nothing(w):
+    w.shell(f"mkdir -p /sandbox/cut && truncate -s {HUGE} /sandbox/cut/huge && echo old > /sandbox/cut/a")
+    out = w.dir / "cut"
+    out.mkdir()
+    (out / "huge").write_text("mine")
+    err = interrupted(w, "download", NAME, "cut/huge", out / "huge",
+                      when=lambda: any(f.stat().st_size for f in out.glob(".openshell-download.*/huge")))
+    contains(err, "interrupted")
+    equal([(f.name, f.read_text()) for f in out.iterdir()], [("huge", "mine")])
+    tree = w.dir / "cut-tree"
+    interrupted(w, "download", NAME, "cut", tree, when=lambda: (tree / "huge").exists() and (tree / "huge").stat().st_size)
+    check(not (tree / "huge").exists(), "half a file under its name")
+    w.shell("rm -r /sandbox/cut")
+
+
+@suite.case
+def an_interrupted_upload_leaves_nothing(w):
+    local = w.dir / "half"
+    local.mkdir()
+    with open(local / "huge", "wb") as f:
+        f.truncate(HUGE)
+    w.shell("mkdir /sandbox/up && echo old > /sandbox/up/huge")
+    arrives = "ls -l /sandbox/up/.openshell-upload.*/huge /sandbox/up/.openshell-upload.*/*/huge 2>/dev/null || true"
+    for what, dest, text in ((local / "huge", "up/huge", "a file that is not complete is not in the sandbox"),
+                             (local, "up", "files that had arrived may be in the sandbox")):
+        contains(interrupted(w, "upload", NAME, what, dest, when=lambda: w.shell(arrives)), text)
+        wait_for("the clean-up", lambda: w.shell("ls -A /sandbox/up") == "huge\n", 20)
+        equal(w.shell("cat /sandbox/up/huge"), "old\n")
+    w.shell("rm -r /sandbox/up")
+
+
+@suite.case
+def an_upload_replaces_files_and_keeps_modes(w):
+    tree = w.dir / "modes"
+    tree.mkdir()
+    (tree / "f").write_text("new")
+    (tree / "f").chmod(0o640)
+    tree.chmod(0o555)
+    w.shell("mkdir -p /sandbox/over/d && ln -s d /sandbox/over/link && echo old > /sandbox/over/f")
+    for dest in ("over/f", "over/link"):
+        equal(w.upload(tree / "f", dest).code, 0)
+        equal(w.shell(f"test ! -L {dest} && stat -c %a {dest} && cat {dest}"), "640\nnew")
+    r = w.upload(tree / "f", "over/d")
+    equal(r.code, 1, r)
+    contains(r.err, "cannot overwrite directory")
+    equal(w.upload(tree, "over").code, 0)
+    equal(w.shell("stat -c %a over/modes; ls -A over"), "555\nd\nf\nlink\nmodes\n")
+    w.shell("chmod -R u+w /sandbox/over; rm -r /sandbox/over")
+
+
 def hostile(*members):
     """An archive with these members: (name, type, link or content)."""
     out = io.BytesIO()

@@ -87,6 +87,10 @@ static void test_rejected_lines(void **state)
     assert_usage("openshell sandbox list --limit 4294967296",
                  "invalid value '4294967296' for '--limit <LIMIT>': expected a number from 0 to 4294967295");
     assert_usage("openshell sandbox list --limit -1",
+                 "invalid value '-1' for '--limit <LIMIT>': expected a number from 0 to 4294967295");
+    assert_usage("openshell logs -n -5",
+                 "invalid value '-5' for '--lines <LINES>': expected a number from 0 to 4294967295");
+    assert_usage("openshell sandbox list --limit --ids",
                  "a value is required for '--limit <LIMIT>' but none was supplied");
     assert_usage("openshell sandbox create --detach=yes",
                  "unexpected value 'yes' for '--detach' found; no more were expected");
@@ -94,8 +98,11 @@ static void test_rejected_lines(void **state)
                  "the argument '--name <NAME>' cannot be used multiple times");
     assert_usage("openshell status -q", "unexpected argument '-q' found");
     /* Published once, and rejected by what published them. */
-    assert_usage("openshell sandbox create --upload . -- python main.py",
-                 "the argument '--upload <LOCAL[:PATH]>' cannot be used with '<COMMAND>...'");
+    assert_usage(
+        "openshell sandbox create --upload . -- python main.py",
+        "the argument '--upload <LOCAL[:PATH]>' cannot be used with '<COMMAND>...'\n\n  tip: create the "
+        "sandbox with --upload --detach alone, then run the command with: openshell sandbox exec -n "
+        "<NAME> -- <COMMAND>");
     assert_usage("openshell sandbox create --approval-mode auto demo",
                  "unexpected argument 'demo' found\n\n  tip: a command goes after '--': -- demo");
     assert_usage("openshell sandbox create --no-git-ignore",

@@ -108,6 +108,25 @@ static void test_ssh_config(void **state)
         os_buf_str(&out),
         "Host openshell-a.default\n    User sandbox\n\nHost openshell-b.default\n    User sandbox\n");
 
+    const char *both = "Host openshell-a.default\n    ProxyCommand x --gateway-name g --name a\n\n"
+                       "Host openshell-b.default\n    User sandbox\n";
+    os_buf_clear(&out);
+    editor_drop_block(both, one, " --gateway-name g --name a", &out);
+    assert_string_equal(os_buf_str(&out), two);
+    os_buf_clear(&out);
+    editor_drop_block(both, one, " --gateway-name other --name a", &out); /* the same name, elsewhere */
+    assert_string_equal(os_buf_str(&out), both);
+    os_buf_clear(&out);
+    editor_drop_block(both, two, " --gateway-name", &out); /* only the block itself counts */
+    assert_string_equal(os_buf_str(&out), both);
+    os_buf_clear(&out);
+    editor_drop_block(both, two, "User", &out);
+    assert_string_equal(os_buf_str(&out),
+                        "Host openshell-a.default\n    ProxyCommand x --gateway-name g --name a\n");
+    os_buf_clear(&out);
+    editor_drop_block(two, two, "User", &out);
+    assert_string_equal(os_buf_str(&out), "");
+
     static const char include[] = "Include \"/c/ssh_config\"";
     os_buf_clear(&out);
     editor_place_include("ForwardAgent no\nHost x\n  User y\n", include, &out);

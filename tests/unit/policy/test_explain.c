@@ -135,6 +135,34 @@ static void answers(void **state)
     assert_int_equal(a.verdict, POLICY_VERDICT_ALLOWED);
 }
 
+static void what_depends_on_a_body_is_not_decided(void **state)
+{
+    static const char *const protocols[] = {"graphql, access: read-only",
+                                            "json-rpc, rules: [{allow: {method: a}}]",
+                                            "mcp, rules: [{allow: {method: tools/call, tool: a}}]"};
+    for (size_t i = 0; i < OS_ARRAY_LEN(protocols); i++) {
+        policy_doc *doc = parse(os_arena_printf(
+            &arena,
+            "q: {endpoints: [{host: q.com, port: 443, path: /q, enforcement: enforce, protocol: %s}], " CURL
+            "}",
+            protocols[i]));
+        struct policy_question q = ask("POST", "q.com", "/q", "/usr/bin/curl");
+        struct policy_answer a;
+        struct policy_fix found[POLICY_FIXES];
+        assert_int_equal(policy_explain(&arena, doc, &q, &a, NULL), 0);
+        assert_int_equal(a.verdict, POLICY_VERDICT_DEPENDS);
+        assert_string_equal(a.rule, "q");
+        assert_non_null(strstr(a.reason, "in the body"));
+        assert_int_equal(policy_find_fixes(&arena, doc, &q, found), 0);
+        q = ask("POST", "q.com", "/other", "/usr/bin/curl"); /* decided by the path alone */
+        assert_int_equal(policy_explain(&arena, doc, &q, &a, NULL), 0);
+        assert_int_equal(a.verdict, POLICY_VERDICT_DENIED);
+        q = ask("POST", "q.com", "/q", "/usr/bin/wget");
+        assert_int_equal(policy_explain(&arena, doc, &q, &a, NULL), 0);
+        assert_int_equal(a.verdict, POLICY_VERDICT_DENIED);
+    }
+}
+
 static void a_refused_document_has_no_answer(void **state)
 {
     cleanup_error struct os_error err = {0};
@@ -235,8 +263,12 @@ static void nothing_to_change(void **state)
     assert_string_equal(fix_of(doc, &q, 0), "none");
     q = ask("GET", "api.x.com", "/v1/x", "/usr/bin/curl"); /* allowed */
     assert_string_equal(fix_of(doc, &q, 0), "none");
-    q = ask("GET", "s.com", "/", "/usr/bin/curl");
+    q = ask("GET", "s.com", "/", "/usr/bin/curl"); /* not read */
     assert_string_equal(fix_of(doc, &q, 0), "none");
+    struct policy_answer a;
+    assert_int_equal(policy_explain(&arena, doc, &q, &a, NULL), 0);
+    assert_int_equal(a.verdict, POLICY_VERDICT_ALLOWED);
+    assert_true(a.unread);
     q = ask("GET", "localhost", "/", "/usr/bin/curl"); /* closed whatever the policy says */
     assert_string_equal(fix_of(doc, &q, 0), "none");
 }
@@ -246,6 +278,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(answers, forget),
         cmocka_unit_test_teardown(a_refused_document_has_no_answer, forget),
+        cmocka_unit_test_teardown(what_depends_on_a_body_is_not_decided, forget),
         cmocka_unit_test_teardown(fixes, forget),
         cmocka_unit_test_teardown(nothing_to_change, forget),
     };

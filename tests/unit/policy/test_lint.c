@@ -110,6 +110,16 @@ static void warnings(void **state)
          "unreachable-rule endpoints[0].deny_rules[1]"},
         {RULES("path: '/v1/**', access: full, deny_rules: [{path: '/b/**'}]"),
          "unreachable-rule endpoints[0].deny_rules[0]"},
+        {RULES("rules: [{allow: {method: GET, path: v1/x}}, {allow: {method: GET, path: '*'}}], deny_rules: "
+               "[{method: GET, path: v1/y}]"),
+         "relative-path endpoints[0].rules[0]; relative-path endpoints[0].deny_rules[0]"},
+        {EP("host: a.com, port: 443, protocol: websocket, enforcement: enforce, rules: [{allow: {method: "
+            "GET, "
+            "path: ws}}]"),
+         "relative-path endpoints[0].rules[0]"},
+        {EP("host: a.com, port: 443, protocol: sql, access: full, enforcement: audit"),
+         "unread-requests endpoints[0]"},
+        {EP("host: a.com, port: 443, protocol: graphql, access: read-only, enforcement: enforce"), ""},
         {RULES("rules: [{allow: {method: FETCH, path: /a}}]"), "unknown-method endpoints[0].rules[0]"},
         {"r: {endpoints: [{host: a.com, " ENFORCED_AS(
              "graphql") ", path: /graphql, access: read-only}, {host: A.com, " ENFORCED
@@ -136,12 +146,13 @@ static void errors(void **state)
         const char *text, *want;
     } rows[] = {
         {"version: 1", ""},
+        {"version: 2", "unknown-version rule"},
         {"version: 1\nnetwork_policies: {_provider_x: {endpoints: [{host: a.com, port: 443}], " CURL "}}",
          "reserved-key"},
         {"version: 1\nfilesystem_policy: {read_write: [/, a]}", "invalid; invalid"},
         {"version: 1\nnetwork_policies: {" EP(
              "host: a.com, port: 443, protocol: sql, access: full, path: /x, enforcement: enforce") "}",
-         "invalid"},
+         "invalid; unread-requests endpoints[0]"},
         {"version: 1\nnetwork_policies: {a: {endpoints: [{host: a.com, port: 443}], " CURL "},"
          "b: {endpoints: [{host: a.com, port: 443, tls: skip}], " CURL "}}",
          "ambiguous"},

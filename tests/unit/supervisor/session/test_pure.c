@@ -59,6 +59,8 @@ static void env_of_main(void **state)
     assert_string_equal(value(&l, "HOME"),
                         "/root"); /* named by the user environment: inherited value stays */
     assert_string_equal(value(&l, "USER"), "sandbox");
+    assert_string_equal(value(&l, "LOGNAME"), "sandbox");
+    assert_string_equal(value(&l, "LANG"), "C.UTF-8");
     assert_string_equal(value(&l, "TERM"), "xterm-256color");
     assert_string_equal(value(&l, "SHELL"), "/bin/bash");
     assert_null(value(&l, "OPENSHELL_SANDBOX_TOKEN"));
@@ -88,6 +90,9 @@ static void env_of_exec(void **state)
     assert_string_equal(value(&l, "EDITOR"), "vi");
     assert_string_equal(value(&l, "A"), "mine");
     assert_string_equal(value(&l, "EMPTY"), "");
+    assert_string_equal(value(&l, "USER"), "sandbox");
+    assert_string_equal(value(&l, "LOGNAME"), "sandbox");
+    assert_string_equal(value(&l, "LANG"), "C.UTF-8");
     assert_string_equal(value(&l, "TERM"), "dumb");
     assert_string_equal(value(&l, "PATH"), "/opt/bin:/bin");
     assert_string_equal(value(&l, "http_proxy"), "http://other");
@@ -122,6 +127,18 @@ static void env_without_anything(void **state)
     assert_int_equal(agent_env_exec(&e, true, NULL, 0, &x, NULL), 0);
     assert_string_equal(value(&x, "TERM"), "xterm-256color");
     assert_null(value(&x, "A"));
+}
+
+static void env_keeps_a_locale(void **state)
+{
+    static const char *const own[] = {"LANG=de_DE.UTF-8",
+                                      "OPENSHELL_USER_ENVIRONMENT={\"LANG\":\"de_DE.UTF-8\"}", NULL};
+    const struct agent_environment e = {.inherited = own};
+    cleanup_strv struct os_strv m = {0}, x = {0};
+    agent_env_main(&e, false, &m);
+    assert_string_equal(value(&m, "LANG"), "de_DE.UTF-8");
+    assert_int_equal(agent_env_exec(&e, false, NULL, 0, &x, NULL), 0);
+    assert_string_equal(value(&x, "LANG"), "de_DE.UTF-8");
 }
 
 static size_t piece(const struct retain *r, uint64_t pos, const char **data, bool *is_err)
@@ -275,6 +292,7 @@ int main(void)
         cmocka_unit_test(env_of_exec),
         cmocka_unit_test(env_of_exec_is_checked),
         cmocka_unit_test(env_without_anything),
+        cmocka_unit_test(env_keeps_a_locale),
         cmocka_unit_test(retain_keeps_streams_apart),
         cmocka_unit_test(retain_drops_the_oldest),
         cmocka_unit_test(backoff_doubles_to_its_cap),
