@@ -4,7 +4,7 @@ MESON ?= meson
 BUILD ?= build
 PREFIX ?= /usr/local
 
-.PHONY: deps build run test test-fast unit e2e sanitize bench fuzz lint interop case coverage install uninstall clean
+.PHONY: deps build debug run test test-fast unit e2e sanitize bench fuzz lint interop case coverage install uninstall clean
 
 deps:
 	@scripts/install-deps.sh
@@ -15,6 +15,11 @@ $(BUILD)/build.ninja:
 build: deps $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
 	@ln -sfn $(BUILD)/compile_commands.json compile_commands.json
+
+# Without optimisation, for a debugger; warnings are errors here, too, and some are found by this build only.
+debug: deps
+	@[ -f build-debug/build.ninja ] || $(MESON) setup build-debug -Dbuildtype=debug -Doptimization=0 -Dwerror=true >/dev/null
+	@ninja -C build-debug
 
 run: build
 	@scripts/demo.sh $(BUILD)/bin
@@ -51,4 +56,4 @@ uninstall: build
 	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' scripts/install.sh uninstall $(BUILD)
 
 clean:
-	rm -rf build build-asan build-fuzz build-clang build-cov compile_commands.json
+	rm -rf build build-debug build-asan build-fuzz build-clang build-cov compile_commands.json

@@ -48,6 +48,9 @@ int cli_call(struct cli *cli, enum rpc_method_id id, const ProtobufCMessage *req
 /* Gives a status of a finished stream the same text. Returns -1. */
 int cli_call_failed(struct cli *cli, const struct os_error *status, struct os_error *err);
 
+/* Whether the gateway of a registration, not that of this run, answers Health within ms. */
+bool cli_gateway_answers(struct cli *cli, const struct gateway_record *r, int64_t ms);
+
 /* Credentials of the resolved gateway for rpc_client_new(); sets cli->auth. */
 int cli_credentials(struct cli *cli, struct rpc_client_options *opt, struct os_error *err);
 
@@ -55,6 +58,10 @@ int cli_credentials(struct cli *cli, struct rpc_client_options *opt, struct os_e
 const char *cli_sandbox_name(struct cli *cli, const char *name, struct os_error *err);
 /* GetSandbox; metadata, spec and status are never NULL in the result. */
 Openshell__V1__Sandbox *cli_get_sandbox(struct cli *cli, const char *name, struct os_error *err);
+/* GetSandboxConfig: what is in force in a sandbox that cli_get_sandbox() returned. In the arena; NULL with
+ * *err. */
+Openshell__Sandbox__V1__GetSandboxConfigResponse *
+cli_get_config(struct cli *cli, const Openshell__V1__Sandbox *s, struct os_error *err);
 /* Of a failed call about that sandbox: when it is not there, *err says so by name and how to list the others.
  * Returns -1. */
 int cli_sandbox_failed(struct cli *cli, const char *name, struct os_error *err);

@@ -13,27 +13,7 @@
 #include "core/limits.h"
 #include "core/log.h"
 #include "sys/file.h"
-
-static char *base(const char *variable, const char *below_home, struct os_error *err)
-{
-    const char *set = getenv(variable), *home = getenv("HOME");
-    if (set && *set)
-        return os_asprintf("%s/openshell", set);
-    if (home && *home)
-        return os_asprintf("%s/%s/openshell", home, below_home);
-    os_error_set(err, OS_FAILED_PRECONDITION, "HOME is not set");
-    return NULL;
-}
-
-char *config_root(struct os_error *err)
-{
-    return base("XDG_CONFIG_HOME", ".config", err);
-}
-
-char *config_state(struct os_error *err)
-{
-    return base("XDG_STATE_HOME", ".local/state", err);
-}
+#include "sys/paths.h"
 
 bool config_name_valid(const char *name)
 {
@@ -51,7 +31,7 @@ int config_name_check(const char *name, struct os_error *err)
 
 char *config_gateway_path(const char *name, const char *file, struct os_error *err)
 {
-    cleanup_free char *root = config_root(err);
+    cleanup_free char *root = os_config_dir(err);
     return root ? os_asprintf("%s/gateways/%s/%s", root, name, file) : NULL;
 }
 
@@ -98,14 +78,19 @@ static const char *active_in(struct os_arena *a, const char *root)
 const char *config_active(struct os_arena *a)
 {
     cleanup_error struct os_error err = {0};
-    cleanup_free char *root = config_root(&err);
+    cleanup_free char *root = os_config_dir(&err);
     const char *name = root ? active_in(a, root) : NULL;
     return name ? name : active_in(a, config_system_root());
 }
 
+int config_use(const struct gateway_record *r, struct os_error *err)
+{
+    return config_save(r, err) < 0 || config_set_active(r->name, err) < 0 ? -1 : 0;
+}
+
 int config_set_active(const char *name, struct os_error *err)
 {
-    cleanup_free char *root = config_root(err);
+    cleanup_free char *root = os_config_dir(err);
     if (!root || config_name_check(name, err) < 0)
         return -1;
     cleanup_free char *path = os_asprintf("%s/active_gateway", root);
@@ -114,7 +99,7 @@ int config_set_active(const char *name, struct os_error *err)
 
 int config_clear_active(struct os_error *err)
 {
-    cleanup_free char *root = config_root(err);
+    cleanup_free char *root = os_config_dir(err);
     if (!root)
         return -1;
     cleanup_free char *path = os_asprintf("%s/active_gateway", root);

@@ -23,11 +23,6 @@ struct gateway_record {
     bool system; /* found under the system root, not the user's */
 };
 
-/* $XDG_CONFIG_HOME/openshell or $HOME/.config/openshell; malloc'ed, NULL with "HOME is not set". */
-char *config_root(struct os_error *err);
-/* $XDG_STATE_HOME/openshell or $HOME/.local/state/openshell, likewise. */
-char *config_state(struct os_error *err);
-
 /* $OPENSHELL_SYSTEM_GATEWAY_DIR or /etc/openshell; same layout, read-only. */
 const char *config_system_root(void);
 
@@ -55,6 +50,8 @@ int config_remove(const char *name, struct os_error *err);
 /* Name in the arena, or NULL when none is set (also for unusable content). */
 const char *config_active(struct os_arena *a);
 int config_set_active(const char *name, struct os_error *err);
+/* config_save() and config_set_active(). */
+int config_use(const struct gateway_record *r, struct os_error *err);
 int config_clear_active(struct os_error *err);
 
 /* PEM texts of the client bundle of a gateway name, in the arena. -1: "failed to read TLS CA from <path>". */

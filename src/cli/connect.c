@@ -13,6 +13,7 @@
 #include "core/cleanup.h"
 #include "core/str.h"
 #include "rpc/pb.h"
+#include "sys/paths.h"
 
 /* --- which gateway --- */
 
@@ -204,7 +205,7 @@ static bool local_socket(struct cli *cli, struct rpc_client_options *opt)
     if (cli->tcp_only || !cli->record || !os_str_eq(cli->record->auth_mode, "mtls") || !port ||
         !endpoint_is_loopback(cli->endpoint))
         return false;
-    cleanup_free char *state = config_state(&err);
+    cleanup_free char *state = os_state_dir(&err);
     if (!state)
         return false;
     const char *path = os_arena_printf(&cli->arena, "%s/gateway/api-%u.sock", state, port);
@@ -292,6 +293,17 @@ int cli_call(struct cli *cli, enum rpc_method_id id, const ProtobufCMessage *req
     return cli_call_failed(cli, &status, err);
 }
 
+bool cli_gateway_answers(struct cli *cli, const struct gateway_record *r, int64_t ms)
+{
+    struct cli probe = {.args = cli->args, .gateway = r->name, .endpoint = r->endpoint, .record = r};
+    Openshell__V1__HealthRequest req = OPENSHELL__V1__HEALTH_REQUEST__INIT;
+    ProtobufCMessage *response;
+    cleanup_error struct os_error err = {0};
+    bool ok = cli_call(&probe, RPC_OpenShell_Health, &req.base, ms, &response, &err) == 0;
+    cli_close(&probe);
+    return ok;
+}
+
 /* --- sandboxes --- */
 
 const char *cli_sandbox_name(struct cli *cli, const char *name, struct os_error *err)
@@ -342,6 +354,18 @@ Openshell__V1__Sandbox *cli_get_sandbox(struct cli *cli, const char *name, struc
     if (!s->status)
         s->status = pb_new(&cli->arena, openshell__v1__sandbox_status);
     return s;
+}
+
+Openshell__Sandbox__V1__GetSandboxConfigResponse *
+cli_get_config(struct cli *cli, const Openshell__V1__Sandbox *s, struct os_error *err)
+{
+    Openshell__Sandbox__V1__GetSandboxConfigRequest req =
+        OPENSHELL__SANDBOX__V1__GET_SANDBOX_CONFIG_REQUEST__INIT;
+    ProtobufCMessage *response;
+    req.sandbox_id = s->metadata->id;
+    if (cli_call(cli, RPC_OpenShell_GetSandboxConfig, &req.base, CLI_READ_MS, &response, err) < 0)
+        return NULL;
+    return (Openshell__Sandbox__V1__GetSandboxConfigResponse *)response;
 }
 
 void cli_remember_sandbox(struct cli *cli, const char *name)

@@ -11,8 +11,8 @@
 #include "cli/program.h"
 #include "core/cleanup.h"
 #include "core/str.h"
-#include "drivers/local/subids.h"
 #include "sys/file.h"
+#include "sys/subids.h"
 
 #define TEXT_MAX 65536
 #define LABEL_WIDTH 20

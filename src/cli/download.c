@@ -29,16 +29,6 @@ static const char PROBE[] = "root=$(pwd -P) || exit 1\n"
                             "if [ -d \"$1\" ]; then kind=dir; elif [ -e \"$1\" ]; then kind=file; fi\n"
                             "printf '%s\\0%s\\0%s\\0' \"$root\" \"$real\" \"$kind\"\n";
 
-static int run(struct cli *cli, const char *sandbox_id, const char *const *command, size_t n,
-               const struct stream_io *io, struct os_error *err)
-{
-    Openshell__V1__ExecSandboxRequest req = OPENSHELL__V1__EXEC_SANDBOX_REQUEST__INIT;
-    req.sandbox_id = (char *)sandbox_id;
-    req.command = (char **)command;
-    req.n_command = n;
-    return stream_run_io(cli, &req, io, err);
-}
-
 /* --- what is asked for --- */
 
 struct source {
@@ -93,8 +83,10 @@ static int take_probe(void *ctx, const void *data, size_t n, struct os_error *er
 {
     struct os_buf *out = ctx;
     os_buf_add(out, data, n);
-    return out->failed ? os_error_set(err, OS_DATA_LOSS, "the probe of the sandbox path answered too much")
-                       : 0;
+    return out->failed
+               ? os_error_set(err, OS_DATA_LOSS,
+                              "the sandbox answered more than %zu bytes when asked for the path", out->max)
+               : 0;
 }
 
 static int parse_probe(const struct os_buf *text, struct os_arena *a, struct source *src,
@@ -135,7 +127,7 @@ static int probe(struct cli *cli, const char *sandbox_id, struct source *src, st
     const struct stream_io io = {.write = take_probe, .ctx = &text};
     if (!*src->path)
         return os_error_set(err, OS_INVALID_ARGUMENT, "sandbox source path is empty");
-    int code = run(cli, sandbox_id, command, OS_ARRAY_LEN(command), &io, err);
+    int code = stream_run_command(cli, sandbox_id, command, OS_ARRAY_LEN(command), &io, err);
     if (code < 0)
         return -1;
     if (code > 0)
@@ -157,7 +149,7 @@ static int transfer(struct cli *cli, const char *sandbox_id, const char *dir, co
 {
     const char *const command[] = {"tar", "cf", "-", "-C", dir, "--", what};
     const struct stream_io io = {.write = take_archive, .ctx = x};
-    int code = run(cli, sandbox_id, command, OS_ARRAY_LEN(command), &io, err);
+    int code = stream_run_command(cli, sandbox_id, command, OS_ARRAY_LEN(command), &io, err);
     if (code > 0)
         return os_error_set(err, OS_UNKNOWN, "tar create in the sandbox exited with status %d", code);
     return code < 0 ? -1 : extract_finish(x, err);

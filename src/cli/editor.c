@@ -16,6 +16,7 @@
 #include "core/limits.h"
 #include "core/str.h"
 #include "sys/file.h"
+#include "sys/paths.h"
 
 static const struct editor {
     const char *name, *binary, *title;
@@ -44,7 +45,7 @@ static int write_if_changed(const char *path, const struct os_buf *old, const st
 static int install(struct cli *cli, const char *name, struct os_error *err)
 {
     cleanup_buf struct os_buf block = {0}, old = {0}, text = {0}, user = {0}, user_text = {0};
-    cleanup_free char *root = config_root(err);
+    cleanup_free char *root = os_config_dir(err);
     const char *home = getenv("HOME");
     if (!root || ssh_config_block(cli, name, &block, err) < 0)
         return -1;
@@ -66,7 +67,7 @@ void editor_forget(struct cli *cli, const char *name)
 {
     cleanup_buf struct os_buf block = {0}, old = {0}, text = {0};
     cleanup_error struct os_error err = {0};
-    cleanup_free char *root = config_root(&err);
+    cleanup_free char *root = os_config_dir(&err);
     cleanup_free char *managed = root ? os_asprintf("%s/ssh_config", root) : NULL;
     if (!managed || read_optional(managed, &old, &err) < 0 || !old.len)
         return;
@@ -85,18 +86,17 @@ static int take(void *ctx, const void *data, size_t n, struct os_error *err)
 {
     struct os_buf *out = ctx;
     os_buf_add(out, data, n);
-    return out->failed ? os_error_set(err, OS_DATA_LOSS, "the sandbox answered too much") : 0;
+    return out->failed
+               ? os_error_set(err, OS_DATA_LOSS,
+                              "the workspace's path in the sandbox is longer than %zu bytes", out->max)
+               : 0;
 }
 
 static int workspace_root(struct cli *cli, const char *sandbox_id, struct os_buf *out, struct os_error *err)
 {
     static const char *const command[] = {"/bin/sh", "-c", "pwd -P"};
     const struct stream_io io = {.write = take, .ctx = out};
-    Openshell__V1__ExecSandboxRequest req = OPENSHELL__V1__EXEC_SANDBOX_REQUEST__INIT;
-    req.sandbox_id = (char *)sandbox_id;
-    req.command = (char **)command;
-    req.n_command = OS_ARRAY_LEN(command);
-    int code = stream_run_io(cli, &req, &io, err);
+    int code = stream_run_command(cli, sandbox_id, command, OS_ARRAY_LEN(command), &io, err);
     if (code < 0)
         return -1;
     while (out->len && out->data[out->len - 1] == '\n')

@@ -20,6 +20,7 @@
 #include "core/str.h"
 #include "net/dns.h"
 #include "sys/file.h"
+#include "sys/paths.h"
 
 #define LISTENER_FD 3 /* of a background forwarder */
 #define READY_FD 4
@@ -62,7 +63,7 @@ int forward_listen(struct forward_spec *spec, struct os_error *err)
     socklen_t n = net_addr_sockaddr(&address, spec->port, &at);
     cleanup_close int fd = socket(at.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
-        return os_error_sys(err, errno, "cannot make a socket");
+        return os_error_sys(err, errno, "cannot make a socket for %s port %u", spec->bind, spec->port);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     if (bind(fd, (struct sockaddr *)&at, n) < 0 || listen(fd, BACKLOG) < 0) {
         if (errno == EADDRINUSE)
@@ -122,7 +123,7 @@ static void say_access(const struct forward_spec *spec)
 
 static char *log_path(const char *sandbox, uint16_t port, struct os_error *err)
 {
-    cleanup_free char *state = config_state(err);
+    cleanup_free char *state = os_state_dir(err);
     cleanup_free char *dir = state ? os_asprintf("%s/forwards", state) : NULL;
     if (!dir || os_dir_make(dir, 0700, err) < 0)
         return NULL;

@@ -12,6 +12,7 @@
 #include "core/cleanup.h"
 #include "core/str.h"
 #include "sys/file.h"
+#include "sys/paths.h"
 
 #define RECORD_MAX 4096
 #define CMDLINE_MAX 65536
@@ -20,7 +21,7 @@
 
 static char *directory(struct os_error *err)
 {
-    cleanup_free char *root = config_root(err);
+    cleanup_free char *root = os_config_dir(err);
     return root ? os_asprintf("%s/forwards", root) : NULL;
 }
 

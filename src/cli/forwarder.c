@@ -225,7 +225,7 @@ int forwarder_run(struct cli *cli, int listener, const struct forwarder_options 
     f->service_id =
         os_arena_printf(&cli->arena, "service-forward:%s:%s:%u", opt->sandbox, opt->host, opt->port);
     if (uv_poll_init(&cli->loop, &f->poll, listener) != 0)
-        return os_error_set(err, OS_INTERNAL, "cannot watch the listening socket");
+        return os_error_set(err, OS_INTERNAL, "cannot wait for connections on the forwarded port");
     uv_timer_init(&cli->loop, &f->watch);
     uv_signal_init(&cli->loop, &f->sigint);
     uv_signal_init(&cli->loop, &f->sigterm);

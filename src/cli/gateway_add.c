@@ -23,23 +23,6 @@ static int refuse_taken(const char *name, struct os_error *err)
         name, name);
 }
 
-/* Health over the new registration; only a warning hangs on it. */
-static bool reachable(struct cli *cli, const struct gateway_record *r)
-{
-    struct cli probe = {.args = cli->args, .gateway = r->name, .endpoint = r->endpoint, .record = r};
-    Openshell__V1__HealthRequest req = OPENSHELL__V1__HEALTH_REQUEST__INIT;
-    ProtobufCMessage *response;
-    cleanup_error struct os_error err = {0};
-    bool ok = cli_call(&probe, RPC_OpenShell_Health, &req.base, REACHABLE_MS, &response, &err) == 0;
-    cli_close(&probe);
-    return ok;
-}
-
-static int store(const struct gateway_record *r, struct os_error *err)
-{
-    return config_save(r, err) < 0 || config_set_active(r->name, err) < 0 ? -1 : 0;
-}
-
 static void added(const struct gateway_record *r)
 {
     say(stderr, OK_MARK "✓" END " Gateway '%s' added and set as active\n  " DIM "Endpoint:" END " %s\n",
@@ -52,14 +35,14 @@ static int add_plaintext(struct cli *cli, struct gateway_record *r, bool local, 
     bool certificates = config_tls_exists(r->name);
     r->auth_mode = "plaintext";
     r->is_remote = !local && (r->remote_host || !endpoint_is_loopback(r->endpoint));
-    if (store(r, err) < 0)
+    if (config_use(r, err) < 0)
         return -1;
     if (certificates)
         say(stderr,
             WARN_MARK "⚠" END " mTLS certificates found for gateway '%s'. Did you mean to use https?\n"
                       "  Try: openshell gateway add %shttps://%s\n",
             r->name, endpoint_is_loopback(r->endpoint) ? "--local " : "", r->endpoint + strlen("http://"));
-    if (!reachable(cli, r)) {
+    if (!cli_gateway_answers(cli, r, REACHABLE_MS)) {
         say(stderr, WARN_MARK "⚠" END " Gateway is not reachable at %s\n", r->endpoint);
         if (!certificates)
             say(stderr, "  Verify the gateway is running and the endpoint is correct.\n");
@@ -82,9 +65,9 @@ static int add_mtls(struct cli *cli, struct gateway_record *r, bool local, struc
             "gateway config directory.\nStart the gateway package first so it provisions client TLS "
             "material, then retry: openshell gateway add %s%s",
             r->name, r->endpoint, local ? " --local" : "");
-    if (store(r, err) < 0)
+    if (config_use(r, err) < 0)
         return -1;
-    if (!reachable(cli, r))
+    if (!cli_gateway_answers(cli, r, REACHABLE_MS))
         say(stderr, WARN_MARK "⚠" END " Gateway is not reachable at %s. Verify the gateway is running.\n",
             r->endpoint);
     added(r);

@@ -14,6 +14,7 @@
 #include "cli/endpoint.h"
 #include "core/cleanup.h"
 #include "core/str.h"
+#include "sys/paths.h"
 
 #define SOCKET_PREFIX "api-"
 #define SOCKET_SUFFIX ".sock"
@@ -40,7 +41,7 @@ static bool socket_port(const char *name, uint64_t *port)
 unsigned gateway_local_port(void)
 {
     cleanup_error struct os_error err = {0};
-    cleanup_free char *state = config_state(&err);
+    cleanup_free char *state = os_state_dir(&err);
     cleanup_free char *dir = state ? os_asprintf("%s/gateway", state) : NULL;
     DIR *d = dir ? opendir(dir) : NULL;
     uint64_t port, found = 0;

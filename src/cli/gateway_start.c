@@ -22,6 +22,7 @@
 #include "core/limits.h"
 #include "core/str.h"
 #include "sys/file.h"
+#include "sys/paths.h"
 
 #define NAME GATEWAY_LOCAL_NAME
 #define POLL_MS 10
@@ -36,7 +37,7 @@ struct started {
 
 static char *state_file(const char *name, struct os_error *err)
 {
-    cleanup_free char *state = config_state(err);
+    cleanup_free char *state = os_state_dir(err);
     return state ? os_asprintf("%s/gateway/%s", state, name) : NULL;
 }
 
@@ -114,19 +115,7 @@ static int started_fd(struct started *s)
 
 static bool answers(struct cli *cli, const struct gateway_record *r)
 {
-    struct cli probe = {.args = cli->args, .gateway = r->name, .endpoint = r->endpoint, .record = r};
-    Openshell__V1__HealthRequest req = OPENSHELL__V1__HEALTH_REQUEST__INIT;
-    ProtobufCMessage *response;
-    cleanup_error struct os_error err = {0};
-    bool ok = config_tls_exists(r->name) &&
-              cli_call(&probe, RPC_OpenShell_Health, &req.base, PROBE_MS, &response, &err) == 0;
-    cli_close(&probe);
-    return ok;
-}
-
-static int registered(const struct gateway_record *r, struct os_error *err)
-{
-    return config_save(r, err) < 0 || config_set_active(r->name, err) < 0 ? -1 : 0;
+    return config_tls_exists(r->name) && cli_gateway_answers(cli, r, PROBE_MS);
 }
 
 /* A registration of the name that points elsewhere is the user's own: not ours to overwrite. */
@@ -304,7 +293,7 @@ int gateway_start(struct cli *cli, const struct gateway_start *opt, struct os_er
         return -1;
     cleanup_close int running = started_fd(&s);
     if (answers(cli, &r)) {
-        if (registered(&r, err) < 0)
+        if (config_use(&r, err) < 0)
             return -1;
         say_running(&r, "is already running", running >= 0 ? s.pid : 0);
         return 0;
@@ -320,7 +309,7 @@ int gateway_start(struct cli *cli, const struct gateway_start *opt, struct os_er
     if (pid < 0)
         return -1;
     if (write_started(pid, err) < 0 || wait_healthy(cli, &r, pid, log, from, err) < 0 ||
-        registered(&r, err) < 0)
+        config_use(&r, err) < 0)
         return -1;
     say_running(&r, "started and set as active", pid);
     say(stderr, "  " DIM "Log:" END " %s\n", log);

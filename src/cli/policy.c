@@ -221,15 +221,6 @@ int policy_set_run(struct cli *cli, struct os_error *err)
 
 /* --- get --- */
 
-void policy_drop_provider_rules(policy_doc *doc)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < doc->n_network_policies; i++)
-        if (!os_str_starts(doc->network_policies[i]->key, "_provider_"))
-            doc->network_policies[kept++] = doc->network_policies[i];
-    doc->n_network_policies = kept;
-}
-
 static void print_yaml(const policy_doc *doc)
 {
     cleanup_buf struct os_buf yaml = {0};
@@ -264,16 +255,10 @@ static void effective_json(struct cli *cli, const char *name, const config_respo
 
 static int get_effective(struct cli *cli, const char *name, struct os_error *err)
 {
-    Openshell__Sandbox__V1__GetSandboxConfigRequest req =
-        OPENSHELL__SANDBOX__V1__GET_SANDBOX_CONFIG_REQUEST__INIT;
-    ProtobufCMessage *response;
-    Openshell__V1__Sandbox *s = cli_get_sandbox(cli, name, err);
-    if (!s)
+    const Openshell__V1__Sandbox *s = cli_get_sandbox(cli, name, err);
+    const config_response *c = s ? cli_get_config(cli, s, err) : NULL;
+    if (!c)
         return -1;
-    req.sandbox_id = s->metadata->id;
-    if (cli_call(cli, RPC_OpenShell_GetSandboxConfig, &req.base, CLI_READ_MS, &response, err) < 0)
-        return -1;
-    const config_response *c = (const config_response *)response;
     if (!c->policy)
         return os_error_set(err, OS_NOT_FOUND, "no active policy configured for sandbox '%s'", name);
     bool global = c->policy_source == OPENSHELL__SANDBOX__V1__POLICY_SOURCE__POLICY_SOURCE_GLOBAL;

@@ -11,8 +11,8 @@
 #include "cli/question.h"
 #include "cli/sandbox.h"
 #include "core/cleanup.h"
+#include "policy/destination.h"
 #include "policy/lint.h"
-#include "supervisor/egress/destination.h"
 
 #define EXIT_DENIED 3
 #define EXIT_DEPENDS 4

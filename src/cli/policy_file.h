@@ -18,7 +18,5 @@ Openshell__Sandbox__V1__SandboxPolicy *policy_file_load(struct os_arena *a, cons
  * Exit code, or -1 with *err. warnings may be NULL. */
 int policy_submit(struct cli *cli, const char *name, Openshell__V1__UpdateConfigRequest *req,
                   const struct os_strv *warnings, struct os_error *err);
-/* Takes out what providers contributed. */
-void policy_drop_provider_rules(Openshell__Sandbox__V1__SandboxPolicy *doc);
 
 #endif

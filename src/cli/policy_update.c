@@ -38,8 +38,7 @@ static int read_flags(struct cli *cli, struct update_operations *out, struct os_
 static int fetch_base(struct cli *cli, const char *name, policy_doc **base, struct os_error *err)
 {
     Openshell__V1__Sandbox *s = cli_get_sandbox(cli, name, err);
-    Openshell__Sandbox__V1__GetSandboxConfigResponse *c =
-        s ? sandbox_fetch_config(cli, s->metadata->id, err) : NULL;
+    Openshell__Sandbox__V1__GetSandboxConfigResponse *c = s ? cli_get_config(cli, s, err) : NULL;
     if (!c)
         return -1;
     if (c->policy_source == OPENSHELL__SANDBOX__V1__POLICY_SOURCE__POLICY_SOURCE_GLOBAL)

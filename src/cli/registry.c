@@ -10,6 +10,7 @@
 #include "core/cleanup.h"
 #include "core/limits.h"
 #include "sys/file.h"
+#include "sys/paths.h"
 
 static const struct {
     const char *key, *old_key;
@@ -105,7 +106,7 @@ static int load_from(struct os_arena *a, const char *root, const char *name, str
 
 int config_load(struct os_arena *a, const char *name, struct gateway_record *out, struct os_error *err)
 {
-    cleanup_free char *root = config_root(err);
+    cleanup_free char *root = os_config_dir(err);
     if (!root || config_name_check(name, err) < 0)
         return -1;
     if (load_from(a, root, name, out, err) == 0)
@@ -139,7 +140,7 @@ static int by_name(const void *a, const void *b)
 
 int config_list(struct os_arena *a, struct gateway_record **out, size_t *n, struct os_error *err)
 {
-    cleanup_free char *root = config_root(err);
+    cleanup_free char *root = os_config_dir(err);
     cleanup_strv struct os_strv names = {0};
     if (!root)
         return -1;
@@ -183,7 +184,7 @@ int config_save(const struct gateway_record *r, struct os_error *err)
 const char *config_oidc_token(struct os_arena *a, const char *name, bool *expired)
 {
     cleanup_error struct os_error err = {0};
-    cleanup_free char *root = config_root(&err);
+    cleanup_free char *root = os_config_dir(&err);
     cleanup_buf struct os_buf text = {0};
     *expired = false;
     if (!root || !config_name_valid(name))

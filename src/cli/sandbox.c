@@ -302,25 +302,12 @@ void sandbox_print_policy(const policy_doc *policy)
     say_block(stdout, os_buf_str(&yaml), 2);
 }
 
-Openshell__Sandbox__V1__GetSandboxConfigResponse *sandbox_fetch_config(struct cli *cli, const char *id,
-                                                                       struct os_error *err)
-{
-    Openshell__Sandbox__V1__GetSandboxConfigRequest req =
-        OPENSHELL__SANDBOX__V1__GET_SANDBOX_CONFIG_REQUEST__INIT;
-    ProtobufCMessage *response;
-    req.sandbox_id = (char *)id;
-    if (cli_call(cli, RPC_OpenShell_GetSandboxConfig, &req.base, CLI_READ_MS, &response, err) < 0)
-        return NULL;
-    return (Openshell__Sandbox__V1__GetSandboxConfigResponse *)response;
-}
-
 int sandbox_get_run(struct cli *cli, struct os_error *err)
 {
     const char *format = args_get(cli->args, "output");
     const char *name = cli_sandbox_name(cli, args_positional(cli->args, 0), err);
     Openshell__V1__Sandbox *s = name ? cli_get_sandbox(cli, name, err) : NULL;
-    Openshell__Sandbox__V1__GetSandboxConfigResponse *c =
-        s ? sandbox_fetch_config(cli, s->metadata->id, err) : NULL;
+    Openshell__Sandbox__V1__GetSandboxConfigResponse *c = s ? cli_get_config(cli, s, err) : NULL;
     if (!c)
         return -1;
     if (args_given(cli->args, "policy-only"))

@@ -21,10 +21,6 @@ struct os_arena;
 const char *sandbox_reason(const Openshell__V1__Sandbox *s, struct os_arena *a);
 /* The "Policy:" part of `sandbox get`, on stdout. */
 void sandbox_print_policy(const Openshell__Sandbox__V1__SandboxPolicy *policy);
-/* GetSandboxConfig of a sandbox id; NULL with *err. */
-struct cli;
-Openshell__Sandbox__V1__GetSandboxConfigResponse *sandbox_fetch_config(struct cli *cli, const char *id,
-                                                                       struct os_error *err);
 /* Text from the peer as a JSON string; bytes that are not UTF-8 are replaced. */
 json_t *json_text(const char *s);
 

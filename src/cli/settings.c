@@ -206,16 +206,10 @@ static void sandbox_settings_json(const char *name, const config_response *c, co
 
 static int get_sandbox(struct cli *cli, const char *name, struct os_error *err)
 {
-    Openshell__Sandbox__V1__GetSandboxConfigRequest req =
-        OPENSHELL__SANDBOX__V1__GET_SANDBOX_CONFIG_REQUEST__INIT;
-    ProtobufCMessage *response;
     const Openshell__V1__Sandbox *s = cli_get_sandbox(cli, name, err);
-    if (!s)
+    const config_response *c = s ? cli_get_config(cli, s, err) : NULL;
+    if (!c)
         return -1;
-    req.sandbox_id = s->metadata->id;
-    if (cli_call(cli, RPC_OpenShell_GetSandboxConfig, &req.base, CLI_READ_MS, &response, err) < 0)
-        return -1;
-    const config_response *c = (const config_response *)response;
     struct shown *list = os_arena_alloc(&cli->arena, (c->n_settings + 1) * sizeof(*list));
     for (size_t i = 0; i < c->n_settings; i++) {
         const Openshell__Sandbox__V1__EffectiveSetting *e = c->settings[i]->value;

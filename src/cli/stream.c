@@ -301,10 +301,14 @@ int stream_run(struct cli *cli, Openshell__V1__ExecSandboxRequest *req, enum str
     return run(cli, req, input, NULL, ahead, err);
 }
 
-int stream_run_io(struct cli *cli, Openshell__V1__ExecSandboxRequest *req, const struct stream_io *io,
-                  struct os_error *err)
+int stream_run_command(struct cli *cli, const char *sandbox_id, const char *const *command, size_t n,
+                       const struct stream_io *io, struct os_error *err)
 {
-    int code = run(cli, req, io->read ? STREAM_PIPE : STREAM_NO_INPUT, io, NULL, err);
+    Openshell__V1__ExecSandboxRequest req = OPENSHELL__V1__EXEC_SANDBOX_REQUEST__INIT;
+    req.sandbox_id = (char *)sandbox_id;
+    req.command = (char **)command;
+    req.n_command = n;
+    int code = run(cli, &req, io->read ? STREAM_PIPE : STREAM_NO_INPUT, io, NULL, err);
     return cli->caught ? os_error_set(err, OS_CANCELLED, "interrupted") : code;
 }
 

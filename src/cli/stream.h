@@ -24,9 +24,10 @@ struct stream_io {
     int (*write)(void *ctx, const void *data, size_t n, struct os_error *err);
     void *ctx;
 };
-/* As stream_run(); a signal that was caught (cli->catch_signals) is OS_CANCELLED "interrupted". */
-int stream_run_io(struct cli *cli, Openshell__V1__ExecSandboxRequest *req, const struct stream_io *io,
-                  struct os_error *err);
+/* Runs n words in a sandbox, not on a terminal. As stream_run(); a signal that was caught
+ * (cli->catch_signals) is OS_CANCELLED "interrupted". */
+int stream_run_command(struct cli *cli, const char *sandbox_id, const char *const *command, size_t n,
+                       const struct stream_io *io, struct os_error *err);
 
 /* Runs to the end. `ahead` is sent before anything else is read from stdin. Returns the exit code of the
  * command, or -1 with *err. The connection is open already. */

@@ -10,8 +10,9 @@
 
 #include "core/error.h"
 #include "core/str.h"
+#include "core/tar_header.h"
 
-#define TAR_BLOCK 512
+#define TAR_BLOCK OS_TAR_BLOCK
 #define TAR_PATH_MAX 4096 /* bytes of a path or link target */
 
 /* --- reading --- */

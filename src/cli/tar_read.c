@@ -64,42 +64,6 @@ static int refuse(struct os_error *err, const char *what, const char *path)
 
 /* --- header fields --- */
 
-/* Octal text, or GNU's big-endian binary for what does not fit. */
-static bool number(const uint8_t *field, size_t n, uint64_t *out)
-{
-    uint64_t v = 0;
-    if (field[0] == 0x80) {
-        for (size_t i = 1; i < n; i++) {
-            if (v >> 55)
-                return false;
-            v = v << 8 | field[i];
-        }
-        *out = v;
-        return true;
-    }
-    size_t i = 0;
-    while (i < n && field[i] == ' ')
-        i++;
-    for (; i < n && field[i] >= '0' && field[i] <= '7'; i++) {
-        if (v >> 60)
-            return false;
-        v = v << 3 | (uint64_t)(field[i] - '0');
-    }
-    for (; i < n; i++)
-        if (field[i] != ' ' && field[i] != '\0')
-            return false;
-    *out = v;
-    return true;
-}
-
-static bool checksum_good(const uint8_t *b)
-{
-    uint64_t want, sum = 0;
-    for (size_t i = 0; i < TAR_BLOCK; i++)
-        sum += i >= 148 && i < 156 ? ' ' : b[i];
-    return number(b + 148, 8, &want) && want == sum;
-}
-
 static char *header_path(const uint8_t *b)
 {
     const char *name = (const char *)b, *prefix = (const char *)b + 345;
@@ -223,7 +187,8 @@ static int begin_entry(struct tar_reader *r, char type, uint64_t size, struct os
     cleanup_free char *raw_link =
         r->link ? r->link : os_strndup((char *)r->block + 157, strnlen((char *)r->block + 157, 100));
     r->path = r->link = NULL;
-    if (!number(r->block + 100, 8, &mode) || !number(r->block + 136, 12, &mtime))
+    if (!os_tar_number(r->block + 100, 8, &mode) || !os_tar_number(r->block + 136, 12, &mtime) ||
+        mtime > INT64_MAX)
         return refuse(err, "has a malformed header", raw);
     if (r->has_size)
         size = r->size;
@@ -271,7 +236,7 @@ static int take_header(struct tar_reader *r, struct os_error *err)
         return 0;
     }
     r->seen_zero = false;
-    if (!checksum_good(r->block) || !number(r->block + 124, 12, &size) || size > INT64_MAX)
+    if (!os_tar_checksum_good(r->block) || !os_tar_number(r->block + 124, 12, &size) || size > INT64_MAX)
         return os_error_set(err, OS_INVALID_ARGUMENT,
                             "what the sandbox sent is not a tar archive (a header is damaged)");
     char type = (char)r->block[156];

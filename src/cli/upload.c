@@ -159,11 +159,7 @@ static int transfer(struct cli *cli, const char *sandbox_id, const struct plan *
     const char *const command[] = {"/bin/sh",           "-c", RECEIVE, "sh", plan->dir, plan->name,
                                    is_dir ? "" : "file"};
     const struct stream_io io = {.read = next_bytes, .ctx = w};
-    Openshell__V1__ExecSandboxRequest req = OPENSHELL__V1__EXEC_SANDBOX_REQUEST__INIT;
-    req.sandbox_id = (char *)sandbox_id;
-    req.command = (char **)command;
-    req.n_command = OS_ARRAY_LEN(command);
-    int code = stream_run_io(cli, &req, &io, err);
+    int code = stream_run_command(cli, sandbox_id, command, OS_ARRAY_LEN(command), &io, err);
     if (code > 0)
         return os_error_set(err, OS_UNKNOWN, "tar extract in the sandbox exited with status %d", code);
     return code;

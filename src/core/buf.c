@@ -11,9 +11,14 @@ void os_buf_free(struct os_buf *b)
     *b = (struct os_buf){.max = b->max};
 }
 
+size_t os_buf_max(const struct os_buf *b)
+{
+    return b->max ? b->max : OS_BUF_DEFAULT_MAX;
+}
+
 bool os_buf_reserve(struct os_buf *b, size_t n)
 {
-    size_t max = b->max ? b->max : OS_BUF_DEFAULT_MAX;
+    size_t max = os_buf_max(b);
     if (b->failed || n > max || b->len > max - n) {
         b->failed = true;
         return false;

@@ -23,6 +23,8 @@ struct os_buf {
 #define cleanup_buf __attribute__((cleanup(os_buf_free)))
 
 void os_buf_free(struct os_buf *b);
+/* Bytes it may hold: max, or the default. */
+size_t os_buf_max(const struct os_buf *b);
 /* Makes room for n more bytes; false (and failed) when that would pass max. */
 bool os_buf_reserve(struct os_buf *b, size_t n);
 void os_buf_add(struct os_buf *b, const void *data, size_t n);

@@ -53,20 +53,30 @@ static int sextet(char c)
     return c == '-' ? 62 : c == '_' ? 63 : -1;
 }
 
+/* Bits that are not a whole byte yet. */
+struct rest {
+    uint32_t v;
+    unsigned bits;
+};
+
+static void push(struct os_buf *out, struct rest *r, int six)
+{
+    r->v = r->v << 6 | (uint32_t)six;
+    r->bits += 6;
+    if (r->bits >= 8) {
+        r->bits -= 8;
+        os_buf_addc(out, (char)(r->v >> r->bits & 0xff));
+    }
+}
+
 void os_base64_decode_lenient(struct os_buf *out, const char *text, size_t n)
 {
-    uint32_t v = 0;
-    unsigned bits = 0;
+    struct rest r = {0};
     for (size_t i = 0; i < n && text[i] != '='; i++) {
         int s = text[i] == '+' ? 62 : text[i] == '/' ? 63 : sextet(text[i]);
         if (s < 0)
             continue;
-        v = v << 6 | (uint32_t)s;
-        bits += 6;
-        if (bits >= 8) {
-            bits -= 8;
-            os_buf_addc(out, (char)(v >> bits & 0xff));
-        }
+        push(out, &r, s);
     }
 }
 
@@ -76,18 +86,12 @@ bool os_base64url_decode(struct os_buf *out, const char *text, size_t n)
         n--;
     if (n % 4 == 1)
         return false;
-    uint32_t v = 0;
-    unsigned bits = 0;
+    struct rest r = {0};
     for (size_t i = 0; i < n; i++) {
         int s = sextet(text[i]);
         if (s < 0)
             return false;
-        v = v << 6 | (uint32_t)s;
-        bits += 6;
-        if (bits >= 8) {
-            bits -= 8;
-            os_buf_addc(out, (char)(v >> bits & 0xff));
-        }
+        push(out, &r, s);
     }
-    return !out->failed && (v & ((1u << bits) - 1)) == 0;
+    return !out->failed && (r.v & ((1u << r.bits) - 1)) == 0;
 }

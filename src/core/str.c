@@ -68,15 +68,21 @@ char *os_strndup(const char *s, size_t n)
     return must(strndup(s, n));
 }
 
-char *os_asprintf(const char *fmt, ...)
+static char *format(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0)));
+
+static char *format(const char *fmt, va_list ap)
 {
     char *s = NULL;
+    return must(vasprintf(&s, fmt, ap) < 0 ? NULL : s);
+}
+
+char *os_asprintf(const char *fmt, ...)
+{
     va_list ap;
     va_start(ap, fmt);
-    if (vasprintf(&s, fmt, ap) < 0)
-        s = NULL;
+    char *s = format(fmt, ap);
     va_end(ap);
-    return must(s);
+    return s;
 }
 
 void *os_calloc(size_t n, size_t size)
@@ -172,13 +178,10 @@ void os_strv_add(struct os_strv *l, const char *s)
 
 void os_strv_addf(struct os_strv *l, const char *fmt, ...)
 {
-    char *s = NULL;
     va_list ap;
     va_start(ap, fmt);
-    if (vasprintf(&s, fmt, ap) < 0)
-        s = NULL;
+    os_strv_take(l, format(fmt, ap));
     va_end(ap);
-    os_strv_take(l, must(s));
 }
 
 bool os_strv_has(const struct os_strv *l, const char *s)

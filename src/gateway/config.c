@@ -38,25 +38,17 @@ static void adopt_create_policy(struct gateway *gw, const sandbox_row *row, cons
                                 struct os_arena *a)
 {
     cleanup_error struct os_error err = {0};
-    char id[OS_UUID_LEN];
     policy_revision *r = pb_new(a, openshell__store__v1__policy_revision_payload);
     r->policy = row->spec->policy;
     r->policy_hash = (char *)hash;
     r->created_at_ms = os_clock_ms();
     size_t n;
     uint8_t *data = pb_pack(a, &r->base, &n);
-    const struct store_object o = {.id = os_uuid(id),
-                                   .type = STORE_POLICY,
-                                   .scope = row->metadata->id,
-                                   .workspace = row->metadata->workspace,
-                                   .version = 1,
-                                   .status = "loaded",
-                                   .payload = data,
-                                   .payload_len = n};
     struct store_object still;
     pthread_mutex_lock(&gw->sync); /* not for a sandbox that is removed meanwhile */
     if (store_get(gw->store, STORE_SANDBOX, row->metadata->id, a, &still, &err) == 0)
-        store_insert(gw->store, &o, &err);
+        store_revision_insert(gw->store, row->metadata->id, row->metadata->workspace, 1, "loaded", data, n,
+                              &err);
     pthread_mutex_unlock(&gw->sync);
     if (err.code != OS_OK && err.code != OS_NOT_FOUND && err.code != OS_ALREADY_EXISTS)
         os_log_warn("config", "%s: cannot store the create-time policy: %s", row->metadata->id,

@@ -38,7 +38,7 @@ struct gateway {
     struct forward *forwards;        /* open ForwardTcp calls; loop thread */
     struct logbus *logs;
     struct watches *watches;
-    struct readiness *readiness;
+    struct health *health;
     struct health_watches *health_watches; /* grpc.health.v1 */
     unsigned reflections;                  /* open streams of grpc.reflection; loop thread */
     struct sessions *sessions;

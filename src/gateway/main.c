@@ -17,6 +17,7 @@
 #include "drivers/local/local.h"
 #include "gateway/compute/events.h"
 #include "gateway/gateway.h"
+#include "gateway/health.h"
 #include "gateway/identity/certs.h"
 #include "gateway/identity/discovery.h"
 #include "gateway/identity/principal.h"
@@ -24,8 +25,6 @@
 #include "gateway/logbus.h"
 #include "gateway/middlewares.h"
 #include "gateway/options.h"
-#include "gateway/paths.h"
-#include "gateway/readiness.h"
 #include "gateway/rpc/grpc_health.h"
 #include "gateway/rpc/handlers.h"
 #include "gateway/session/sessions.h"
@@ -35,6 +34,7 @@
 #include "net/tls.h"
 #include "sys/file.h"
 #include "sys/notify.h"
+#include "sys/paths.h"
 
 #define WORKERS 16
 #define WORK_QUEUE 2048
@@ -192,7 +192,7 @@ static int lock_state(struct program *p, struct os_error *err)
         return fail(err, "I/O");
     p->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (p->lock_fd < 0) {
-        os_error_sys(err, errno, "open %s", path);
+        os_error_sys(err, errno, "cannot open '%s'", path);
         return fail(err, "I/O");
     }
     const struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -281,7 +281,7 @@ static void primary_http(void *ctx, const struct rpc_http_request *req, struct r
 {
     struct program *p = ctx;
     if (!discovery_http(p->gw.jwt, req, resp))
-        readiness_http(p->gw.readiness, req, resp);
+        health_http(p->gw.health, req, resp);
 }
 
 static int primary_authenticate(void *ctx, struct rpc_call *call, struct os_error *err)
@@ -316,7 +316,7 @@ static int start_servers(struct program *p, struct os_error *err)
     p->gw.sessions = sessions_new(&p->gw);
     p->events = compute_events_new(&p->gw);
     p->gw.health_watches = health_watches_new();
-    p->gw.readiness = readiness_new(&p->gw, health_watches_tell, p->gw.health_watches);
+    p->gw.health = health_new(&p->gw, health_watches_tell, p->gw.health_watches);
     register_handlers(&p->gw);
     p->port = rpc_server_listen(p->gw.rpc, o->bind_address, o->port, err);
     if (p->port < 0)
@@ -362,7 +362,7 @@ static void on_signal(uv_signal_t *s, int number)
     os_log_info("gateway", "stopping on signal %d", number);
     p->gw.ending = true;
     tell_manager("STOPPING=1");
-    readiness_ending(p->gw.readiness);
+    health_ending(p->gw.health);
     p->closing = p->health ? 2 : 1;
     if (p->health)
         rpc_server_shutdown(p->health, 0, closed, p);
@@ -430,8 +430,8 @@ static int start_compute(struct program *p, struct os_error *err)
 
 static int start(struct program *p, struct os_error *err)
 {
-    p->state = gateway_state_dir(err);
-    p->tls_dir = p->state ? gateway_tls_dir(err) : NULL;
+    p->state = os_state_dir(err);
+    p->tls_dir = p->state ? os_tls_dir(err) : NULL;
     if (!p->tls_dir || gateway_options_read_file(&p->options, err) < 0 ||
         gateway_options_check(&p->options, err) < 0)
         return fail(err, "configuration");
@@ -474,12 +474,12 @@ static void stop(struct program *p)
     if (gw->driver)
         gw->driver->ops->free(gw->driver->self);
     compute_events_free(p->events);
-    if (gw->readiness)
-        readiness_stop(gw->readiness);
+    if (gw->health)
+        health_stop(gw->health);
     uv_walk(&p->loop, close_handle, NULL);
     uv_run(&p->loop, UV_RUN_DEFAULT);
     uv_loop_close(&p->loop);
-    readiness_free(gw->readiness);
+    health_free(gw->health);
     health_watches_free(gw->health_watches);
     sessions_free(gw->sessions);
     watches_free(gw->watches);

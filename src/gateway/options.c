@@ -8,9 +8,9 @@
 #include "core/limits.h"
 #include "core/option.h"
 #include "gateway/config_file.h"
-#include "gateway/paths.h"
 #include "net/dns.h"
 #include "sys/file.h"
+#include "sys/paths.h"
 
 #define SSH_TTL_MAX UINT32_MAX /* seconds; more than a century */
 
@@ -118,10 +118,36 @@ static void set_text(char **to, const char *value)
     *to = os_strdup(value);
 }
 
+/* Where the text of an option goes; NULL for those that are more than a text. */
+static char **text_option(struct gateway_options *o, enum flag_id id)
+{
+    switch (id) {
+    case F_TLS_CERT:
+        return &o->tls_cert;
+    case F_TLS_KEY:
+        return &o->tls_key;
+    case F_TLS_CLIENT_CA:
+        return &o->tls_client_ca;
+    case F_DB_URL:
+        return &o->db_url;
+    case F_CONFIG:
+        return &o->config_path;
+    case F_OUTPUT_DIR:
+        return &o->output_dir;
+    default:
+        return NULL;
+    }
+}
+
 static int take(struct gateway_options *o, enum flag_id id, const char *name, const char *value,
                 struct os_error *err)
 {
     struct net_addr addr;
+    char **text = text_option(o, id);
+    if (text) {
+        set_text(text, value);
+        return 0;
+    }
     switch (id) {
     case F_BIND:
         if (net_addr_parse(value, &addr) < 0)
@@ -138,18 +164,6 @@ static int take(struct gateway_options *o, enum flag_id id, const char *name, co
             return os_error_set(err, OS_INVALID_ARGUMENT,
                                 "invalid value '%s' for '%s': expected error, warn, info, debug or trace",
                                 value, name);
-        return 0;
-    case F_TLS_CERT:
-        set_text(&o->tls_cert, value);
-        return 0;
-    case F_TLS_KEY:
-        set_text(&o->tls_key, value);
-        return 0;
-    case F_TLS_CLIENT_CA:
-        set_text(&o->tls_client_ca, value);
-        return 0;
-    case F_DB_URL:
-        set_text(&o->db_url, value);
         return 0;
     case F_DRIVERS:
         if (strcmp(value, "local") != 0)
@@ -171,19 +185,12 @@ static int take(struct gateway_options *o, enum flag_id id, const char *name, co
     case F_SERVER_SAN:
         add_sans(o, value);
         return 0;
-    case F_CONFIG:
-        set_text(&o->config_path, value);
-        return 0;
-    case F_OUTPUT_DIR:
-        set_text(&o->output_dir, value);
-        return 0;
     case F_DRY_RUN:
         o->dry_run = true;
         return 0;
-    case F_COUNT:
-        break;
+    default:
+        return 0;
     }
-    return 0;
 }
 
 static int parse_arguments(struct gateway_options *o, int argc, char **argv, struct os_error *err)
@@ -286,7 +293,7 @@ int gateway_options_parse(struct gateway_options *o, int argc, char **argv, stru
         return -1;
     if (o->db_url)
         return 0;
-    cleanup_free char *state = gateway_state_dir(err);
+    cleanup_free char *state = os_state_dir(err);
     if (!state)
         return -1;
     o->db_url = os_asprintf("sqlite:%s/gateway/openshell.db", state);
@@ -382,10 +389,10 @@ int gateway_options_read_file(struct gateway_options *o, struct os_error *err)
 {
     struct config_file f;
     if (!o->config_path) {
-        cleanup_free char *home = gateway_config_home(err);
-        if (!home)
+        cleanup_free char *dir = os_config_dir(err);
+        if (!dir)
             return -1;
-        cleanup_free char *path = os_asprintf("%s/openshell/gateway.toml", home);
+        cleanup_free char *path = os_asprintf("%s/gateway.toml", dir);
         if (!os_file_exists(path))
             return 0;
         set_text(&o->config_path, path);

@@ -8,7 +8,7 @@ int policy_check_reserved(const policy_doc *doc, struct os_error *err)
 {
     for (size_t i = 0; i < doc->n_network_policies; i++) {
         const char *key = policy_text(doc->network_policies[i]->key);
-        if (os_str_starts(key, "_provider_"))
+        if (policy_provider_key(key))
             return os_error_set(
                 err, OS_INVALID_ARGUMENT,
                 "network_policies key '%s' uses reserved '_provider_' prefix for provider composition; use "

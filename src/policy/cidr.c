@@ -26,7 +26,7 @@ bool policy_cidr_parse(const char *text, struct policy_cidr *out)
     return true;
 }
 
-static bool same_prefix(const uint8_t *a, const uint8_t *b, size_t bits)
+bool policy_cidr_same_prefix(const uint8_t *a, const uint8_t *b, size_t bits)
 {
     if (memcmp(a, b, bits / 8) != 0)
         return false;
@@ -44,7 +44,7 @@ bool policy_cidr_blocked(const struct policy_cidr *c)
         struct policy_cidr b;
         if (!policy_cidr_parse(blocked[i], &b) || b.family != c->family)
             continue;
-        if (same_prefix(b.addr, c->addr, b.prefix < c->prefix ? b.prefix : c->prefix))
+        if (policy_cidr_same_prefix(b.addr, c->addr, b.prefix < c->prefix ? b.prefix : c->prefix))
             return true;
     }
     return false;

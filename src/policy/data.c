@@ -129,14 +129,7 @@ static void put_credentials(json_t *o, const policy_endpoint_doc *ep)
     put_true(o, "websocket_credential_rewrite", ep->websocket_credential_rewrite);
     put_true(o, "request_body_credential_rewrite", ep->request_body_credential_rewrite);
     put_true(o, "allow_uninspected_credentials", ep->allow_uninspected_credentials);
-    put_text(o, "credential_signing", ep->credential_signing);
-    put_text(o, "signing_service", ep->signing_service);
-    put_text(o, "signing_region", ep->signing_region);
-    if (ep->credential_binding) {
-        json_t *binding = json_object();
-        json_object_set_new(binding, "provider", text(ep->credential_binding->provider));
-        json_object_set_new(o, "credential_binding", binding);
-    }
+    put_signing(o, ep);
     put_true(o, "advisor_proposed", ep->advisor_proposed);
     put_true(o, "provider_credentialed", ep->provider_credentialed);
 }

@@ -117,14 +117,7 @@ static json_t *endpoint(const policy_endpoint_doc *ep)
     put_filled(o, "graphql_persisted_queries",
                map(ep->graphql_persisted_queries, ep->n_graphql_persisted_queries, registered_operation));
     put_number(o, "graphql_max_body_bytes", ep->graphql_max_body_bytes);
-    put_text(o, "credential_signing", ep->credential_signing);
-    put_text(o, "signing_service", ep->signing_service);
-    put_text(o, "signing_region", ep->signing_region);
-    if (ep->credential_binding) {
-        json_t *binding = json_object();
-        json_object_set_new(binding, "provider", text(ep->credential_binding->provider));
-        json_object_set_new(o, "credential_binding", binding);
-    }
+    put_signing(o, ep);
     if (os_str_eq(ep->protocol, "mcp") || ep->mcp)
         put_filled(o, "mcp", mcp_stanza(ep));
     else

@@ -108,4 +108,16 @@ static inline json_t *map(const void *entries, size_t n, json_t *(*value)(const 
 /* network_middlewares as the policy has them; json.c. */
 json_t *policy_middlewares_json(const policy_doc *doc);
 
+static inline void put_signing(json_t *o, const policy_endpoint_doc *ep)
+{
+    put_text(o, "credential_signing", ep->credential_signing);
+    put_text(o, "signing_service", ep->signing_service);
+    put_text(o, "signing_region", ep->signing_region);
+    if (!ep->credential_binding)
+        return;
+    json_t *binding = json_object();
+    json_object_set_new(binding, "provider", text(ep->credential_binding->provider));
+    json_object_set_new(o, "credential_binding", binding);
+}
+
 #endif

@@ -89,14 +89,6 @@ static void lint_refusals(struct lint *l, const policy_doc *doc)
 
 /* --- hosts --- */
 
-static size_t count_labels(const char *host)
-{
-    size_t n = 1;
-    for (; *host; host++)
-        n += *host == '.';
-    return n;
-}
-
 /* Labels without a wildcard at the end of the name. */
 static size_t literal_labels(const char *host)
 {
@@ -137,7 +129,7 @@ static void lint_host(struct lint *l, const policy_endpoint_doc *ep)
     if (literal < 2 || (literal == 2 && ends_like_registry(host)))
         lint_endpoint(l, "broad-host",
                       "host '%s' matches names of many owners; name the domain that is meant", host);
-    else if (os_str_starts(host, "**.") && count_labels(host) <= 3)
+    else if (os_str_starts(host, "**.") && policy_host_labels(host) <= 3)
         lint_endpoint(l, "broad-host",
                       "host '%s' matches every name below the domain, at any depth; '*' is one label", host);
 }

@@ -176,7 +176,7 @@ static int ambiguous_target(struct merge *m, const char *host, uint32_t port,
     cleanup_buf struct os_buf list = {0};
     for (size_t i = 0; i < m->doc->n_network_policies; i++) {
         const policy_rule *rule = (const void *)sorted[i]->value;
-        for (size_t k = 0; rule && !merge_provider_key(sorted[i]->key) && k < rule->n_endpoints; k++) {
+        for (size_t k = 0; rule && !policy_provider_key(sorted[i]->key) && k < rule->n_endpoints; k++) {
             const policy_endpoint_doc *ep = rule->endpoints[k];
             if (!os_str_eq_nocase(policy_text(ep->host), host) || !merge_endpoint_has_port(ep, port))
                 continue;
@@ -201,7 +201,7 @@ static int find_target(struct merge *m, const char *host, uint32_t port, struct 
     size_t found = 0;
     for (size_t i = 0; i < m->doc->n_network_policies; i++) {
         const policy_rule *rule = (const void *)sorted[i]->value;
-        for (size_t k = 0; rule && !merge_provider_key(sorted[i]->key) && k < rule->n_endpoints; k++) {
+        for (size_t k = 0; rule && !policy_provider_key(sorted[i]->key) && k < rule->n_endpoints; k++) {
             if (!os_str_eq_nocase(policy_text(rule->endpoints[k]->host), host) ||
                 !merge_endpoint_has_port(rule->endpoints[k], port))
                 continue;

@@ -122,7 +122,7 @@ static int check_reach(const policy_merge_op *op, struct os_error *err)
     if (op->operation_case != OP(ADD_RULE))
         return 0;
     cleanup_free char *name = os_strdup(op->add_rule->rule_name);
-    if (merge_provider_key(os_str_trim(name)))
+    if (policy_provider_key(os_str_trim(name)))
         return os_error_set(err, OS_INVALID_ARGUMENT,
                             "merge operation add_rule rule_name '%s' uses reserved '_provider_' prefix for "
                             "provider composition",

@@ -66,64 +66,61 @@ bool merge_endpoints_overlap(const policy_endpoint_doc *a, const policy_endpoint
 
 /* --- lists --- */
 
+/* Appends those of more that no element is equal to. *list is replaced by a copy, *n grows. True when it
+ * grew. */
+static bool append_new(struct os_arena *arena, void ***list, size_t *n, void *const *more, size_t n_more,
+                       bool (*equal)(const void *, const void *))
+{
+    void **all = os_arena_alloc(arena, (*n + n_more) * sizeof(*all));
+    size_t count = *n;
+    if (count)
+        memcpy(all, *list, count * sizeof(*all));
+    for (size_t i = 0; i < n_more; i++) {
+        bool there = false;
+        for (size_t k = 0; k < count && !there; k++)
+            there = equal(all[k], more[i]);
+        if (!there)
+            all[count++] = more[i];
+    }
+    bool grew = count > *n;
+    *list = all;
+    *n = count;
+    return grew;
+}
+
+static bool same_allow(const void *a, const void *b)
+{
+    return policy_clause_equal(((const policy_allow_doc *)a)->allow, ((const policy_allow_doc *)b)->allow);
+}
+
+static bool same_deny(const void *a, const void *b)
+{
+    return policy_clause_equal(policy_deny_clause(a), policy_deny_clause(b));
+}
+
+static bool same_address(const void *a, const void *b)
+{
+    return !strcmp(policy_text(a), policy_text(b));
+}
+
 bool merge_append_allow(struct os_arena *arena, policy_endpoint_doc *ep, policy_allow_doc *const *list,
                         size_t n)
 {
-    policy_allow_doc **all = os_arena_alloc(arena, (ep->n_rules + n) * sizeof(*all));
-    size_t count = ep->n_rules;
-    for (size_t i = 0; i < count; i++)
-        all[i] = ep->rules[i];
-    for (size_t i = 0; i < n; i++) {
-        bool there = false;
-        for (size_t k = 0; k < count && !there; k++)
-            there = policy_clause_equal(all[k]->allow, list[i]->allow);
-        if (!there)
-            all[count++] = list[i];
-    }
-    bool grew = count > ep->n_rules;
-    ep->rules = all;
-    ep->n_rules = count;
-    return grew;
+    return append_new(arena, (void ***)&ep->rules, &ep->n_rules, (void *const *)list, n, same_allow);
 }
 
 bool merge_append_deny(struct os_arena *arena, policy_endpoint_doc *ep, policy_deny_doc *const *list,
                        size_t n)
 {
-    policy_deny_doc **all = os_arena_alloc(arena, (ep->n_deny_rules + n) * sizeof(*all));
-    size_t count = ep->n_deny_rules;
-    for (size_t i = 0; i < count; i++)
-        all[i] = ep->deny_rules[i];
-    for (size_t i = 0; i < n; i++) {
-        bool there = false;
-        for (size_t k = 0; k < count && !there; k++)
-            there = policy_clause_equal(policy_deny_clause(all[k]), policy_deny_clause(list[i]));
-        if (!there)
-            all[count++] = list[i];
-    }
-    bool grew = count > ep->n_deny_rules;
-    ep->deny_rules = all;
-    ep->n_deny_rules = count;
-    return grew;
+    return append_new(arena, (void ***)&ep->deny_rules, &ep->n_deny_rules, (void *const *)list, n, same_deny);
 }
 
 static bool append_addresses(struct os_arena *arena, policy_endpoint_doc *ep, char *const *list, size_t n)
 {
-    char **all = os_arena_alloc(arena, (ep->n_allowed_ips + n) * sizeof(*all));
-    size_t count = ep->n_allowed_ips;
-    for (size_t i = 0; i < count; i++)
-        all[i] = ep->allowed_ips[i];
-    for (size_t i = 0; i < n; i++) {
-        char *entry = os_str_trim(os_arena_strdup(arena, policy_text(list[i])));
-        bool there = false;
-        for (size_t k = 0; k < count && !there; k++)
-            there = !strcmp(policy_text(all[k]), entry);
-        if (!there)
-            all[count++] = entry;
-    }
-    bool grew = count > ep->n_allowed_ips;
-    ep->allowed_ips = all;
-    ep->n_allowed_ips = count;
-    return grew;
+    void **trimmed = os_arena_alloc(arena, n * sizeof(*trimmed));
+    for (size_t i = 0; i < n; i++)
+        trimmed[i] = os_str_trim(os_arena_strdup(arena, policy_text(list[i])));
+    return append_new(arena, (void ***)&ep->allowed_ips, &ep->n_allowed_ips, trimmed, n, same_address);
 }
 
 policy_endpoint_doc *merge_endpoint_normal(struct os_arena *arena, const policy_endpoint_doc *from)

@@ -66,9 +66,5 @@ bool policy_endpoint_declares(const policy_endpoint_doc *op, const policy_endpoi
 policy_rule_entry *merge_find_rule(const policy_doc *doc, const char *key);
 /* Puts the rule under its key, replacing what was there. */
 void merge_put_rule(struct merge *m, const char *key, policy_rule *rule);
-static inline bool merge_provider_key(const char *key)
-{
-    return os_str_starts(policy_text(key), "_provider_");
-}
 
 #endif

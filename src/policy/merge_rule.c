@@ -307,7 +307,7 @@ static policy_rule_entry *overlapping_rule(const policy_doc *doc, const policy_r
     policy_rule_entry *best = NULL;
     for (size_t i = 0; i < doc->n_network_policies; i++) {
         policy_rule_entry *e = doc->network_policies[i];
-        if (!e->value || merge_provider_key(e->key) || !rules_overlap(e->value, in))
+        if (!e->value || policy_provider_key(e->key) || !rules_overlap(e->value, in))
             continue;
         if (!best || strcmp(policy_text(e->key), policy_text(best->key)) < 0)
             best = e;

@@ -47,6 +47,20 @@ const char *policy_rule_name(const char *key, const policy_rule *rule)
     return rule && rule->name && *rule->name ? rule->name : policy_text(key);
 }
 
+bool policy_provider_key(const char *key)
+{
+    return os_str_starts(policy_text(key), "_provider_");
+}
+
+void policy_drop_provider_rules(policy_doc *doc)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < doc->n_network_policies; i++)
+        if (!policy_provider_key(doc->network_policies[i]->key))
+            doc->network_policies[kept++] = doc->network_policies[i];
+    doc->n_network_policies = kept;
+}
+
 bool policy_endpoint_allows_all_mcp(const policy_endpoint_doc *ep)
 {
     return ep->mcp &&

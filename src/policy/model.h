@@ -53,6 +53,8 @@ struct policy_map_entry **policy_map_sorted(struct os_arena *arena, const void *
 const struct policy_map_entry *policy_map_find(const void *entries, size_t n, const char *key);
 /* Display name of a rule: its name, else the key. */
 const char *policy_rule_name(const char *key, const policy_rule *rule);
+/* The key of a rule that the gateway composes from a provider; users may not take such a name. */
+bool policy_provider_key(const char *key);
 bool policy_endpoint_allows_all_mcp(const policy_endpoint_doc *ep);
 /* Ports of an endpoint: ports, else the single port; count in *n (0 when none is declared). */
 const uint32_t *policy_endpoint_ports(const policy_endpoint_doc *ep, size_t *n);

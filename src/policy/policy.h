@@ -35,6 +35,8 @@ int policy_check(const policy_doc *doc, struct os_error *err);
 void policy_ambiguities(const policy_doc *doc, struct os_strv *lines);
 /* The same as OS_FAILED_PRECONDITION "network endpoint ambiguity validation failed:\n<texts>". */
 int policy_check_ambiguity(const policy_doc *doc, struct os_error *err);
+/* Cuts what providers contributed to an effective policy. */
+void policy_drop_provider_rules(policy_doc *doc);
 /* Keys that only the gateway itself may use; OS_INVALID_ARGUMENT. */
 int policy_check_reserved(const policy_doc *doc, struct os_error *err);
 /* What is well-formed, but nothing in these programs would do: refused, never silently dropped (DESIGN 12);

@@ -90,7 +90,7 @@ static bool blank(const char *s)
     return policy_text(s)[strspn(policy_text(s), " \t\r\n")] == '\0';
 }
 
-static size_t count_labels(const char *host)
+size_t policy_host_labels(const char *host)
 {
     size_t n = 1;
     for (; *host; host++)
@@ -202,7 +202,7 @@ static void check_host(const char *name, const policy_endpoint_doc *ep, bool tcp
     if (!strchr(host, '*'))
         return;
     bool leading = os_str_starts(host, "*.") || os_str_starts(host, "**.");
-    if (leading && count_labels(host) <= 2)
+    if (leading && policy_host_labels(host) <= 2)
         os_strv_addf(out,
                      "network policy '%s': TLD wildcard '%s' is not allowed; use subdomain wildcards like "
                      "'*.example.com' instead",

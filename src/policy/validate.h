@@ -22,6 +22,8 @@ unsigned policy_path_weight(const char *path);
 /* Methods, or operation types for graphql, that an access preset stands for (spec/policy.md 5.5): static, *n
  * of them; NULL when there is no such preset. */
 const char *const *policy_access_words(enum policy_protocol p, const char *access, size_t *n);
+/* How many labels a host name has. */
+size_t policy_host_labels(const char *host);
 /* Host selector of a middleware; NULL when good, else the message. */
 char *policy_host_pattern_error(const char *pattern);
 void policy_validate_middlewares(const policy_doc *doc, struct os_strv *out);
@@ -29,6 +31,8 @@ void policy_validate_middlewares(const policy_doc *doc, struct os_strv *out);
 char *policy_allowed_ip_error(const char *entry);
 /* CIDR or single address; false when it is neither. */
 bool policy_cidr_parse(const char *text, struct policy_cidr *out);
+/* The first `bits` bits of two addresses are the same. */
+bool policy_cidr_same_prefix(const uint8_t *a, const uint8_t *b, size_t bits);
 /* Overlaps loopback, link-local or unspecified ranges, mapped forms included. */
 bool policy_cidr_blocked(const struct policy_cidr *c);
 

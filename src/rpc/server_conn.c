@@ -196,7 +196,8 @@ void rpc_server_accept(uv_stream_t *listener, int status)
     SSL *ssl = tls ? SSL_new(s->opt.tls) : NULL;
     if (s->nconns > OS_LIMIT_SERVER_CONNECTIONS || (tls && !ssl)) {
         SSL_free(ssl);
-        rpc_conn_close(conn, OS_RESOURCE_EXHAUSTED, "too many connections");
+        rpc_conn_close(conn, OS_RESOURCE_EXHAUSTED, "more than %d connections are open",
+                       OS_LIMIT_SERVER_CONNECTIONS);
         return;
     }
     rpc_conn_timer(conn, OS_H2_OPEN_TIMEOUT_MS);

@@ -102,7 +102,7 @@ static enum options_result read_mode(const char *mode, struct os_error *err)
     return OPTIONS_FAILED;
 }
 
-/* Where the value of an option goes that is a text; NULL for all others. */
+/* Where the text of an option goes; NULL for those that are more than a text. */
 static const char **text_option(int c, struct supervisor_options *o, struct raw *raw)
 {
     switch (c) {

@@ -53,7 +53,8 @@ int os_file_read(const char *path, size_t max, struct os_buf *out, struct os_err
         os_buf_add(out, chunk, (size_t)n);
     }
     if (out->failed)
-        return os_error_set(err, OS_RESOURCE_EXHAUSTED, "'%s' does not fit the buffer", path);
+        return os_error_set(err, OS_RESOURCE_EXHAUSTED, "'%s' is larger than %zu bytes", path,
+                            os_buf_max(out));
     return 0;
 }
 

@@ -2,24 +2,18 @@
 """The command line as somebody meets it who has just got it: no gateway yet, a terminal or none, typing errors, commands
 that end at once."""
 import contextlib
-import fcntl
 import json
 import os
 import pathlib
-import pty
 import re
-import select
 import shlex
 import shutil
 import signal
-import struct
 import subprocess
 import sys
-import termios
-import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "lib"))
-from harness import BIN, Private, Skip, Suite, check, contains, equal, free_port, run, wait_for
+from harness import BIN, Private, Skip, Suite, check, contains, equal, free_port, on_terminal, run, wait_for
 
 suite = Suite()
 case = suite.case
@@ -66,29 +60,7 @@ class Home:
         return r
 
     def terminal(self, *argv, answers=(), columns=80, seconds=30, **env):
-        """(what a terminal shows, exit code); each answer is (text to wait for, what is typed then)."""
-        pid, fd = pty.fork()
-        if pid == 0:
-            fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-            os.execve(CLI, ["openshell", *argv], {**self.env, **env})
-        shown, seen, answers, end = b"", 0, list(answers), time.monotonic() + seconds
-        while time.monotonic() < end:
-            if not select.select([fd], [], [], 0.2)[0]:
-                continue
-            try:
-                data = os.read(fd, 65536)
-            except OSError:
-                break
-            if not data:
-                break
-            shown += data
-            if answers and answers[0][0] in shown[seen:]:
-                seen = len(shown)
-                os.write(fd, answers.pop(0)[1])
-        else:
-            os.kill(pid, signal.SIGKILL)
-        os.close(fd)
-        return shown.decode("utf-8", "replace"), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        return on_terminal(CLI, *argv, env={**self.env, **env}, answers=answers, columns=columns, seconds=seconds)
 
     def over(self, name):
         wait_for(f"the end of {name}", lambda: json.loads(

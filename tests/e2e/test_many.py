@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
 """Many sandboxes at once (OPENSHELL_TEST_SANDBOXES, 100): created, used, deleted; no process, mount, namespace, cgroup or file is
 left. All agents are one user of the machine: what the kernel counts per user must be enough for all of them."""
-import concurrent.futures
 import os
 import pathlib
 import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "lib"))
-from harness import BIN, Authority, Gateway, Origin, Private, Suite, check, equal, lo_address, wait_for
+from harness import BIN, Authority, Gateway, Origin, Private, Suite, check, equal, in_parallel, lo_address, wait_for
 
 suite = Suite()
 private = Private("many")
@@ -16,9 +15,8 @@ COUNT = int(os.environ.get("OPENSHELL_TEST_SANDBOXES", "100"))
 NAMES = [f"many-{i}" for i in range(COUNT)]
 
 
-def in_parallel(fn):
-    with concurrent.futures.ThreadPoolExecutor(10) as pool:
-        return list(pool.map(fn, NAMES))
+def for_all(fn):
+    return in_parallel(fn, NAMES, 10)
 
 
 KINDS = ("mnt", "pid", "net", "ipc", "uts", "cgroup")
@@ -86,11 +84,11 @@ def the_policy_holds_from_the_first_instruction(g):
         r = g.cli("sandbox", "create", "--name", n, "--policy", path, "--detach", "--", "sh", "-c", script)
         check(r.code == 0, r)
         return wait_for(f"what {n} met", lambda: (lambda t: t if t.endswith("\n") else None)(g.exec(n, "cat", "/sandbox/out").out), 60, 0.2)
-    answers = in_parallel(one)
+    answers = for_all(one)
     equal([a for a in answers if a.split() != ["200/200", "200/403", "403/000"]], [], f"of {COUNT}, wrong answers")
     for n in NAMES[:3]:
         check("loaded" in g.must("policy", "list", n).out.lower(), g.must("policy", "list", n))
-    for r in in_parallel(lambda n: g.cli("sandbox", "delete", n)):
+    for r in for_all(lambda n: g.cli("sandbox", "delete", n)):
         check(r.code == 0, r)
 
 
@@ -98,16 +96,16 @@ def the_policy_holds_from_the_first_instruction(g):
 def created_and_used_at_once(g):
     def one(n):  # the first exec follows on Ready
         return (g.cli("sandbox", "create", "--name", n, "--detach", "--", "sleep", "infinity"), g.exec(n, "echo", "first"))
-    for created, first in in_parallel(one):
+    for created, first in for_all(one):
         check(created.code == 0, created)
         equal((first.code, first.out), (0, "first\n"), first)
-    for n, r in zip(NAMES, in_parallel(lambda n: g.exec(n, "sh", "-c", "hostname > /tmp/h; cat /tmp/h"))):
+    for n, r in zip(NAMES, for_all(lambda n: g.exec(n, "sh", "-c", "hostname > /tmp/h; cat /tmp/h"))):
         equal((r.code, r.out.strip()), (0, n), r)
 
 
 @suite.case
 def none_sees_another(g):
-    for r in in_parallel(lambda n: g.exec(n, "sh", "-c", "cat /proc/[0-9]*/comm | sort | uniq -c")):
+    for r in for_all(lambda n: g.exec(n, "sh", "-c", "cat /proc/[0-9]*/comm | sort | uniq -c")):
         equal(r.code, 0, r)
         check(r.out.count("sleep") == 1, r)
 
@@ -152,7 +150,7 @@ def deleted_without_a_trace(g):
     own = {os.readlink(f"/proc/self/ns/{kind}") for kind in KINDS}
     spaces = {space for of in mine.values() for space in of.values()} - own
     check(len(spaces) >= COUNT * 5, f"only {len(spaces)} namespaces were found")
-    for r in in_parallel(lambda n: g.cli("sandbox", "delete", n)):
+    for r in for_all(lambda n: g.cli("sandbox", "delete", n)):
         check(r.code == 0, r)
     wait_for("the processes to go", lambda: not processes(g.port))
     wait_for("the namespaces to go", lambda: not spaces & namespaces())

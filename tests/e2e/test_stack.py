@@ -4,17 +4,14 @@ agent in a sandbox meets them."""
 import json
 import os
 import pathlib
-import pty
 import re
-import select
 import signal
 import subprocess
 import sys
-import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "lib"))
-from harness import (BIN, ROOT, USER, Authority, Gateway, Origin, Private, Result, Skip, Suite, check, contains, equal,
-                     lo_address, run, wait_for)
+from harness import (BIN, USER, Authority, Gateway, Origin, Private, Suite, check, contains, equal, lo_address, on_terminal,
+                     run, wait_for)
 
 suite = Suite()
 case = suite.case
@@ -625,43 +622,18 @@ def the_main_process_ends_the_sandbox(g):
     check(g.exec("short", "true").code != 0, "exec in an ended sandbox")
 
 
-def on_terminal(g, *argv, typed=b"", until=None, seconds=20):
-    """Runs the CLI on a terminal of its own; types `typed` once `until` was seen. Everything shown, and the exit code."""
-    pid, fd = pty.fork()
-    if pid == 0:
-        os.execve(BIN / "openshell", ["openshell", *argv], g.env)
-    shown, end = b"", time.monotonic() + seconds
-    while time.monotonic() < end:
-        if not select.select([fd], [], [], 0.2)[0]:
-            continue
-        try:
-            data = os.read(fd, 65536)
-        except OSError:
-            break
-        if not data:
-            break
-        shown += data
-        if until and until in shown:
-            os.write(fd, typed)
-            until = None
-    else:
-        os.kill(pid, signal.SIGKILL)
-    os.close(fd)
-    return shown.decode("utf-8", "replace"), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
 @case
 def create_attaches_a_terminal_to_the_main_process(g):
-    text, code = on_terminal(g, "sandbox", "create", "--name", "term", "--", "sh", "-c",
-                             "stty -echo; printf 'say: '; read x; echo \"heard $x\"; test -t 0 && exit 5", typed=b"it\n",
-                             until=b"say: ")
+    text, code = on_terminal(BIN / "openshell", "sandbox", "create", "--name", "term", "--", "sh", "-c",
+                             "stty -echo; printf 'say: '; read x; echo \"heard $x\"; test -t 0 && exit 5", env=g.env,
+                             answers=[(b"say: ", b"it\n")])
     contains(text, "heard it")
     equal(code, 5, text)
 
 
 @case
 def exec_on_a_terminal_is_interactive(g):
-    text, code = on_terminal(g, "sandbox", "exec", "-n", "box", "--", "sh", typed=b"tty; exit 9\n", until=b"$ ")
+    text, code = on_terminal(BIN / "openshell", "sandbox", "exec", "-n", "box", "--", "sh", env=g.env, answers=[(b"$ ", b"tty; exit 9\n")])
     contains(text, "/dev/pts/")
     equal(code, 9, text)
 

@@ -2,7 +2,6 @@
 
 Nothing of the C client is used, so what passes here passes for any client of the published API.
 """
-import concurrent.futures
 import importlib
 import os
 import pathlib
@@ -81,6 +80,21 @@ def start_gateway(private):
     return Gateway(private).start()
 
 
+def gateway_or_skip(private, suite):
+    """start_gateway(); where none can run, the whole suite is skipped."""
+    try:
+        return start_gateway(private)
+    except harness.Skip as why:
+        print(f"skip {suite}: {why}")
+        sys.exit(0)
+
+
+def delete_sandboxes(api):
+    """A failed case must not leave one."""
+    for s in api.ask("ListSandboxes").sandboxes:
+        api.ask("DeleteSandbox", name=s.metadata.name)
+
+
 def load_messages(private):
     """Generates and imports the Python modules of proto/*.proto; returns those of the user-facing API."""
     directory, proto = private.dir / "proto", harness.ROOT / "proto"
@@ -89,12 +103,6 @@ def load_messages(private):
     harness.check(r.code == 0, r)
     sys.path.insert(0, str(directory))
     return importlib.import_module("openshell_pb2"), importlib.import_module("sandbox_pb2")
-
-
-def in_parallel(functions):
-    """Runs the functions at once; the results in order, or the first failure."""
-    with concurrent.futures.ThreadPoolExecutor(len(functions)) as pool:
-        return [f.result() for f in [pool.submit(f) for f in functions]]
 
 
 class Client:

@@ -9,8 +9,8 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from client import Client, load_messages, refusal, start_gateway  # noqa: E402
-from harness import Private, Skip, Suite, check, contains, equal, wait_for  # noqa: E402
+from client import Client, delete_sandboxes, gateway_or_skip, load_messages, refusal  # noqa: E402
+from harness import Private, Suite, check, contains, equal, wait_for  # noqa: E402
 
 suite = Suite()
 case = suite.case
@@ -312,15 +312,10 @@ def stop_and_start_as_published():
 
 def main():
     global gateway, api
-    try:
-        gateway = start_gateway(private)
-    except Skip as why:
-        print(f"skip config: {why}")
-        return
+    gateway = gateway_or_skip(private, "config")
     api = connect()
     private.stack.callback(lambda: api.close())
-    private.stack.callback(lambda: [api.ask("DeleteSandbox", name=s.metadata.name)
-                                    for s in api.ask("ListSandboxes").sandboxes])
+    private.stack.callback(lambda: delete_sandboxes(api))
     suite.run()
 
 

@@ -12,7 +12,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from client import Client, Gateway, load_messages, read_exec, refusal  # noqa: E402
-from harness import Private, Suite, check, equal, wait_for  # noqa: E402
+from harness import ECHO_SERVER, Private, Suite, check, equal, wait_for  # noqa: E402
 
 suite = Suite()
 case = suite.case
@@ -22,26 +22,12 @@ gateway = api = None
 boxes = {}
 TTL = 4  # seconds a token lives here
 
-ECHO = """
-import socket, threading
-s = socket.socket(); s.bind(("127.0.0.1", 7007)); s.listen(64)
-print("listening", flush=True)
-def serve(c):
-    while True:
-        d = c.recv(65536)
-        if not d: break
-        c.sendall(d)
-    c.sendall(b"<end>"); c.close()
-while True:
-    c, _ = s.accept(); threading.Thread(target=serve, args=(c,), daemon=True).start()
-"""
-
 
 def setup():
     global gateway, api
     gateway = Gateway(private, args=["--ssh-session-ttl-secs", str(TTL)]).start()
     api = Client(pb, f"127.0.0.1:{gateway.port}", gateway.ca, gateway.cert, gateway.key)
-    for name, command in (("one", ["python3", "-c", ECHO]), ("two", ["sleep", "infinity"])):
+    for name, command in (("one", ["python3", "-c", ECHO_SERVER.replace("PORT", "7007")]), ("two", ["sleep", "infinity"])):
         api.ask("CreateSandbox", name=name, spec=pb.SandboxSpec(command=command))
     for name in ("one", "two"):
         wait_for(f"sandbox {name}", lambda: ready(name), 30)

@@ -10,9 +10,10 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from client import (PATIENCE, Client, code_of, grpc, in_parallel, load_messages, read_exec,  # noqa: E402
-                    refusal, start_gateway)
-from harness import BIN, ROOT, Authority, Private, Skip, Suite, check, contains, equal, run, wait_for  # noqa: E402
+from client import (PATIENCE, Client, code_of, gateway_or_skip, grpc, load_messages, read_exec,  # noqa: E402
+                    refusal)
+from harness import (BIN, ROOT, Authority, Private, Skip, Suite, check, contains, equal, in_parallel,  # noqa: E402
+                     run, wait_for)
 
 suite = Suite()
 case = suite.case
@@ -380,10 +381,8 @@ def exec_with_a_terminal_has_one():
 
 @case
 def many_execs_at_once():
-    def one(i):
-        return lambda: run_in_box("sh", "-c", "read x; echo ${x}%d; exit %d" % (i, i), stdin=b"in\n")
-
-    results = in_parallel([one(i) for i in range(16)])
+    results = in_parallel(lambda i: run_in_box("sh", "-c", "read x; echo ${x}%d; exit %d" % (i, i), stdin=b"in\n"),
+                          range(16))
     equal(results, [(b"in%d\n" % i, b"", i) for i in range(16)], "results")
 
 
@@ -651,11 +650,7 @@ def the_gateway_stops_clean():
 
 def main():
     global gateway, api
-    try:
-        gateway = start_gateway(private)
-    except Skip as why:
-        print(f"skip grpc: {why}")
-        return
+    gateway = gateway_or_skip(private, "grpc")
     api = connect(gateway.cert, gateway.key)
     private.stack.callback(api.close)
     private.stack.callback(delete_all)

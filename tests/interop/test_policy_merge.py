@@ -8,8 +8,8 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from client import Client, load_messages, refusal, start_gateway  # noqa: E402
-from harness import Private, Skip, Suite, check, contains, equal, wait_for  # noqa: E402
+from client import Client, delete_sandboxes, gateway_or_skip, load_messages, refusal  # noqa: E402
+from harness import Private, Suite, check, contains, equal, wait_for  # noqa: E402
 
 suite = Suite()
 case = suite.case
@@ -176,15 +176,10 @@ def the_policy_of_creation_is_the_base():
 
 def main():
     global gateway, api
-    try:
-        gateway = start_gateway(private)
-    except Skip as why:
-        print(f"skip policy-merge: {why}")
-        return
+    gateway = gateway_or_skip(private, "policy-merge")
     api = connect()
     private.stack.callback(lambda: api.close())
-    private.stack.callback(lambda: [api.ask("DeleteSandbox", name=s.metadata.name)
-                                    for s in api.ask("ListSandboxes").sandboxes])
+    private.stack.callback(lambda: delete_sandboxes(api))
     suite.run()
 
 

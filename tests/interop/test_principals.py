@@ -10,8 +10,8 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from client import Client, load_messages, refusal, start_gateway  # noqa: E402
-from harness import Private, Skip, Suite, check, contains, equal, run  # noqa: E402
+from client import Client, delete_sandboxes, gateway_or_skip, load_messages, refusal  # noqa: E402
+from harness import Private, Suite, check, contains, equal, run  # noqa: E402
 
 suite = Suite()
 case = suite.case
@@ -190,14 +190,10 @@ def plaintext_on_the_tls_port_is_closed_without_a_word():
 
 def main():
     global gateway, api
-    try:
-        gateway = start_gateway(private)
-    except Skip as why:
-        print(f"skip principals: {why}")
-        return
+    gateway = gateway_or_skip(private, "principals")
     api = connect()
     private.stack.callback(api.close)
-    private.stack.callback(lambda: [api.ask("DeleteSandbox", name=s.metadata.name) for s in api.ask("ListSandboxes").sandboxes])
+    private.stack.callback(lambda: delete_sandboxes(api))
     for name in ("one", "two"):
         boxes[name] = api.ask("CreateSandbox", name=name, spec=pb.SandboxSpec(command=["sleep", "infinity"])).sandbox
         list(api.ask("WatchSandbox", id=boxes[name].metadata.id, follow_status=True, stop_on_terminal=True))

@@ -15,8 +15,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # noqa: E402
 
-from client import PATIENCE, Client, code_of, grpc, load_messages, refusal, start_gateway  # noqa: E402
-from harness import ROOT, Private, Skip, Suite, check, contains, equal, wait_for  # noqa: E402
+from client import PATIENCE, Client, code_of, gateway_or_skip, grpc, load_messages, refusal  # noqa: E402
+from harness import ROOT, Private, Suite, check, contains, equal, wait_for  # noqa: E402
 
 suite = Suite()
 case = suite.case
@@ -377,11 +377,7 @@ def the_gateway_stops_clean():
 
 def main():
     global gateway, api
-    try:
-        gateway = start_gateway(private)
-    except Skip as why:
-        print(f"skip reflection: {why}")
-        return
+    gateway = gateway_or_skip(private, "reflection")
     api = connect()
     private.stack.callback(lambda: api.close())
     suite.run()

@@ -1,4 +1,5 @@
-"""Keeps the documentation true: links lead somewhere, named files and functions exist, policy examples validate.
+"""Keeps the documentation true: links lead somewhere, named files and functions exist, listings are those of the source,
+policy examples validate.
 
 One line per case: "ok NAME" or "not ok NAME: why". Needs a built tree for the policy examples (build/, or the
 directory in $BUILD)."""
@@ -103,6 +104,40 @@ def check_cases(path, text):
                 yield f"{file}: there is no case '{case}'"
 
 
+def check_listings(_, text):
+    """```c src/path: the lines are in that file, one after the other; indentation does not count."""
+    for info, body in FENCE.findall(text):
+        words = info.split()
+        if len(words) != 2 or "/" not in words[1]:
+            continue
+        file = ROOT / words[1]
+        squeeze = lambda t: "\n".join(line.strip() for line in t.strip().splitlines())  # noqa: E731
+        if not file.is_file():
+            yield f"listing of {words[1]}: no such file"
+        elif squeeze(body) + "\n" not in squeeze(file.read_text()) + "\n":
+            yield f"listing of {words[1]}: the file no longer has '{body.strip().splitlines()[0]} ...'"
+
+
+WHERE = "## Where is ...?"
+ROW = re.compile(r"^\| ([^|]+\?) \| (.+) \|$", re.M)
+LEAST_QUESTIONS = 10
+
+
+def check_questions(path, text):
+    """Each answer in the table of questions names at least one function, or a table of rows, that is there."""
+    part = text.partition(WHERE)[2].partition("\n## ")[0]
+    rows = ROW.findall(part)
+    if len(rows) < LEAST_QUESTIONS:
+        yield f"'{WHERE}' has {len(rows)} questions; at least {LEAST_QUESTIONS} are expected"
+    for question, answer in rows:
+        table = any("/tbl/" in target or target.endswith("limits.h") for target in LINK.findall(answer))
+        if not table and not LINKED_FUNCTIONS.search(answer):
+            yield f"{question}: names no function, write [`file.c: function()`](path)"
+        for target in LINK.findall(answer):
+            if not (path.parent / target.partition("#")[0]).resolve().exists():
+                yield f"{question}: {target} does not exist"
+
+
 def validate(document):
     run = subprocess.run([VALIDATOR], input=document, capture_output=True, text=True, timeout=30, check=False)
     return run.returncode, " ".join((run.stdout + run.stderr).split())
@@ -176,6 +211,10 @@ def main():
         if path.is_relative_to(ROOT / "docs") or path.parent == ROOT:
             good &= report(f"paths in {name(path)}", check_paths(path, text))
             good &= report(f"functions in {name(path)}", check_functions(path, text))
+            if re.search(r"^```\w+ \S*/", text, re.M):
+                good &= report(f"listings in {name(path)}", check_listings(path, text))
+            if WHERE in text:
+                good &= report(f"questions in {name(path)}", check_questions(path, text))
             if CASES.search(text):
                 good &= report(f"cases in {name(path)}", check_cases(path, text))
     good &= report("cited decisions", check_decisions())

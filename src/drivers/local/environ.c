@@ -163,7 +163,9 @@ int environ_build(const struct local_settings *cfg, const driver_sandbox *s, con
     main_process(&command, s->spec);
     user_object(&object, &user);
     if (command.failed || object.failed)
-        return os_error_set(err, OS_INVALID_ARGUMENT, "command and environment of the sandbox are too large");
+        return os_error_set(err, OS_INVALID_ARGUMENT,
+                            "command and environment of the sandbox need more than %zu bytes as JSON",
+                            os_buf_max(&command));
     put(env, "HOME", "/root");
     put(env, "TERM", "xterm");
     put_user(env, &rootfs->config.env);

@@ -113,7 +113,8 @@ int main(int argc, char **argv)
         return code;
     enum os_log_level parsed;
     if (!os_log_parse_level(cfg.log_level, &parsed)) {
-        fprintf(stderr, "error: invalid log level '%s'\n", cfg.log_level);
+        fprintf(stderr, "error: invalid log level '%s': expected error, warn, info, debug or trace\n",
+                cfg.log_level);
         return 2;
     }
     os_log_set_level(parsed);

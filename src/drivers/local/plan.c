@@ -409,5 +409,9 @@ int plan_build(const struct local_settings *cfg, const driver_sandbox *s, const 
     op(out, "drop", NULL);
     if (plan_program(cfg, s, rootfs, out, err) < 0)
         return -1;
-    return out->failed ? os_error_set(err, OS_RESOURCE_EXHAUSTED, "the launch plan does not fit memory") : 0;
+    return out->failed ? os_error_set(err, OS_RESOURCE_EXHAUSTED,
+                                      "the launch plan has more than %zu bytes; give the sandbox fewer "
+                                      "mounts or less environment",
+                                      os_buf_max(out))
+                       : 0;
 }

@@ -9,7 +9,7 @@
 #include "core/id.h"
 #include "core/str.h"
 #include "drivers/driver.h"
-#include "drivers/local/subids.h"
+#include "sys/subids.h"
 
 /* local_driver_config with owned, checked values. Read-only after local_driver_new. */
 struct local_settings {

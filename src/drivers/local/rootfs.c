@@ -163,8 +163,8 @@ static int check_workdir(const struct rootfs *r, struct os_error *err)
     if (!dir || !*dir)
         return 0;
     if (*dir != '/' || strstr(dir, "/../") || os_str_ends(dir, "/.."))
-        return os_error_set(err, OS_FAILED_PRECONDITION, "the image's WorkingDir '%.256s' is not usable",
-                            dir);
+        return os_error_set(err, OS_FAILED_PRECONDITION,
+                            "the image's WorkingDir '%.256s' must be an absolute path without '..'", dir);
     for (size_t i = 0; i < OS_ARRAY_LEN(reserved); i++)
         if (below(dir, reserved[i]))
             return os_error_set(err, OS_FAILED_PRECONDITION,
@@ -240,7 +240,8 @@ int rootfs_open(const struct local_settings *cfg, const struct images *images, c
     }
     cleanup_free char *text = os_asprintf("sha256:%s", record + strlen(RECORD_IMAGE));
     if (!os_str_starts(record, RECORD_IMAGE) || !digest_parse(text, out->digest))
-        return os_error_set(err, OS_DATA_LOSS, "the record of the sandbox's image is damaged");
+        return os_error_set(err, OS_DATA_LOSS,
+                            "the record of the sandbox's image is damaged; delete the sandbox");
     return open_image(cfg, images, out, err);
 }
 

@@ -6,7 +6,7 @@
 #define DRIVERS_LOCAL_USERNS_H
 
 #include "drivers/local/private.h"
-#include "drivers/local/subids.h"
+#include "sys/subids.h"
 
 /* Gives a process that has just made its user namespace its ids. */
 int userns_map(const struct local_userns *u, pid_t pid, struct os_error *err);

@@ -13,10 +13,11 @@
 #include "core/cleanup.h"
 #include "core/encode.h"
 #include "core/log.h"
-#include "gateway/paths.h"
 #include "net/dns.h"
 #include "net/tls.h"
+#include "sys/client_bundle.h"
 #include "sys/file.h"
+#include "sys/paths.h"
 
 #define YEARS 50
 #define KEY_FILE_MAX 65536
@@ -169,42 +170,12 @@ static int write_files(const char *dir, const struct material *m, struct os_erro
     return 0;
 }
 
-static int copy_file(const char *from_dir, const char *from, const char *to_dir, const char *to, mode_t mode,
-                     struct os_error *err)
-{
-    cleanup_free char *src = os_asprintf("%s/%s", from_dir, from);
-    cleanup_free char *dst = os_asprintf("%s/%s", to_dir, to);
-    cleanup_buf struct os_buf data = {0};
-    if (os_file_read(src, KEY_FILE_MAX, &data, err) < 0)
-        return -1;
-    if (!data.len)
-        return os_error_set(err, OS_INTERNAL, "'%s' is empty", src);
-    return os_file_write_atomic(dst, os_buf_str(&data), data.len, mode, err);
-}
-
-/* ca.crt, tls.crt and tls.key for the CLI, swapped in as one directory. */
+/* For the CLI of this machine. */
 static int publish_client_bundle(const char *dir, struct os_error *err)
 {
-    cleanup_free char *config = gateway_config_home(err);
-    if (!config)
-        return -1;
-    cleanup_free char *base = os_asprintf("%s/openshell/gateways/openshell", config);
-    cleanup_free char *tmp = os_asprintf("%s/mtls.tmp", base);
-    cleanup_free char *bak = os_asprintf("%s/mtls.bak", base);
-    cleanup_free char *live = os_asprintf("%s/mtls", base);
-    if (os_dir_remove(tmp, err) < 0 || os_dir_remove(bak, err) < 0 || os_dir_make(tmp, 0700, err) < 0 ||
-        copy_file(dir, "ca.crt", tmp, "ca.crt", 0644, err) < 0 ||
-        copy_file(dir, "client/tls.crt", tmp, "tls.crt", 0644, err) < 0 ||
-        copy_file(dir, "client/tls.key", tmp, "tls.key", 0600, err) < 0)
-        return -1;
-    bool had = rename(live, bak) == 0;
-    if (rename(tmp, live) < 0) {
-        int e = errno;
-        if (had)
-            rename(bak, live);
-        return os_error_sys(err, e, "cannot move '%s' into place", live);
-    }
-    return os_dir_remove(bak, err);
+    cleanup_free char *config = os_config_dir(err);
+    cleanup_free char *gateway = config ? os_asprintf("%s/gateways/openshell", config) : NULL;
+    return gateway ? os_client_bundle_copy(dir, gateway, err) : -1;
 }
 
 int certs_ensure(const char *dir, const struct os_strv *extra_sans, bool *created, struct os_error *err)

@@ -27,22 +27,13 @@ static int check_global(const policy_doc *doc, struct os_error *err)
 static int insert_global(struct gateway *gw, const update_request *req, char *hash, uint32_t version,
                          struct os_arena *a, struct os_error *err)
 {
-    char id[OS_UUID_LEN];
     policy_revision *r = pb_new(a, openshell__store__v1__policy_revision_payload);
     r->policy = req->policy;
     r->policy_hash = hash;
     r->created_at_ms = r->loaded_at_ms = os_clock_ms();
     size_t n;
     uint8_t *data = pb_pack(a, &r->base, &n);
-    const struct store_object o = {.id = os_uuid(id),
-                                   .type = STORE_POLICY,
-                                   .scope = CONFIG_GLOBAL_SCOPE,
-                                   .workspace = "",
-                                   .version = version,
-                                   .status = "loaded",
-                                   .payload = data,
-                                   .payload_len = n};
-    return store_insert(gw->store, &o, err) < 0
+    return store_revision_insert(gw->store, CONFIG_GLOBAL_SCOPE, "", version, "loaded", data, n, err) < 0
                ? -1
                : store_revision_supersede(gw->store, CONFIG_GLOBAL_SCOPE, version, err);
 }

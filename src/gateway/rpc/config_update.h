@@ -1,4 +1,4 @@
-/* The parts of UpdateConfig (spec/gateway.md 6.4): policies of one sandbox in config_policy.c and
+/* The parts of UpdateConfig (spec/gateway.md 6.4): policies of one sandbox in config_revision.c and
  * config_merge.c, of all sandboxes in config_global.c, settings in config_settings.c. Each fills in the
  * reply. */
 #ifndef GATEWAY_RPC_CONFIG_UPDATE_H

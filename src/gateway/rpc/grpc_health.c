@@ -5,7 +5,7 @@
 #include "core/cleanup.h"
 #include "core/limits.h"
 #include "core/str.h"
-#include "gateway/readiness.h"
+#include "gateway/health.h"
 #include "gateway/rpc/grpc_health.h"
 #include "gateway/rpc/handlers.h"
 #include "gateway/rpc/services.h"
@@ -40,7 +40,7 @@ static bool is_known(const char *service)
 
 static serving_status status_now(const struct gateway *gw)
 {
-    return readiness_serving(gw->readiness) ? STATUS(SERVING) : STATUS(NOT_SERVING);
+    return health_serving(gw->health) ? STATUS(SERVING) : STATUS(NOT_SERVING);
 }
 
 static void send_status(struct health_call *h, serving_status status)

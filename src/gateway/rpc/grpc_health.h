@@ -7,7 +7,7 @@ struct health_watches;
 struct health_watches *health_watches_new(void);
 /* After the loop ended: every Watch call is over. */
 void health_watches_free(struct health_watches *w);
-/* readiness_fn: tells every Watch of a served service; ctx is the struct health_watches. */
+/* health_fn: tells every Watch of a served service; ctx is the struct health_watches. */
 void health_watches_tell(void *ctx, bool serving);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include "core/cleanup.h"
 #include "core/clock.h"
+#include "core/id.h"
 #include "core/str.h"
 #include "gateway/store/store.h"
 #include "sys/file.h"
@@ -180,21 +181,59 @@ void store_rollback(struct store *s)
 
 /* --- statements --- */
 
+/* A parameter of a statement, borrowed. */
+struct value {
+    enum { VALUE_END, VALUE_TEXT, VALUE_INT, VALUE_BLOB } type;
+    const void *p;
+    size_t n;
+    int64_t number;
+};
+
+/* NULL is SQL's NULL. */
+static struct value text(const char *s)
+{
+    return (struct value){.type = VALUE_TEXT, .p = s};
+}
+
+static struct value number(int64_t v)
+{
+    return (struct value){.type = VALUE_INT, .number = v};
+}
+
+static struct value blob(const void *p, size_t n)
+{
+    return (struct value){.type = VALUE_BLOB, .p = p ? p : "", .n = n};
+}
+
+/* The parameters of one statement, in their order. */
+#define PARAMETERS(...) ((const struct value[]){__VA_ARGS__, {.type = VALUE_END}})
+
 struct query {
     struct store *s;
     sqlite3_stmt *st;
-    int at; /* last bound parameter */
 };
 
-static int query_open(struct query *q, struct store *s, const char *sql, struct os_error *err)
+/* Holds the lock until query_close(). */
+static int query_open(struct query *q, struct store *s, const char *sql, const struct value *parameters,
+                      struct os_error *err)
 {
     pthread_mutex_lock(&s->lock);
     *q = (struct query){.s = s};
-    if (sqlite3_prepare_v2(s->db, sql, -1, &q->st, NULL) == SQLITE_OK)
-        return 0;
-    fail(s, err);
-    pthread_mutex_unlock(&s->lock);
-    return -1;
+    if (sqlite3_prepare_v2(s->db, sql, -1, &q->st, NULL) != SQLITE_OK) {
+        fail(s, err);
+        pthread_mutex_unlock(&s->lock);
+        return -1;
+    }
+    for (int i = 0; parameters[i].type != VALUE_END; i++) {
+        const struct value *v = &parameters[i];
+        if (v->type == VALUE_TEXT)
+            sqlite3_bind_text(q->st, i + 1, v->p, -1, SQLITE_STATIC);
+        else if (v->type == VALUE_INT)
+            sqlite3_bind_int64(q->st, i + 1, v->number);
+        else
+            sqlite3_bind_blob64(q->st, i + 1, v->p, v->n, SQLITE_STATIC);
+    }
+    return 0;
 }
 
 static void query_close(struct query *q)
@@ -203,28 +242,14 @@ static void query_close(struct query *q)
     pthread_mutex_unlock(&q->s->lock);
 }
 
-static void bind_text(struct query *q, const char *text)
+/* Runs a statement without rows: the number of rows it touched, or -1. */
+static int query_run(struct store *s, const char *sql, const struct value *parameters, struct os_error *err)
 {
-    sqlite3_bind_text(q->st, ++q->at, text, -1, SQLITE_STATIC); /* NULL binds NULL */
-}
-
-static void bind_int(struct query *q, int64_t v)
-{
-    sqlite3_bind_int64(q->st, ++q->at, v);
-}
-
-static void bind_blob(struct query *q, const void *p, size_t n)
-{
-    sqlite3_bind_blob64(q->st, ++q->at, p ? p : "", n, SQLITE_STATIC);
-}
-
-/* Runs a statement without rows; *changed (may be NULL) = rows touched. Closes the query. */
-static int query_run(struct query *q, int *changed, struct os_error *err)
-{
-    int rc = sqlite3_step(q->st) == SQLITE_DONE ? 0 : fail(q->s, err);
-    if (changed)
-        *changed = sqlite3_changes(q->s->db);
-    query_close(q);
+    struct query q;
+    if (query_open(&q, s, sql, parameters, err) < 0)
+        return -1;
+    int rc = sqlite3_step(q.st) == SQLITE_DONE ? sqlite3_changes(s->db) : fail(s, err);
+    query_close(&q);
     return rc;
 }
 
@@ -254,36 +279,42 @@ static void row_read(sqlite3_stmt *st, struct os_arena *a, struct store_object *
     };
 }
 
-/* One row or OS_NOT_FOUND. Closes the query. */
-static int query_one(struct query *q, const char *what, struct os_arena *a, struct store_object *out,
-                     struct os_error *err)
+/* The first row, or OS_NOT_FOUND of `what`. */
+static int query_one(struct store *s, const char *sql, const struct value *parameters, const char *what,
+                     struct os_arena *a, struct store_object *out, struct os_error *err)
 {
-    int step = sqlite3_step(q->st), rc = 0;
+    struct query q;
+    if (query_open(&q, s, sql, parameters, err) < 0)
+        return -1;
+    int step = sqlite3_step(q.st), rc = 0;
     if (step == SQLITE_ROW)
-        row_read(q->st, a, out);
+        row_read(q.st, a, out);
     else if (step == SQLITE_DONE)
         rc = os_error_set(err, OS_NOT_FOUND, "object %s not found", what);
     else
-        rc = fail(q->s, err);
-    query_close(q);
+        rc = fail(s, err);
+    query_close(&q);
     return rc;
 }
 
-static int query_all(struct query *q, struct os_arena *a, struct store_object **out, size_t *n,
-                     struct os_error *err)
+static int query_all(struct store *s, const char *sql, const struct value *parameters, struct os_arena *a,
+                     struct store_object **out, size_t *n, struct os_error *err)
 {
+    struct query q;
     struct store_object *rows = NULL;
     size_t count = 0, cap = 0;
     int step;
-    while ((step = sqlite3_step(q->st)) == SQLITE_ROW) {
+    if (query_open(&q, s, sql, parameters, err) < 0)
+        return -1;
+    while ((step = sqlite3_step(q.st)) == SQLITE_ROW) {
         if (count == cap) {
             cap = cap ? cap * 2 : 16;
             rows = os_realloc(rows, cap, sizeof(*rows));
         }
-        row_read(q->st, a, &rows[count++]);
+        row_read(q.st, a, &rows[count++]);
     }
-    int rc = step == SQLITE_DONE ? 0 : fail(q->s, err);
-    query_close(q);
+    int rc = step == SQLITE_DONE ? 0 : fail(s, err);
+    query_close(&q);
     if (rc == 0) {
         *out = os_arena_memdup(a, rows, count * sizeof(*rows));
         *n = count;
@@ -296,85 +327,54 @@ static int query_all(struct query *q, struct os_arena *a, struct store_object **
 
 int store_insert(struct store *s, const struct store_object *o, struct os_error *err)
 {
-    struct query q;
-    if (query_open(&q, s,
-                   "INSERT INTO objects (id, object_type, name, workspace, scope, version, status, labels,"
-                   " payload, created_at_ms, updated_at_ms, resource_version)"
-                   " VALUES (?,?,?,?,?,?,?,?,?,?,?,1)",
-                   err) < 0)
-        return -1;
     int64_t now = os_clock_ms();
-    bind_text(&q, o->id);
-    bind_text(&q, o->type);
-    bind_text(&q, o->name);
-    bind_text(&q, o->workspace ? o->workspace : "");
-    bind_text(&q, o->scope);
-    if (o->version)
-        bind_int(&q, o->version);
-    else
-        bind_text(&q, NULL);
-    bind_text(&q, o->status);
-    bind_text(&q, o->labels ? o->labels : "{}");
-    bind_blob(&q, o->payload, o->payload_len);
-    bind_int(&q, o->created_at_ms ? o->created_at_ms : now);
-    bind_int(&q, now);
-    return query_run(&q, NULL, err);
+    int rc = query_run(
+        s,
+        "INSERT INTO objects (id, object_type, name, workspace, scope, version, status, labels,"
+        " payload, created_at_ms, updated_at_ms, resource_version)"
+        " VALUES (?,?,?,?,?,?,?,?,?,?,?,1)",
+        PARAMETERS(text(o->id), text(o->type), text(o->name), text(o->workspace ? o->workspace : ""),
+                   text(o->scope), o->version ? number(o->version) : text(NULL), text(o->status),
+                   text(o->labels ? o->labels : "{}"), blob(o->payload, o->payload_len),
+                   number(o->created_at_ms ? o->created_at_ms : now), number(now)),
+        err);
+    return rc < 0 ? -1 : 0;
 }
 
 int store_get(struct store *s, const char *type, const char *id, struct os_arena *a, struct store_object *out,
               struct os_error *err)
 {
-    struct query q;
-    if (query_open(&q, s, "SELECT " COLUMNS " FROM objects WHERE id=? AND object_type=?", err) < 0)
-        return -1;
-    bind_text(&q, id);
-    bind_text(&q, type);
-    return query_one(&q, id, a, out, err);
+    return query_one(s, "SELECT " COLUMNS " FROM objects WHERE id=? AND object_type=?",
+                     PARAMETERS(text(id), text(type)), id, a, out, err);
 }
 
 int store_get_named(struct store *s, const char *type, const char *workspace, const char *name,
                     struct os_arena *a, struct store_object *out, struct os_error *err)
 {
-    struct query q;
-    if (query_open(&q, s, "SELECT " COLUMNS " FROM objects WHERE object_type=? AND workspace=? AND name=?",
-                   err) < 0)
-        return -1;
-    bind_text(&q, type);
-    bind_text(&q, workspace);
-    bind_text(&q, name);
-    return query_one(&q, name, a, out, err);
+    return query_one(s, "SELECT " COLUMNS " FROM objects WHERE object_type=? AND workspace=? AND name=?",
+                     PARAMETERS(text(type), text(workspace), text(name)), name, a, out, err);
 }
 
+/* Why an update met no row. */
 static int conflict(struct store *s, const char *type, const char *id, struct os_error *err)
 {
-    struct query q;
-    if (query_open(&q, s, "SELECT resource_version FROM objects WHERE id=? AND object_type=?", err) < 0)
+    cleanup_arena struct os_arena a = {0};
+    struct store_object now;
+    if (store_get(s, type, id, &a, &now, err) < 0)
         return -1;
-    bind_text(&q, id);
-    bind_text(&q, type);
-    int step = sqlite3_step(q.st);
-    int64_t at = step == SQLITE_ROW ? sqlite3_column_int64(q.st, 0) : 0;
-    query_close(&q);
-    return step == SQLITE_ROW ? os_error_set(err, OS_ABORTED, "%lld", (long long)at)
-                              : os_error_set(err, OS_NOT_FOUND, "object %s not found", id);
+    return os_error_set(err, OS_ABORTED, "%lld", (long long)now.resource_version);
 }
 
 int store_update(struct store *s, const char *type, const char *id, uint64_t expected, const void *payload,
                  size_t n, uint64_t *new_version, struct os_error *err)
 {
-    struct query q;
-    if (query_open(&q, s,
-                   "UPDATE objects SET payload=?, updated_at_ms=?, resource_version=resource_version+1"
-                   " WHERE id=? AND object_type=? AND resource_version=?",
-                   err) < 0)
-        return -1;
-    bind_blob(&q, payload, n);
-    bind_int(&q, os_clock_ms());
-    bind_text(&q, id);
-    bind_text(&q, type);
-    bind_int(&q, (int64_t)expected);
-    int changed = 0;
-    if (query_run(&q, &changed, err) < 0)
+    int changed = query_run(
+        s,
+        "UPDATE objects SET payload=?, updated_at_ms=?, resource_version=resource_version+1"
+        " WHERE id=? AND object_type=? AND resource_version=?",
+        PARAMETERS(blob(payload, n), number(os_clock_ms()), text(id), text(type), number((int64_t)expected)),
+        err);
+    if (changed < 0)
         return -1;
     if (!changed)
         return conflict(s, type, id, err);
@@ -385,94 +385,78 @@ int store_update(struct store *s, const char *type, const char *id, uint64_t exp
 
 int store_delete(struct store *s, const char *type, const char *id, struct os_error *err)
 {
-    struct query q;
-    if (query_open(&q, s, "DELETE FROM objects WHERE id=? AND object_type=?", err) < 0)
-        return -1;
-    bind_text(&q, id);
-    bind_text(&q, type);
-    return query_run(&q, NULL, err);
+    int rc = query_run(s, "DELETE FROM objects WHERE id=? AND object_type=?",
+                       PARAMETERS(text(id), text(type)), err);
+    return rc < 0 ? -1 : 0;
 }
 
 int store_list(struct store *s, const char *type, const char *workspace, uint32_t limit, uint32_t offset,
                struct os_arena *a, struct store_object **out, size_t *n, struct os_error *err)
 {
-    struct query q;
-    if (query_open(&q, s,
-                   "SELECT " COLUMNS " FROM objects WHERE object_type=?1 AND (?2 IS NULL OR workspace=?2)"
-                   " ORDER BY created_at_ms, name, workspace, id LIMIT ?3 OFFSET ?4",
-                   err) < 0)
-        return -1;
-    bind_text(&q, type);
-    bind_text(&q, workspace);
-    bind_int(&q, limit ? (int64_t)limit : -1);
-    bind_int(&q, offset);
-    return query_all(&q, a, out, n, err);
+    return query_all(
+        s,
+        "SELECT " COLUMNS " FROM objects WHERE object_type=?1 AND (?2 IS NULL OR workspace=?2)"
+        " ORDER BY created_at_ms, name, workspace, id LIMIT ?3 OFFSET ?4",
+        PARAMETERS(text(type), text(workspace), number(limit ? (int64_t)limit : -1), number(offset)), a, out,
+        n, err);
 }
 
 /* --- policy revisions --- */
 
+int store_revision_insert(struct store *s, const char *scope, const char *workspace, uint32_t version,
+                          const char *status, const void *payload, size_t n, struct os_error *err)
+{
+    char id[OS_UUID_LEN];
+    const struct store_object o = {.id = os_uuid(id),
+                                   .type = STORE_POLICY,
+                                   .scope = scope,
+                                   .workspace = workspace,
+                                   .version = version,
+                                   .status = status,
+                                   .payload = payload,
+                                   .payload_len = n};
+    return store_insert(s, &o, err);
+}
+
 int store_revision_get(struct store *s, const char *scope, uint32_t version, struct os_arena *a,
                        struct store_object *out, struct os_error *err)
 {
-    struct query q;
-    if (query_open(&q, s,
-                   "SELECT " COLUMNS " FROM objects WHERE object_type='sandbox_policy' AND scope=?1"
-                   " AND (?2=0 OR version=?2) ORDER BY version DESC LIMIT 1",
-                   err) < 0)
-        return -1;
-    bind_text(&q, scope);
-    bind_int(&q, version);
-    return query_one(&q, scope, a, out, err);
+    return query_one(s,
+                     "SELECT " COLUMNS " FROM objects WHERE object_type='sandbox_policy' AND scope=?1"
+                     " AND (?2=0 OR version=?2) ORDER BY version DESC LIMIT 1",
+                     PARAMETERS(text(scope), number(version)), scope, a, out, err);
 }
 
 int store_revision_list(struct store *s, const char *scope, uint32_t limit, uint32_t offset,
                         struct os_arena *a, struct store_object **out, size_t *n, struct os_error *err)
 {
-    struct query q;
-    if (query_open(&q, s,
-                   "SELECT " COLUMNS " FROM objects WHERE object_type='sandbox_policy' AND scope=?"
-                   " ORDER BY version DESC LIMIT ? OFFSET ?",
-                   err) < 0)
-        return -1;
-    bind_text(&q, scope);
-    bind_int(&q, limit);
-    bind_int(&q, offset);
-    return query_all(&q, a, out, n, err);
+    return query_all(s,
+                     "SELECT " COLUMNS " FROM objects WHERE object_type='sandbox_policy' AND scope=?"
+                     " ORDER BY version DESC LIMIT ? OFFSET ?",
+                     PARAMETERS(text(scope), number(limit), number(offset)), a, out, n, err);
 }
 
 int store_revision_update(struct store *s, const char *scope, uint32_t version, const char *status,
                           const void *payload, size_t n, struct os_error *err)
 {
-    struct query q;
-    if (query_open(&q, s,
-                   "UPDATE objects SET status=?, payload=?, updated_at_ms=?"
-                   " WHERE object_type='sandbox_policy' AND scope=? AND version=?",
-                   err) < 0)
+    int changed = query_run(
+        s,
+        "UPDATE objects SET status=?, payload=?, updated_at_ms=?"
+        " WHERE object_type='sandbox_policy' AND scope=? AND version=?",
+        PARAMETERS(text(status), blob(payload, n), number(os_clock_ms()), text(scope), number(version)), err);
+    if (changed < 0)
         return -1;
-    bind_text(&q, status);
-    bind_blob(&q, payload, n);
-    bind_int(&q, os_clock_ms());
-    bind_text(&q, scope);
-    bind_int(&q, version);
-    int changed = 0;
-    if (query_run(&q, &changed, err) < 0)
-        return -1;
-    return changed ? 0 : os_error_set(err, OS_NOT_FOUND, "policy revision not found");
+    return changed ? 0 : os_error_set(err, OS_NOT_FOUND, "policy revision %u not found", version);
 }
 
 int store_revision_supersede(struct store *s, const char *scope, uint32_t version, struct os_error *err)
 {
-    struct query q;
-    if (query_open(
-            &q, s,
-            "UPDATE objects SET status='superseded', updated_at_ms=? WHERE object_type='sandbox_policy'"
-            " AND scope=? AND version<? AND status IN ('pending','loaded')",
-            err) < 0)
-        return -1;
-    bind_int(&q, os_clock_ms());
-    bind_text(&q, scope);
-    bind_int(&q, version);
-    return query_run(&q, NULL, err);
+    int rc =
+        query_run(s,
+                  "UPDATE objects SET status='superseded', updated_at_ms=? WHERE object_type='sandbox_policy'"
+                  " AND scope=? AND version<? AND status IN ('pending','loaded')",
+                  PARAMETERS(number(os_clock_ms()), text(scope), number(version)), err);
+    return rc < 0 ? -1 : 0;
 }
 
 int store_remove_sandbox(struct store *s, const char *id, const char *workspace, const char *name,
@@ -480,18 +464,10 @@ int store_remove_sandbox(struct store *s, const char *id, const char *workspace,
 {
     if (store_begin(s, err) < 0)
         return -1;
-    struct query q;
-    int rc = query_open(&q, s,
-                        "DELETE FROM objects WHERE (object_type='sandbox' AND id=?1) OR scope=?1 OR"
-                        " (object_type='sandbox_settings' AND workspace=?2 AND name=?3)",
-                        err);
-    if (rc == 0) {
-        bind_text(&q, id);
-        bind_text(&q, workspace);
-        bind_text(&q, name);
-        rc = query_run(&q, NULL, err);
-    }
-    if (rc < 0) {
+    if (query_run(s,
+                  "DELETE FROM objects WHERE (object_type='sandbox' AND id=?1) OR scope=?1 OR"
+                  " (object_type='sandbox_settings' AND workspace=?2 AND name=?3)",
+                  PARAMETERS(text(id), text(workspace), text(name)), err) < 0) {
         store_rollback(s);
         return -1;
     }

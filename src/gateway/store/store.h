@@ -63,6 +63,9 @@ int store_list(struct store *s, const char *type, const char *workspace, uint32_
 
 /* --- policy revisions: rows of STORE_POLICY, scope = sandbox id --- */
 
+/* A new revision. OS_ALREADY_EXISTS when the version is there. */
+int store_revision_insert(struct store *s, const char *scope, const char *workspace, uint32_t version,
+                          const char *status, const void *payload, size_t n, struct os_error *err);
 /* version 0 = latest. OS_NOT_FOUND when there is none. */
 int store_revision_get(struct store *s, const char *scope, uint32_t version, struct os_arena *a,
                        struct store_object *out, struct os_error *err);

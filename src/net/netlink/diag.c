@@ -45,22 +45,22 @@ static int parse(const uint8_t *data, size_t n, uint32_t seq, struct netlink_tcp
 {
     struct nlmsghdr h;
     if (n < sizeof(h))
-        return os_error_set(err, OS_INTERNAL, "short sock_diag reply");
+        return os_error_set(err, OS_INTERNAL, "the kernel's answer about a socket is cut short");
     memcpy(&h, data, sizeof(h));
     if (h.nlmsg_len < NLMSG_HDRLEN || h.nlmsg_len > n || h.nlmsg_seq != seq)
-        return os_error_set(err, OS_INTERNAL, "malformed sock_diag reply");
+        return os_error_set(err, OS_INTERNAL, "the kernel's answer about a socket is malformed");
     if (h.nlmsg_type == NLMSG_ERROR) {
         struct nlmsgerr e;
         if (h.nlmsg_len < NLMSG_LENGTH(sizeof(e)))
-            return os_error_set(err, OS_INTERNAL, "short sock_diag reply");
+            return os_error_set(err, OS_INTERNAL, "the kernel's answer about a socket is cut short");
         memcpy(&e, data + NLMSG_HDRLEN, sizeof(e));
         if (e.error == -ENOENT)
             return os_error_set(err, OS_NOT_FOUND, "no such connection");
-        return os_error_sys(err, -e.error, "sock_diag refused the look-up");
+        return os_error_sys(err, -e.error, "the kernel refuses to look a socket up (sock_diag)");
     }
     struct inet_diag_msg d;
     if (h.nlmsg_type != SOCK_DIAG_BY_FAMILY || h.nlmsg_len < NLMSG_LENGTH(sizeof(d)))
-        return os_error_set(err, OS_INTERNAL, "unexpected sock_diag reply");
+        return os_error_set(err, OS_INTERNAL, "the kernel's answer about a socket is of another type");
     memcpy(&d, data + NLMSG_HDRLEN, sizeof(d));
     /* An exact look-up falls back to a listener on the local port, and a socket that is still connecting may
      * take over the ports of one that is gone: neither is the connection. */
@@ -90,13 +90,13 @@ int netlink_tcp_lookup(int fd, const struct sockaddr_storage *local, const struc
     netlink_begin(&m, SOCK_DIAG_BY_FAMILY, 0, &req, sizeof(req));
     struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
     if (sendto(fd, m.data, m.len, 0, (struct sockaddr *)&kernel, sizeof(kernel)) != (ssize_t)m.len)
-        return os_error_sys(err, errno, "cannot ask sock_diag");
+        return os_error_sys(err, errno, "cannot ask the kernel about a socket (sock_diag)");
     _Alignas(4) uint8_t reply[4096];
     ssize_t n;
     do
         n = recv(fd, reply, sizeof(reply), 0);
     while (n < 0 && errno == EINTR);
     if (n < 0)
-        return os_error_sys(err, errno, "no sock_diag reply");
+        return os_error_sys(err, errno, "the kernel does not answer about a socket (sock_diag)");
     return parse(reply, (size_t)n, m.seq, out, err);
 }

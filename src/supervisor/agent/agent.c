@@ -159,6 +159,17 @@ int agent_environment_of(struct agent *a, const struct agent_command *cmd, bool 
 
 /* --- main process --- */
 
+struct monitor_spawn agent_spawn_of(const struct agent_command *cmd, const struct os_strv *env, bool main)
+{
+    return (struct monitor_spawn){.argv = cmd->argv,
+                                  .env = (const char *const *)env->v,
+                                  .workdir = cmd->workdir && *cmd->workdir ? cmd->workdir : NULL,
+                                  .tty = cmd->tty,
+                                  .cols = cmd->cols ? cmd->cols : 80,
+                                  .rows = cmd->rows ? cmd->rows : 24,
+                                  .main = main};
+}
+
 static void main_output(void *ctx, bool is_err, const uint8_t *data, size_t n)
 {
     struct agent *a = ctx;
@@ -189,13 +200,7 @@ int agent_start_main(struct agent *a, const struct agent_command *cmd, struct os
         return os_error_set(err, OS_FAILED_PRECONDITION, "the main process has already been started");
     if (agent_environment_of(a, cmd, true, &env, err) < 0)
         return -1;
-    const struct monitor_spawn spawn = {.argv = cmd->argv,
-                                        .env = (const char *const *)env.v,
-                                        .workdir = cmd->workdir && *cmd->workdir ? cmd->workdir : NULL,
-                                        .tty = cmd->tty,
-                                        .cols = cmd->cols ? cmd->cols : 80,
-                                        .rows = cmd->rows ? cmd->rows : 24,
-                                        .main = true};
+    const struct monitor_spawn spawn = agent_spawn_of(cmd, &env, true);
     a->main = child_spawn(&a->children, &spawn, cmd->timeout_seconds, &ops, a, err);
     if (!a->main)
         return -1;

@@ -45,8 +45,10 @@ bool attachments_ended(const struct agent *a);
 /* The main process takes input again. */
 void attachments_input_ready(struct agent *a);
 
-/* The spawn request of a command; texts live in the lists. */
+/* The variables of a command. */
 int agent_environment_of(struct agent *a, const struct agent_command *cmd, bool main, struct os_strv *env,
                          struct os_error *err);
+/* The spawn request of a command; borrows both. */
+struct monitor_spawn agent_spawn_of(const struct agent_command *cmd, const struct os_strv *env, bool main);
 
 #endif

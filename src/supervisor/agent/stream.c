@@ -68,12 +68,7 @@ struct agent_stream *agent_exec(struct agent *a, const struct agent_command *cmd
     cleanup_strv struct os_strv env = {0};
     if (agent_environment_of(a, cmd, false, &env, err) < 0)
         return NULL;
-    const struct monitor_spawn spawn = {.argv = cmd->argv,
-                                        .env = (const char *const *)env.v,
-                                        .workdir = cmd->workdir && *cmd->workdir ? cmd->workdir : NULL,
-                                        .tty = cmd->tty,
-                                        .cols = cmd->cols ? cmd->cols : 80,
-                                        .rows = cmd->rows ? cmd->rows : 24};
+    const struct monitor_spawn spawn = agent_spawn_of(cmd, &env, false);
     struct agent_stream *s = stream_new(a, ops, ctx);
     s->child = child_spawn(&a->children, &spawn, cmd->timeout_seconds, &child_ops, s, err);
     if (!s->child) {

@@ -63,7 +63,9 @@ static int write_files(const char *dir, const char *pem, struct os_buf *bundle, 
         os_buf_addc(bundle, '\n');
     os_buf_adds(bundle, pem);
     if (bundle->failed)
-        return os_error_set(err, OS_RESOURCE_EXHAUSTED, "CA bundle is too large");
+        return os_error_set(err, OS_RESOURCE_EXHAUSTED,
+                            "the CA bundle for the agent exceeds %zu bytes; trust fewer roots",
+                            os_buf_max(bundle));
     if (os_file_write_atomic(alone, pem, strlen(pem), 0644, err) < 0)
         return -1;
     return os_file_write_atomic(both, bundle->data, bundle->len, 0644, err);

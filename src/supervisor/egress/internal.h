@@ -4,7 +4,7 @@
  *   accept.c       accepts, one thread per connection; cuts connections on reload
  *   proxy.c        first request head; CONNECT or absolute-form
  *   decide.c       who is it, and may it reach this host and port (identity, L4)
- *   destination.c  which addresses, and are they fit to be dialled (SSRF)
+ *   destination_resolve.c  which addresses, and are they fit to be dialled (SSRF; policy/destination.c)
  *   dial.c         connects to the vetted addresses;  upstream_proxy.c  through the operator's proxy
  *   tunnel.c       CONNECT: answers 200, finds out what is inside
  *   relay.c        opaque: bytes both ways
@@ -30,10 +30,10 @@
 #include "core/limits.h"
 #include "net/dns.h"
 #include "net/http1/http1.h"
+#include "policy/destination.h"
 #include "policy/target.h"
 #include "supervisor/egress/ca.h"
 #include "supervisor/egress/credentials/secrets.h"
-#include "supervisor/egress/destination.h"
 #include "supervisor/egress/egress.h"
 #include "supervisor/egress/hello.h"
 #include "supervisor/egress/l7/capacity.h"

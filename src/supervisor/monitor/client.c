@@ -171,7 +171,7 @@ static int call(struct monitor_client *c, const struct protocol_request *r, stru
     struct os_arena cleanup_arena arena = {0};
     const char *text = protocol_get_text(body, &arena);
     os_error_set(err, code == OS_OK ? OS_INTERNAL : (enum os_code)code, "%s",
-                 text ? text : "malformed answer");
+                 text ? text : "malformed answer of the monitor");
     protocol_message_clear(msg);
     return -1;
 }

@@ -58,6 +58,12 @@ int monitor_spawn(struct monitor *m, const struct protocol_request *r, struct mo
 /* A close-on-exec pipe, both ends above 2: a child's standard descriptors can be laid over without loss. */
 int monitor_pipe(int *reader, int *writer);
 
+/* Reads what a new child reports before it runs its program: at most n bytes, 0 at the end of the pipe, -1
+ * with errno (ETIMEDOUT after OS_SPAWN_TIMEOUT_MS). */
+ssize_t monitor_report_read(int report, void *out, size_t n);
+/* Ends a child at once and reaps it. */
+void monitor_kill(pid_t child);
+
 /* Makes the directories the policy promises (spec/supervisor.md 7.2, 7.4) and the Landlock ruleset, and tries
  * whether the isolation holds. */
 int monitor_prepare(struct monitor *m, const struct protocol_request *r, struct os_error *err);

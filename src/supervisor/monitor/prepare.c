@@ -29,7 +29,8 @@ static int make_directory(const struct monitor *m, const char *path, bool *creat
     char at[PATH_MAX];
     size_t n = strlen(path);
     if (n >= sizeof(at))
-        return os_error_set(err, OS_INVALID_ARGUMENT, "path is longer than %zu bytes", sizeof(at) - 1);
+        return os_error_set(err, OS_INVALID_ARGUMENT, "policy path '%.60s...' is longer than %zu bytes", path,
+                            sizeof(at) - 1);
     memcpy(at, path, n + 1);
     while (n > 1 && at[n - 1] == '/')
         at[--n] = '\0';

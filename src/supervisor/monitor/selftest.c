@@ -1,12 +1,8 @@
 /* Runs the self-test in a child like any of the agent's, before there is one. */
 #include <errno.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/cleanup.h"
-#include "core/clock.h"
 #include "core/str.h"
 #include "supervisor/isolation/plan.h"
 #include "supervisor/isolation/selftest.h"
@@ -29,21 +25,14 @@ static _Noreturn void attempt(const struct isolation *i, const struct selftest_p
 
 static int await(int report, struct finding *f, struct os_error *err)
 {
-    int64_t deadline = os_clock_mono_ms() + OS_SPAWN_TIMEOUT_MS;
-    for (;;) {
-        int64_t left = deadline - os_clock_mono_ms();
-        struct pollfd p = {.fd = report, .events = POLLIN};
-        int ready = left > 0 ? poll(&p, 1, (int)left) : 0;
-        if (ready < 0 && errno == EINTR)
-            continue;
-        if (ready <= 0)
-            return os_error_set(err, OS_DEADLINE_EXCEEDED,
-                                "the self-test of the isolation did not end within %d s",
-                                OS_SPAWN_TIMEOUT_MS / 1000);
-        if (read(report, f, sizeof(*f)) != sizeof(*f))
-            return os_error_set(err, OS_INTERNAL, "the self-test of the isolation ended without a result");
-        return 0;
-    }
+    ssize_t n = monitor_report_read(report, f, sizeof(*f));
+    if (n < 0 && errno == ETIMEDOUT)
+        return os_error_set(err, OS_DEADLINE_EXCEEDED,
+                            "the self-test of the isolation did not end within %d s",
+                            OS_SPAWN_TIMEOUT_MS / 1000);
+    return n == sizeof(*f)
+               ? 0
+               : os_error_set(err, OS_INTERNAL, "the self-test of the isolation ended without a result");
 }
 
 static int judge(const struct finding *f, const struct selftest_plan *plan, struct os_error *err)
@@ -90,9 +79,7 @@ int monitor_selftest(struct monitor *m, const struct isolation_paths *paths, uin
     close(os_steal_fd(keep));
     struct finding f = {0};
     int rc = await(report, &f, err);
-    kill(child, SIGKILL);
-    while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
-        ;
+    monitor_kill(child);
     *tried = selftest_tried(&plan);
     return rc < 0 ? -1 : judge(&f, &plan, err);
 }

@@ -82,7 +82,7 @@ static int serve_spawn(struct monitor *m, const struct protocol_request *r, stru
     struct monitor_streams s;
     pid_t pid;
     if (!m->isolated)
-        return os_error_set(err, OS_FAILED_PRECONDITION, "no isolation plan yet: nothing may run");
+        return os_error_set(err, OS_FAILED_PRECONDITION, "no policy is in force yet: nothing may run");
     if (!slot)
         return os_error_set(err, OS_RESOURCE_EXHAUSTED, "%d processes run already; end one first",
                             OS_CHILDREN);
@@ -113,9 +113,9 @@ static int serve_signal(struct monitor *m, const struct protocol_request *r, str
 {
     struct monitor_process *c = find_child(m, r->signal.child, -1);
     if (!c)
-        return os_error_set(err, OS_NOT_FOUND, "no child %u", r->signal.child);
+        return os_error_set(err, OS_NOT_FOUND, "no process %u was started here", r->signal.child);
     if (kill(-c->pid, r->signal.sig) < 0)
-        return os_error_sys(err, errno, "cannot signal child %u", r->signal.child);
+        return os_error_sys(err, errno, "cannot signal process %u", r->signal.child);
     c->ending |= r->signal.sig == SIGHUP || r->signal.sig == SIGTERM || r->signal.sig == SIGKILL;
     return 0;
 }

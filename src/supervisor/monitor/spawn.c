@@ -173,28 +173,43 @@ static int exec_failed(const struct protocol_request *r, const struct isolation 
     return os_error_sys(err, f->error, "isolation step '%s' failed, the process was not started", step);
 }
 
-/* Waits until the pipe ends (the program runs) or carries a failure. */
-static int await_exec(int report, const struct protocol_request *r, const struct isolation *i,
-                      const struct os_strv *candidates, struct os_error *err)
+ssize_t monitor_report_read(int report, void *out, size_t n)
 {
     int64_t deadline = os_clock_mono_ms() + OS_SPAWN_TIMEOUT_MS;
     for (;;) {
         int64_t left = deadline - os_clock_mono_ms();
         struct pollfd p = {.fd = report, .events = POLLIN};
         int ready = left > 0 ? poll(&p, 1, (int)left) : 0;
+        if (ready > 0)
+            return read(report, out, n);
         if (ready < 0 && errno == EINTR)
             continue;
-        if (ready <= 0)
-            return os_error_set(err, OS_DEADLINE_EXCEEDED, "'%s' did not start within %d s",
-                                r->spawn.argv.v[0], OS_SPAWN_TIMEOUT_MS / 1000);
-        struct failure f;
-        ssize_t n = read(report, &f, sizeof(f));
-        if (n == 0)
-            return 0;
-        if (n == sizeof(f) && (f.step == STEP_EXEC || f.step >= 0))
-            return exec_failed(r, i, candidates, &f, err);
-        return os_error_set(err, OS_INTERNAL, "'%s' could not be started", r->spawn.argv.v[0]);
+        errno = ready < 0 ? errno : ETIMEDOUT;
+        return -1;
     }
+}
+
+void monitor_kill(pid_t child)
+{
+    kill(child, SIGKILL);
+    while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+        ;
+}
+
+/* Waits until the pipe ends (the program runs) or carries a failure. */
+static int await_exec(int report, const struct protocol_request *r, const struct isolation *i,
+                      const struct os_strv *candidates, struct os_error *err)
+{
+    struct failure f;
+    ssize_t n = monitor_report_read(report, &f, sizeof(f));
+    if (n == 0)
+        return 0;
+    if (n == sizeof(f) && (f.step == STEP_EXEC || f.step >= 0))
+        return exec_failed(r, i, candidates, &f, err);
+    if (n < 0 && errno == ETIMEDOUT)
+        return os_error_set(err, OS_DEADLINE_EXCEEDED, "'%s' did not start within %d s", r->spawn.argv.v[0],
+                            OS_SPAWN_TIMEOUT_MS / 1000);
+    return os_error_set(err, OS_INTERNAL, "'%s' could not be started", r->spawn.argv.v[0]);
 }
 
 int monitor_spawn(struct monitor *m, const struct protocol_request *r, struct monitor_streams *out,
@@ -234,9 +249,7 @@ int monitor_spawn(struct monitor *m, const struct protocol_request *r, struct mo
         become(&i, &candidates, r);
     close(os_steal_fd(keep));
     if (await_exec(report, r, &i, &candidates, err) < 0) {
-        kill(child, SIGKILL);
-        while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
-            ;
+        monitor_kill(child);
         return -1;
     }
     *pid = child;

@@ -104,7 +104,7 @@ static int put(const struct rules *r, const char *what, const char *method, cons
 static int push(const struct rules *r, struct os_error *err)
 {
     if (!r->data)
-        return os_error_set(err, OS_UNAVAILABLE, "no policy yet");
+        return os_error_set(err, OS_UNAVAILABLE, "no policy has been received from the gateway yet");
     if (put(r, "--policy-rules", "PUT", "/v1/policies/rules.rego", "text/plain", r->text, r->n, err) < 0 ||
         put(r, "questions", "PUT", "/v1/policies/questions.rego", "text/plain", questions,
             sizeof(questions) - 1, err) < 0)

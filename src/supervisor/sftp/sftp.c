@@ -15,6 +15,7 @@
 #include "core/cleanup.h"
 #include "core/str.h"
 #include "supervisor/sftp/request.h"
+#include "sys/file.h"
 
 #define HANDLES 256
 #define NAMES_PER_ANSWER 100
@@ -428,7 +429,7 @@ static void do_extended(struct server *s, const struct sftp_request *r)
     }
 }
 
-static void greet(struct server *s)
+static void greet(struct server *s, const struct sftp_request *r)
 {
     static const char *const extensions[] = {"posix-rename@openssh.com", "hardlink@openssh.com",
                                              "fsync@openssh.com", "expand-path@openssh.com"};
@@ -442,75 +443,73 @@ static void greet(struct server *s)
     }
 }
 
+/* --- requests that are one system call --- */
+
+static void do_lstat(struct server *s, const struct sftp_request *r)
+{
+    struct stat st;
+    answer_attrs(s, r->id, lstat(r->path, &st), &st);
+}
+
+static void do_stat(struct server *s, const struct sftp_request *r)
+{
+    struct stat st;
+    answer_attrs(s, r->id, stat(r->path, &st), &st);
+}
+
+static void do_setstat(struct server *s, const struct sftp_request *r)
+{
+    answer_call(s, r->id, set_attrs(-1, r->path, &r->attrs));
+}
+
+static void do_remove(struct server *s, const struct sftp_request *r)
+{
+    answer_call(s, r->id, unlink(r->path));
+}
+
+static void do_rmdir(struct server *s, const struct sftp_request *r)
+{
+    answer_call(s, r->id, rmdir(r->path));
+}
+
+static void do_realpath(struct server *s, const struct sftp_request *r)
+{
+    answer_real(s, r->id, r->path);
+}
+
+/* Must not replace. */
+static void do_rename(struct server *s, const struct sftp_request *r)
+{
+    answer_call(s, r->id, renameat2(AT_FDCWD, r->path, AT_FDCWD, r->other, RENAME_NOREPLACE));
+}
+
+/* Target first, as every client sends it. */
+static void do_symlink(struct server *s, const struct sftp_request *r)
+{
+    answer_call(s, r->id, symlink(r->path, r->other));
+}
+
 /* --- dispatch --- */
+
+typedef void serve_fn(struct server *s, const struct sftp_request *r);
+
+static serve_fn *const requests[] = {
+    [SFTP_INIT] = greet,         [SFTP_OPEN] = do_open,         [SFTP_CLOSE] = do_close,
+    [SFTP_READ] = do_read,       [SFTP_WRITE] = do_write,       [SFTP_LSTAT] = do_lstat,
+    [SFTP_FSTAT] = do_fstat,     [SFTP_SETSTAT] = do_setstat,   [SFTP_FSETSTAT] = do_fsetstat,
+    [SFTP_OPENDIR] = do_opendir, [SFTP_READDIR] = do_readdir,   [SFTP_REMOVE] = do_remove,
+    [SFTP_MKDIR] = do_mkdir,     [SFTP_RMDIR] = do_rmdir,       [SFTP_REALPATH] = do_realpath,
+    [SFTP_STAT] = do_stat,       [SFTP_RENAME] = do_rename,     [SFTP_READLINK] = do_readlink,
+    [SFTP_SYMLINK] = do_symlink, [SFTP_EXTENDED] = do_extended,
+};
 
 static void serve(struct server *s, const struct sftp_request *r)
 {
-    struct stat st;
-    switch (r->type) {
-    case SFTP_INIT:
-        greet(s);
-        return;
-    case SFTP_OPEN:
-        do_open(s, r);
-        return;
-    case SFTP_CLOSE:
-        do_close(s, r);
-        return;
-    case SFTP_READ:
-        do_read(s, r);
-        return;
-    case SFTP_WRITE:
-        do_write(s, r);
-        return;
-    case SFTP_LSTAT:
-        answer_attrs(s, r->id, lstat(r->path, &st), &st);
-        return;
-    case SFTP_STAT:
-        answer_attrs(s, r->id, stat(r->path, &st), &st);
-        return;
-    case SFTP_FSTAT:
-        do_fstat(s, r);
-        return;
-    case SFTP_SETSTAT:
-        answer_call(s, r->id, set_attrs(-1, r->path, &r->attrs));
-        return;
-    case SFTP_FSETSTAT:
-        do_fsetstat(s, r);
-        return;
-    case SFTP_OPENDIR:
-        do_opendir(s, r);
-        return;
-    case SFTP_READDIR:
-        do_readdir(s, r);
-        return;
-    case SFTP_REMOVE:
-        answer_call(s, r->id, unlink(r->path));
-        return;
-    case SFTP_MKDIR:
-        do_mkdir(s, r);
-        return;
-    case SFTP_RMDIR:
-        answer_call(s, r->id, rmdir(r->path));
-        return;
-    case SFTP_REALPATH:
-        answer_real(s, r->id, r->path);
-        return;
-    case SFTP_RENAME: /* must not replace */
-        answer_call(s, r->id, renameat2(AT_FDCWD, r->path, AT_FDCWD, r->other, RENAME_NOREPLACE));
-        return;
-    case SFTP_READLINK:
-        do_readlink(s, r);
-        return;
-    case SFTP_SYMLINK: /* target first, as every client sends it */
-        answer_call(s, r->id, symlink(r->path, r->other));
-        return;
-    case SFTP_EXTENDED:
-        do_extended(s, r);
-        return;
-    default:
+    serve_fn *fn = r->type < OS_ARRAY_LEN(requests) ? requests[r->type] : NULL;
+    if (fn)
+        fn(s, r);
+    else
         answer(s, r->id, SFTP_UNSUPPORTED);
-    }
 }
 
 static bool read_all(uint8_t *data, size_t n)
@@ -531,15 +530,7 @@ static bool write_all(struct os_buf *b)
 {
     for (int i = 0; i < 4; i++)
         b->data[i] = (char)((uint32_t)(b->len - 4) >> (24 - 8 * i));
-    for (size_t done = 0; done < b->len;) {
-        ssize_t k = write(STDOUT_FILENO, b->data + done, b->len - done);
-        if (k < 0 && errno == EINTR)
-            continue;
-        if (k <= 0)
-            return false;
-        done += (size_t)k;
-    }
-    return true;
+    return os_write_all(STDOUT_FILENO, b->data, b->len) == 0;
 }
 
 int sftp_main(void)

@@ -7,7 +7,7 @@ import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "lib"))
-from harness import BIN, Gateway, Private, Suite, check, contains, equal, run  # noqa: E402
+from harness import BIN, Gateway, Private, Suite, check, contains, equal  # noqa: E402
 
 suite = Suite()
 case = suite.case

@@ -1,7 +1,6 @@
 """HTTP/2 peers for the egress suites: an origin whose behaviour the path chooses, and a client that says exactly what it
 is told to, valid or not. Both on python3-h2."""
 import contextlib
-import socket
 import ssl
 import struct
 import threading
@@ -13,6 +12,8 @@ import h2.events
 import h2.exceptions
 import h2.settings
 
+from origins import Listener
+
 
 def frame(kind, flags, stream, payload=b""):
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
@@ -21,7 +22,7 @@ def frame(kind, flags, stream, payload=b""):
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = range(10)
 
 
-class H2Origin:
+class H2Origin(Listener):
     """HTTP/2 server under TLS. `seen` holds (method, path, fields, body, trailers) of complete requests; `resets` the
     error codes of streams that the peer reset."""
 
@@ -32,18 +33,9 @@ class H2Origin:
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(cert, key)
         self.context.set_alpn_protocols(list(alpn))
-        self.listener = socket.create_server((address, port))
-        threading.Thread(target=self.accept, daemon=True).start()
+        super().__init__(address, port)
 
-    def accept(self):
-        while True:
-            try:
-                conn, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.guarded, args=(conn,), daemon=True).start()
-
-    def guarded(self, conn):
+    def guarded(self, conn, number):
         with contextlib.suppress(OSError, h2.exceptions.ProtocolError, KeyError), conn, \
                 self.context.wrap_socket(conn, server_side=True) as conn:
             if conn.selected_alpn_protocol() == "h2":

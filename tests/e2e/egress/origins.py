@@ -7,17 +7,12 @@ import ssl
 import threading
 
 
-class Origin:
-    """HTTP/1 server, plain or TLS. `seen` holds (connection number, head, body) of every request that arrived whole;
-    `raw` everything that was read. The path chooses the behaviour, see reply()."""
+class Listener:
+    """Accepts for ever: guarded(connection, its number) runs in a thread of its own for each."""
 
-    def __init__(self, address, port, cert=None, key=None):
-        self.seen, self.raw, self.connections = [], b"", 0
+    def __init__(self, address, port):
+        self.connections = 0
         self.lock = threading.Lock()
-        self.context = None
-        if cert:
-            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            self.context.load_cert_chain(cert, key)
         self.listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.listener.bind((address, port))
@@ -34,6 +29,22 @@ class Origin:
                 self.connections += 1
                 number = self.connections
             threading.Thread(target=self.guarded, args=(conn, number), daemon=True).start()
+
+    def close(self):
+        self.listener.close()
+
+
+class Origin(Listener):
+    """HTTP/1 server, plain or TLS. `seen` holds (connection number, head, body) of every request that arrived whole;
+    `raw` everything that was read. The path chooses the behaviour, see reply()."""
+
+    def __init__(self, address, port, cert=None, key=None):
+        self.seen, self.raw = [], b""
+        self.context = None
+        if cert:
+            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.context.load_cert_chain(cert, key)
+        super().__init__(address, port)
 
     def guarded(self, conn, number):
         with contextlib.suppress(OSError, ssl.SSLError, ValueError, AssertionError), conn:
@@ -126,27 +137,15 @@ class Origin:
         with self.lock:
             return [head.split(b"\r\n")[0].decode() for _, head, _ in self.seen]
 
-    def close(self):
-        self.listener.close()
 
-
-class RawOrigin:
+class RawOrigin(Listener):
     """TCP server: optional greeting first, then echoes until the peer ends its direction, then says "bye"."""
 
     def __init__(self, address, port, greeting=b""):
         self.greeting = greeting
-        self.listener = socket.create_server((address, port))
-        threading.Thread(target=self.accept, daemon=True).start()
+        super().__init__(address, port)
 
-    def accept(self):
-        while True:
-            try:
-                conn, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(conn,), daemon=True).start()
-
-    def serve(self, conn):
+    def guarded(self, conn, number):
         with contextlib.suppress(OSError), conn:
             conn.sendall(self.greeting)
             while data := conn.recv(65536):

@@ -13,7 +13,6 @@ sys.path[:0] = [str(HERE.parent / "lib"), str(HERE)]
 import world  # noqa: E402
 from harness import Authority, Private, Suite, check, contains, equal, run, wait_for  # noqa: E402
 from h2_peers import (CONTINUATION, DATA, GOAWAY, HEADERS, PING, RST, SETTINGS, H2Client, H2Origin, frame)  # noqa: E402
-from origins import Response  # noqa: E402
 from world import PUBLIC, Egress  # noqa: E402
 
 suite = Suite()

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """What an agent can and cannot do: every case runs a command under the real monitor, in real namespaces, and looks
 from the inside (spec/supervisor.md 3-7, 9)."""
-import json
 import os
 import pathlib
 import platform

@@ -1,18 +1,24 @@
 """What the end-to-end tests share: a reporter, processes that never outlive a test, a gateway of its own in a private
 directory, HTTPS origins with a private authority. Everything made here is undone at exit, also after a failure."""
 import atexit
+import concurrent.futures
 import contextlib
+import fcntl
 import http.server
 import json
 import os
 import pathlib
+import pty
+import select
 import shutil
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 import traceback
@@ -101,6 +107,74 @@ def run(*argv, env=None, stdin=b"", timeout=60, cwd=None):
     p = subprocess.run([str(a) for a in argv], input=stdin, capture_output=True, timeout=timeout, env=env, cwd=cwd,
                        check=False)
     return Result(argv, p.returncode, p.stdout.decode("utf-8", "replace"), p.stderr.decode("utf-8", "replace"))
+
+
+def on_terminal(*argv, env, answers=(), columns=80, seconds=30):
+    """Runs a command on a terminal of its own: (what it shows, exit code). Each answer is (what to wait for, what is
+    typed then)."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        os.execve(argv[0], [str(a) for a in argv], env)
+    shown, seen, answers, end = b"", 0, list(answers), time.monotonic() + seconds
+    while time.monotonic() < end:
+        if not select.select([fd], [], [], 0.2)[0]:
+            continue
+        try:
+            data = os.read(fd, 65536)
+        except OSError:
+            break
+        if not data:
+            break
+        shown += data
+        if answers and answers[0][0] in shown[seen:]:
+            seen = len(shown)
+            os.write(fd, answers.pop(0)[1])
+    else:
+        os.kill(pid, signal.SIGKILL)
+    os.close(fd)
+    return shown.decode("utf-8", "replace"), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def in_parallel(fn, values, most=None):
+    """fn of each value, all at once, or that many at the most; the results in order, or the first failure."""
+    values = list(values)
+    with concurrent.futures.ThreadPoolExecutor(most or len(values)) as pool:
+        return list(pool.map(fn, values))
+
+
+# A program for a sandbox: sends back what it gets, and <end> after the end of its input.
+ECHO_SERVER = """
+import socket, threading
+s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("127.0.0.1", PORT)); s.listen(64)
+print("listening", flush=True)
+def serve(c):
+    while True:
+        d = c.recv(65536)
+        if not d: break
+        c.sendall(d)
+    c.sendall(b"<end>"); c.close()
+while True:
+    c, _ = s.accept(); threading.Thread(target=serve, args=(c,), daemon=True).start()
+"""
+
+
+def talk(port, data, seconds=30):
+    """Sends all of data to a local port while it reads; what came back up to the end."""
+    with socket.create_connection(("127.0.0.1", port), 10) as s:
+        s.settimeout(seconds)
+
+        def push():
+            s.sendall(data)
+            s.shutdown(socket.SHUT_WR)
+        t = threading.Thread(target=push)
+        t.start()
+        got = b""
+        while d := s.recv(65536):
+            got += d
+        t.join()
+        return got
 
 
 def free_port():

@@ -16,7 +16,8 @@ import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from harness import BIN, Gateway, Private, Suite, check, contains, equal, free_port, run, wait_for  # noqa: E402
+from harness import (BIN, ECHO_SERVER, Gateway, Private, Suite, check, contains, equal, free_port, in_parallel,  # noqa: E402
+                     run, talk, wait_for)
 
 suite = Suite()
 NAME = "files1"
@@ -405,44 +406,12 @@ def hostile_archives_stay_in_the_destination(w):
 
 # --- forwards ---
 
-SERVER = """
-import socket, threading
-s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-s.bind(("127.0.0.1", PORT)); s.listen(64)
-print("listening", flush=True)
-def serve(c):
-    while True:
-        d = c.recv(65536)
-        if not d: break
-        c.sendall(d)
-    c.sendall(b"<end>"); c.close()
-while True:
-    c, _ = s.accept(); threading.Thread(target=serve, args=(c,), daemon=True).start()
-"""
-
-
 def echo_server(w, port):
     p = w.private.spawn(BIN / "openshell", "sandbox", "exec", "-n", NAME, "--", "python3", "-c",
-                        SERVER.replace("PORT", str(port)), env=w.gateway.env, stdin=subprocess.DEVNULL,
+                        ECHO_SERVER.replace("PORT", str(port)), env=w.gateway.env, stdin=subprocess.DEVNULL,
                         stdout=subprocess.PIPE)
     equal(p.stdout.readline(), b"listening\n")
     return p
-
-
-def talk(port, data, seconds=30):
-    with socket.create_connection(("127.0.0.1", port), 10) as s:
-        s.settimeout(seconds)
-
-        def push():
-            s.sendall(data)
-            s.shutdown(socket.SHUT_WR)
-        t = threading.Thread(target=push)
-        t.start()
-        got = b""
-        while d := s.recv(65536):
-            got += d
-        t.join()
-        return got
 
 
 @suite.case
@@ -457,14 +426,7 @@ def background_forward(w):
     equal(talk(port, b"hello"), b"hello<end>")
     data = os.urandom(5 << 20)
     equal(hashlib.sha256(talk(port, data)).digest(), hashlib.sha256(data + b"<end>").digest())
-    results = []
-    threads = [threading.Thread(target=lambda i=i: results.append(talk(port, b"%d" % i) == b"%d<end>" % i))
-               for i in range(40)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    equal(results, [True] * 40)
+    equal(in_parallel(lambda i: talk(port, b"%d" % i), range(40)), [b"%d<end>" % i for i in range(40)])
     lines = g.must("forward", "list").out.splitlines()
     equal(lines[0].split(), ["SANDBOX", "BIND", "PORT", "PID", "STATUS"])
     row = lines[1].split()

@@ -6,14 +6,13 @@ import pathlib
 import pty
 import re
 import select
-import socket
 import subprocess
 import sys
-import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from harness import BIN, Gateway, Private, Suite, check, contains, equal, free_port, run, wait_for  # noqa: E402
+from harness import (BIN, ECHO_SERVER, Gateway, Private, Suite, check, contains, equal, free_port, in_parallel,  # noqa: E402
+                     run, talk, wait_for)
 
 suite = Suite()
 NAME = "ssh1"
@@ -281,28 +280,12 @@ def scp_of_a_tree(w):
     equal((w.private.dir / "tree2" / "empty").stat().st_size, 0)
 
 
-SERVER = """
-import socket, threading
-s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-s.bind(("127.0.0.1", PORT)); s.listen(32)
-print("listening", flush=True)
-def serve(c):
-    while True:
-        d = c.recv(65536)
-        if not d: break
-        c.sendall(d)
-    c.sendall(b"<end>"); c.close()
-while True:
-    c, _ = s.accept(); threading.Thread(target=serve, args=(c,), daemon=True).start()
-"""
-
-
 class Echo:
     """A server inside the sandbox that sends back what it gets, and <end> after the end of input."""
 
     def __init__(self, w, port):
         self.p = subprocess.Popen([str(BIN / "openshell"), "sandbox", "exec", "-n", NAME, "--", "python3", "-c",
-                                   SERVER.replace("PORT", str(port))], env=w.env, stdin=subprocess.DEVNULL,
+                                   ECHO_SERVER.replace("PORT", str(port))], env=w.env, stdin=subprocess.DEVNULL,
                                   stdout=subprocess.PIPE)
         equal(self.p.stdout.readline(), b"listening\n")
 
@@ -313,24 +296,6 @@ class Echo:
         self.p.kill()
         self.p.wait()
         self.p.stdout.close()
-
-
-def talk(port, data, host="127.0.0.1"):
-    with socket.create_connection((host, port), 10) as s:
-        s.settimeout(30)
-        def push():
-            s.sendall(data)
-            s.shutdown(socket.SHUT_WR)
-        t = threading.Thread(target=push)
-        t.start()
-        got = b""
-        while True:
-            d = s.recv(65536)
-            if not d:
-                break
-            got += d
-        t.join()
-        return got
 
 
 @suite.case
@@ -348,14 +313,7 @@ def local_forward_reaches_a_server_in_the_sandbox(w):
             wait_for("the forward", ready, 15)
             data = os.urandom(4 << 20)
             equal(hashlib.sha256(talk(local, data)).digest(), hashlib.sha256(data + b"<end>").digest())
-            results = []
-            threads = [threading.Thread(target=lambda i=i: results.append(talk(local, b"%d" % i) == b"%d<end>" % i))
-                       for i in range(20)]
-            for t in threads:
-                t.start()
-            for t in threads:
-                t.join()
-            equal(results, [True] * 20)
+            equal(in_parallel(lambda i: talk(local, b"%d" % i), range(20)), [b"%d<end>" % i for i in range(20)])
         finally:
             p.kill()
             p.wait()
@@ -388,14 +346,7 @@ def many_sessions_over_one_connection(w):
     options = ("ControlMaster=auto", f"ControlPath={control}", "ControlPersist=30")
     equal(w.ssh(HOST, "true", options=options).code, 0)
     try:
-        results = []
-        def one(i):
-            results.append(w.ssh(HOST, f"yes | head -c 300000 | wc -c; exit {i}", options=options))
-        threads = [threading.Thread(target=one, args=(i,)) for i in range(8)]
-        for t in threads:
-            t.start()
-        for t in threads:
-            t.join()
+        results = in_parallel(lambda i: w.ssh(HOST, f"yes | head -c 300000 | wc -c; exit {i}", options=options), range(8))
         equal(sorted(r.code for r in results), list(range(8)))
         equal({r.out.strip() for r in results}, {"300000"})
     finally:

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,11 +11,13 @@
 
 #include "core/arena.h"
 #include "core/buf.h"
+#include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/encode.h"
 #include "core/error.h"
 #include "core/id.h"
 #include "core/str.h"
+#include "core/tar_header.h"
 
 static void buffer_refuses_to_pass_its_maximum(void **state)
 {
@@ -150,6 +153,47 @@ static void times_have_the_published_forms(void **state)
     assert_string_equal(os_clock_iso(1700000000123, out), "2023-11-14T22:13:20.123Z");
 }
 
+static void tar_numbers_are_octal_or_binary(void **state)
+{
+    static const struct {
+        const char *field;
+        size_t n;
+        bool good;
+        uint64_t want;
+    } cases[] = {
+        {"0000644\0", 8, true, 0644},
+        {"    755 ", 8, true, 0755},
+        {"\0\0\0\0\0\0\0", 8, true, 0},
+        {"77777777777\0", 12, true, 077777777777},
+        {"1777777777777777777777 ", 23, true, UINT64_MAX},
+        {"2000000000000000000000 ", 23, false, 0}, /* beyond 64 bits */
+        {"\x80\0\0\0\0\0\0\0\0\0\1\0", 12, true, 256},
+        {"\x80\0\0\1\0\0\0\0\0\0\0\0", 12, false, 0},      /* beyond 64 bits */
+        {"\xff\xff\xff\xff\xff\xff\xff\xff", 8, false, 0}, /* negative */
+        {"0000x44\0", 8, false, 0},
+        {"0000648\0", 8, false, 0},
+        {"64 4    ", 8, false, 0},
+    };
+    for (size_t i = 0; i < OS_ARRAY_LEN(cases); i++) {
+        uint64_t got = 0;
+        assert_int_equal(os_tar_number(cases[i].field, cases[i].n, &got), cases[i].good);
+        if (cases[i].good)
+            assert_true(got == cases[i].want);
+    }
+}
+
+static void tar_checksums_are_checked(void **state)
+{
+    char block[OS_TAR_BLOCK] = "name";
+    unsigned sum = 8 * ' ';
+    for (size_t i = 0; i < sizeof(block); i++)
+        sum += (unsigned char)block[i];
+    snprintf(block + 148, 8, "%06o", sum);
+    assert_true(os_tar_checksum_good(block));
+    block[0]++;
+    assert_false(os_tar_checksum_good(block));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -163,6 +207,8 @@ int main(void)
         cmocka_unit_test(lists_split_and_join),
         cmocka_unit_test(arena_memory_is_zeroed_and_aligned),
         cmocka_unit_test(times_have_the_published_forms),
+        cmocka_unit_test(tar_numbers_are_octal_or_binary),
+        cmocka_unit_test(tar_checksums_are_checked),
     };
     return cmocka_run_group_tests_name("core", tests, NULL, NULL);
 }

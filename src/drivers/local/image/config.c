@@ -7,12 +7,6 @@
 #include "core/cleanup.h"
 #include "drivers/local/image/stream.h"
 
-#if defined(__x86_64__)
-#define ARCHITECTURE "amd64"
-#elif defined(__aarch64__)
-#define ARCHITECTURE "arm64"
-#endif
-
 static const char *text_of(const json_t *object, const char *key)
 {
     const char *s = json_string_value(json_object_get(object, key));
@@ -63,10 +57,10 @@ int image_config_parse(const char *json, size_t n, struct image_config *out, str
                                  .user = os_strdup(text_of(config, "User"))};
     if (!json_is_object(j))
         rc = os_error_set(err, OS_FAILED_PRECONDITION, "the image's configuration is not JSON: %s", why.text);
-    else if ((*arch && strcmp(arch, ARCHITECTURE) != 0) || (*os && strcmp(os, "linux") != 0))
+    else if ((*arch && strcmp(arch, IMAGE_ARCHITECTURE) != 0) || (*os && strcmp(os, "linux") != 0))
         rc = os_error_set(err, OS_FAILED_PRECONDITION,
-                          "the image is made for %.32s/%.32s; this machine runs linux/" ARCHITECTURE, os,
-                          arch);
+                          "the image is made for %.32s/%.32s; this machine runs linux/" IMAGE_ARCHITECTURE,
+                          os, arch);
     else if (parse_diff_ids(json_object_get(j, "rootfs"), out, err) < 0 ||
              parse_env(json_object_get(config, "Env"), out, err) < 0)
         rc = -1;

@@ -5,6 +5,13 @@
 #include "core/error.h"
 #include "core/str.h"
 
+/* This machine's, as OCI names it. */
+#if defined(__x86_64__)
+#define IMAGE_ARCHITECTURE "amd64"
+#elif defined(__aarch64__)
+#define IMAGE_ARCHITECTURE "arm64"
+#endif
+
 struct image_config {
     struct os_strv env;      /* "NAME=value" */
     char *workdir, *user;    /* "" = none */

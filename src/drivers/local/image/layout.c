@@ -17,12 +17,6 @@
 #define NESTING 4                  /* indexes within indexes */
 #define REF_NAME "org.opencontainers.image.ref.name"
 
-#if defined(__x86_64__)
-#define ARCHITECTURE "amd64"
-#elif defined(__aarch64__)
-#define ARCHITECTURE "arm64"
-#endif
-
 struct member {
     char *name, *link; /* link: NULL, or the member it stands for */
     uint64_t offset, size;
@@ -167,8 +161,9 @@ static int read_blob(const struct layout *l, const char *name, const char *diges
         return -1;
     cleanup_close int fd = b.fd;
     if (b.size > JSON_MAX)
-        return os_error_set(err, OS_FAILED_PRECONDITION, "'%.128s' of the image '%s' is too large", name,
-                            l->path);
+        return os_error_set(err, OS_FAILED_PRECONDITION,
+                            "'%.128s' of the image '%s' has %llu bytes; %zu are allowed", name, l->path,
+                            (unsigned long long)b.size, JSON_MAX);
     out->max = JSON_MAX + 1;
     if (!os_buf_reserve(out, (size_t)b.size + 1) ||
         pread(fd, out->data, (size_t)b.size, (off_t)b.offset) != (ssize_t)b.size)
@@ -267,8 +262,8 @@ static int read_manifest(const struct layout *l, const json_t *manifest, struct 
 static bool fits_machine(const json_t *descriptor)
 {
     const json_t *p = json_object_get(descriptor, "platform");
-    return !p ||
-           (strcmp(text_of(p, "architecture"), ARCHITECTURE) == 0 && strcmp(text_of(p, "os"), "linux") == 0);
+    return !p || (strcmp(text_of(p, "architecture"), IMAGE_ARCHITECTURE) == 0 &&
+                  strcmp(text_of(p, "os"), "linux") == 0);
 }
 
 /* The one entry of an index with this name, for this machine. Borrowed; NULL with *err. */
@@ -291,8 +286,9 @@ static const json_t *pick(const struct layout *l, const json_t *index, const cha
         return found;
     cleanup_free char *list = os_strv_join(&names, ", ");
     os_error_set(err, OS_FAILED_PRECONDITION,
-                 "'%s' holds %zu images %s%.64s%s for linux/" ARCHITECTURE "; names in it: %.512s", l->path,
-                 n, *name ? "named '" : "and none is named", name, *name ? "'" : "", names.n ? list : "none");
+                 "'%s' holds %zu images %s%.64s%s for linux/" IMAGE_ARCHITECTURE "; names in it: %.512s",
+                 l->path, n, *name ? "named '" : "and none is named", name, *name ? "'" : "",
+                 names.n ? list : "none");
     return NULL;
 }
 

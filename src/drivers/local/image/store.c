@@ -138,7 +138,10 @@ static int give_to_owners(const struct images *s, const char *dir, const char *r
     if (!s->cfg->userns.on)
         return 0;
     if (owners->failed)
-        return os_error_set(err, OS_RESOURCE_EXHAUSTED, "the image has too many files for an ordinary user");
+        return os_error_set(err, OS_RESOURCE_EXHAUSTED,
+                            "the list of the image's files and their owners exceeds %zu bytes; run the "
+                            "gateway as root, which needs no list",
+                            owners->max);
     const char *const words[] = {"owners", root, list, NULL};
     if (os_file_write_atomic(list, os_buf_str(owners), owners->len, 0600, err) < 0)
         return -1;
@@ -228,7 +231,7 @@ static void collect_locked(struct images *s)
             fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
         v = os_realloc(v, n + 1, sizeof(*v));
-        snprintf(v[n].digest, DIGEST_LEN, "%s", e->d_name);
+        memcpy(v[n].digest, e->d_name, DIGEST_LEN);
         v[n++].used = st.st_mtim;
     }
     if (d)

@@ -7,8 +7,8 @@
 
 #include "core/cleanup.h"
 #include "core/str.h"
+#include "core/tar_header.h"
 
-#define BLOCK 512
 #define PAX_MAX ((uint64_t)1 << 20) /* bytes of one extended header */
 #define SIZE_MAX_BYTES ((uint64_t)1 << 42)
 #define COMPONENT_MAX 255
@@ -17,7 +17,7 @@ struct header {
     char name[100], mode[8], uid[8], gid[8], size[12], mtime[12], sum[8], type;
     char link[100], magic[8], uname[32], gname[32], major[8], minor[8], prefix[155], pad[12];
 };
-_Static_assert(sizeof(struct header) == BLOCK, "a tar header is one block");
+_Static_assert(sizeof(struct header) == OS_TAR_BLOCK, "a tar header is one block");
 
 /* What extended headers say about the next entry. */
 struct extension {
@@ -83,50 +83,7 @@ static int skip(struct tar *t, struct os_error *err)
 static void expect(struct tar *t, uint64_t size)
 {
     t->left = size;
-    t->pad = (BLOCK - size % BLOCK) % BLOCK;
-}
-
-/* --- fields --- */
-
-/* Octal text between blanks, or base 256 when the first bit is set (GNU). */
-static bool number(const char *field, size_t n, uint64_t *out)
-{
-    uint64_t value = 0;
-    size_t i = 0;
-    if ((unsigned char)field[0] & 0x80) {
-        if ((unsigned char)field[0] != 0x80)
-            return false; /* negative, or beyond 64 bits */
-        for (i = 1; i < n; i++) {
-            if (value >> 56)
-                return false;
-            value = value << 8 | (unsigned char)field[i];
-        }
-        *out = value;
-        return true;
-    }
-    while (i < n && field[i] == ' ')
-        i++;
-    for (; i < n && field[i] >= '0' && field[i] <= '7'; i++) {
-        if (value >> 61)
-            return false;
-        value = value << 3 | (unsigned)(field[i] - '0');
-    }
-    for (; i < n; i++)
-        if (field[i] != ' ' && field[i] != '\0')
-            return false;
-    *out = value;
-    return true;
-}
-
-static bool checksum_good(const struct header *h)
-{
-    const unsigned char *p = (const unsigned char *)h;
-    uint64_t wanted, sum = 0;
-    for (size_t i = 0; i < BLOCK; i++) {
-        bool in_sum = i >= offsetof(struct header, sum) && i < offsetof(struct header, type);
-        sum += in_sum ? ' ' : p[i];
-    }
-    return number(h->sum, sizeof(h->sum), &wanted) && wanted == sum;
+    t->pad = (OS_TAR_BLOCK - size % OS_TAR_BLOCK) % OS_TAR_BLOCK;
 }
 
 static bool is_ustar(const struct header *h)
@@ -244,7 +201,7 @@ static int read_extension(struct tar *t, const struct header *h, struct extensio
 {
     cleanup_buf struct os_buf b = {0};
     uint64_t size;
-    if (!number(h->size, sizeof(h->size), &size) || size > PAX_MAX)
+    if (!os_tar_number(h->size, sizeof(h->size), &size) || size > PAX_MAX)
         return damaged(t, err, "an extended header is too long");
     if (!os_buf_reserve(&b, (size_t)size + 1))
         return os_error_set(err, OS_RESOURCE_EXHAUSTED, "no memory for an extended tar header");
@@ -331,10 +288,10 @@ static int set_entry(struct tar *t, const struct header *h, const struct extensi
                      struct os_error *err)
 {
     uint64_t mode, uid, gid, size, mtime;
-    if (!number(h->mode, sizeof(h->mode), &mode) || !number(h->uid, sizeof(h->uid), &uid) ||
-        !number(h->gid, sizeof(h->gid), &gid) || !number(h->size, sizeof(h->size), &size) ||
-        !number(h->mtime, sizeof(h->mtime), &mtime))
-        return damaged(t, err, "an entry has a number that is none");
+    if (!os_tar_number(h->mode, sizeof(h->mode), &mode) || !os_tar_number(h->uid, sizeof(h->uid), &uid) ||
+        !os_tar_number(h->gid, sizeof(h->gid), &gid) || !os_tar_number(h->size, sizeof(h->size), &size) ||
+        !os_tar_number(h->mtime, sizeof(h->mtime), &mtime))
+        return damaged(t, err, "an entry has a malformed number");
     size = x->has_size ? x->size : size;
     uid = x->has_uid ? x->uid : uid;
     gid = x->has_gid ? x->gid : gid;
@@ -358,7 +315,7 @@ static int next(struct tar *t, struct extension *x, struct tar_entry *e, struct 
         int rc = skip(t, err) < 0 ? -1 : read_all(t, &h, sizeof(h), err);
         if (rc <= 0 || all_zero(&h))
             return rc < 0 ? -1 : 0;
-        if (!checksum_good(&h))
+        if (!os_tar_checksum_good(&h))
             return damaged(t, err, "a header has a wrong checksum");
         if (++t->entries > t->entries_max)
             return os_error_set(err, OS_RESOURCE_EXHAUSTED,

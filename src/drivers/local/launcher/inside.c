@@ -27,7 +27,7 @@ static int open_parent(int root, const char *path, const char **name, struct os_
     const char *slash = strrchr(path, '/');
     *name = slash ? slash + 1 : path;
     if (!**name)
-        return os_error_set(err, OS_INTERNAL, "'%s' in the sandbox names no file", path);
+        return os_error_set(err, OS_INTERNAL, "'%s' ends in '/' and so names no file in the sandbox", path);
     cleanup_free char *dir =
         slash && slash > path ? os_strndup(path, (size_t)(slash - path)) : os_strdup("/");
     int fd = inside_open(root, dir, O_PATH | O_DIRECTORY);

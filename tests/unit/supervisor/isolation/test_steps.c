@@ -2,10 +2,13 @@
  * all of them together hold an agent is tests/e2e/isolation's matter. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <pty.h>
+#include <seccomp.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -13,7 +16,9 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,15 +26,30 @@
 
 #include "core/cleanup.h"
 #include "core/str.h"
+#include "supervisor/isolation/filter.h"
 #include "supervisor/isolation/landlock.h"
 #include "supervisor/isolation/plan.h"
+#include "supervisor/isolation/selftest.h"
+
+/* Ends a child. exit() writes the counters of a coverage build and checks a sanitised one for leaks, which
+ * needs calls that a filter refuses. */
+static bool filtered;
+
+static _Noreturn void leave(int code)
+{
+#ifdef __SANITIZE_ADDRESS__
+    if (filtered)
+        _exit(code);
+#endif
+    exit(code);
+}
 
 /* In a child: a failed expectation is its exit code, the line modulo 256. */
 #define EXPECT(x)                                                                                            \
     do {                                                                                                     \
         if (!(x)) {                                                                                          \
             fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                                          \
-            exit(1);                                                                                         \
+            leave(1);                                                                                        \
         }                                                                                                    \
     } while (0)
 
@@ -40,7 +60,7 @@ static void in_child(void (*fn)(void))
     assert_true(pid >= 0);
     if (pid == 0) {
         fn();
-        exit(0);
+        leave(0);
     }
     int status;
     assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -61,6 +81,15 @@ static void status_line(const char *name, char *out, size_t n)
             snprintf(out, n, "%s", line + strlen(name) + 1 + strspn(line + strlen(name) + 1, "\t "));
         }
     fclose(f);
+}
+
+/* From here on the call fails with this error, as on another kernel or in another container. */
+static void refuse(int call, int error)
+{
+    scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
+    EXPECT(ctx && seccomp_rule_add(ctx, SCMP_ACT_ERRNO((unsigned)error), call, 0) == 0 &&
+           seccomp_load(ctx) == 0);
+    seccomp_release(ctx);
 }
 
 static bool root(void)
@@ -127,9 +156,24 @@ static void descriptors_child(void)
         EXPECT((fcntl(fd, F_GETFD) & FD_CLOEXEC) == 0);
 }
 
+/* Without close_range the table is walked; when neither works the step says so. */
+static void old_kernel_child(void)
+{
+    struct rlimit few = {64, 64};
+    EXPECT(setrlimit(RLIMIT_NOFILE, &few) == 0);
+    struct isolation i = {0};
+    refuse(SCMP_SYS(close_range), ENOSYS);
+    int fd = open("/dev/null", O_RDONLY);
+    EXPECT(fd > 2 && isolation_descriptors(&i) == 0);
+    EXPECT(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    refuse(SCMP_SYS(close_range), EPERM);
+    EXPECT(isolation_descriptors(&i) == EPERM);
+}
+
 static void only_standard_descriptors_pass_exec(void **state)
 {
     in_child(descriptors_child);
+    in_child(old_kernel_child);
 }
 
 static void signals_child(void)
@@ -150,9 +194,17 @@ static void signals_child(void)
     }
 }
 
+static void no_signals_child(void)
+{
+    struct isolation i = {0};
+    refuse(SCMP_SYS(rt_sigaction), EPERM);
+    EXPECT(isolation_signals(&i) == EPERM);
+}
+
 static void signals_are_as_after_boot(void **state)
 {
     in_child(signals_child);
+    in_child(no_signals_child);
 }
 
 /* --- user, groups, capabilities --- */
@@ -192,10 +244,40 @@ static void identity_child(void)
     EXPECT(isolation_groups(&other) == EPERM && isolation_user(&other) == EPERM);
 }
 
+/* A kernel or a container that takes a call for a step and does nothing, or refuses it, is found out. */
+static void fooled_child(void)
+{
+    struct isolation i = {.uid = AGENT, .gid = AGENT};
+    refuse(SCMP_SYS(capset), 0);
+    EXPECT(isolation_capabilities(&i) == EPERM);
+    refuse(SCMP_SYS(setresgid), 0);
+    EXPECT(isolation_groups(&i) == EPERM);
+    refuse(SCMP_SYS(setgroups), EPERM);
+    EXPECT(isolation_groups(&i) == EPERM);
+    refuse(SCMP_SYS(setresuid), 0);
+    EXPECT(isolation_user(&i) == EPERM);
+}
+
+static void refused_child(void)
+{
+    struct isolation i = {.workdir = "/usr"};
+    refuse(SCMP_SYS(capget), EPERM);
+    EXPECT(isolation_capabilities(&i) == EPERM);
+    refuse(SCMP_SYS(capset), EPERM);
+    EXPECT(isolation_capabilities(&i) == EPERM);
+    refuse(SCMP_SYS(prlimit64), EPERM);
+    EXPECT(isolation_limits(&i) == EPERM);
+    refuse(SCMP_SYS(prctl), EPERM);
+    EXPECT(isolation_no_new_privs(&i) == EPERM && isolation_capabilities(&i) == EPERM);
+}
+
 static void identity_and_capabilities_are_gone_for_good(void **state)
 {
-    if (root())
-        in_child(identity_child);
+    if (!root())
+        return;
+    in_child(identity_child);
+    in_child(fooled_child);
+    in_child(refused_child);
 }
 
 static void limits_child(void)
@@ -288,15 +370,219 @@ static void links_child(void)
     EXPECT(rules.rules == 1 && rules.skipped == 1);
 }
 
+static void unavailable_child(int error, const char *why)
+{
+    const char *path[] = {"/usr"};
+    struct isolation_paths paths = {.read_only = path, .n_read_only = 1};
+    struct isolation_ruleset rules;
+    struct os_error err = {0};
+    refuse(SCMP_SYS(landlock_create_ruleset), error);
+    EXPECT(isolation_landlock_prepare(&paths, &rules, &err) == 0);
+    EXPECT(rules.fd < 0 && rules.abi == 0 && strstr(rules.why, why));
+    paths.hard_requirement = true;
+    EXPECT(isolation_landlock_prepare(&paths, &rules, &err) == -1 && strstr(os_error_text(&err), why));
+    os_error_clear(&err);
+}
+
+static void not_built_child(void)
+{
+    unavailable_child(ENOSYS, "not implemented");
+}
+
+static void not_enabled_child(void)
+{
+    unavailable_child(EOPNOTSUPP, "not enabled");
+}
+
+static void container_child(void)
+{
+    unavailable_child(EPERM, "blocked");
+}
+
+static void strange_child(void)
+{
+    unavailable_child(EIO, "errno 5");
+}
+
+/* A rule that the kernel does not take is no reason to go on with fewer. */
+static void no_rules_child(void)
+{
+    const char *path[] = {"/usr"};
+    struct isolation_paths paths = {.read_only = path, .n_read_only = 1};
+    struct isolation_ruleset rules;
+    struct os_error err = {0};
+    refuse(SCMP_SYS(landlock_add_rule), EINVAL);
+    EXPECT(isolation_landlock_prepare(&paths, &rules, NULL) == 0 && rules.fd < 0 && *rules.why);
+    paths.hard_requirement = true;
+    EXPECT(isolation_landlock_prepare(&paths, &rules, &err) == -1 && strstr(os_error_text(&err), "rule"));
+    os_error_clear(&err);
+}
+
+static void bad_paths_child(void)
+{
+    char *endless = os_calloc(1, 8192), link[64];
+    memset(endless, 'a', 8000);
+    endless[0] = '/';
+    snprintf(link, sizeof(link), "%s/loop", scratch);
+    EXPECT(symlink(link, link) == 0);
+    const char *const bad[] = {"/etc/passwd/below", endless, link};
+    const char *const texts[] = {"not a directory", "too long", "symlink"};
+    for (size_t i = 0; i < OS_ARRAY_LEN(bad); i++) {
+        struct os_error err = {0};
+        struct isolation_ruleset rules;
+        struct isolation_paths paths = {
+            .read_write = &bad[i], .n_read_write = 1, .hard_requirement = true, .agent = AGENT};
+        EXPECT(isolation_landlock_prepare(&paths, &rules, &err) == -1);
+        EXPECT(strstr(os_error_text(&err), texts[i]));
+        os_error_clear(&err);
+    }
+    unlink(link);
+    free(endless);
+}
+
+static void landlock_that_is_not_there_is_named(void **state)
+{
+    in_child(not_built_child);
+    in_child(not_enabled_child);
+    in_child(container_child);
+    in_child(strange_child);
+    in_child(no_rules_child);
+}
+
 static void landlock_allows_what_is_listed(void **state)
 {
     assert_non_null(mkdtemp(scratch));
     in_child(landlock_child);
     in_child(required_child);
+    in_child(bad_paths_child);
     if (root())
         in_child(links_child);
     cleanup_free char *remove = os_asprintf("rm -rf %s", scratch);
     assert_int_equal(system(remove), 0);
+}
+
+/* --- seccomp --- */
+
+static void load(enum isolation_profile profile)
+{
+    struct os_error err = {0};
+    struct isolation i = {0};
+    EXPECT(isolation_seccomp(&i) == EINVAL); /* no filter is no way to go on */
+    EXPECT(isolation_filter_compile(profile, &i.seccomp, &err) == 0 && i.seccomp.len > 0);
+    EXPECT(isolation_no_new_privs(&i) == 0 && isolation_seccomp(&i) == 0);
+    filtered = true;
+    free(i.seccomp.filter);
+}
+
+static bool makes_socket(int family, int type, int protocol)
+{
+    int fd = socket(family, type, protocol);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+static void agent_filter_child(void)
+{
+    load(PROFILE_AGENT);
+    EXPECT(syscall(SYS_clone3, NULL, 0) < 0 && errno == ENOSYS);
+    EXPECT(syscall(SYS_add_key, NULL, NULL, NULL, 0, 0) < 0 && errno == EPERM);
+    EXPECT(syscall(SYS_unshare, 0x10000000 /* CLONE_NEWUSER */) < 0 && errno == EPERM);
+    EXPECT(!makes_socket(AF_PACKET, SOCK_RAW, 0) && !makes_socket(AF_VSOCK, SOCK_STREAM, 0));
+    EXPECT(!makes_socket(AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG));
+    EXPECT(makes_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE) && makes_socket(AF_INET, SOCK_STREAM, 0));
+    pid_t pid = fork(); /* processes it may have */
+    if (pid == 0)
+        _exit(0);
+    EXPECT(pid > 0 && waitpid(pid, NULL, 0) == pid);
+}
+
+static void worker_filter_child(void)
+{
+    load(PROFILE_WORKER);
+    EXPECT(fork() < 0 && errno == EPERM);
+    EXPECT(syscall(SYS_execve, "/bin/true", NULL, NULL) < 0 && errno == EPERM);
+    EXPECT(!makes_socket(AF_ALG, SOCK_SEQPACKET, 0) && makes_socket(AF_UNIX, SOCK_STREAM, 0));
+}
+
+static void monitor_filter_child(void)
+{
+    load(PROFILE_MONITOR);
+    EXPECT(syscall(SYS_mount, NULL, NULL, NULL, 0, NULL) < 0 && errno == EPERM);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(0);
+    EXPECT(pid > 0 && waitpid(pid, NULL, 0) == pid);
+}
+
+static void each_filter_refuses_what_its_process_has_no_use_for(void **state)
+{
+    in_child(agent_filter_child);
+    in_child(worker_filter_child);
+    in_child(monitor_filter_child);
+}
+
+/* --- the self-test --- */
+
+/* What it may write tells what there is to try. */
+static void choice_child(void)
+{
+    const char *all[] = {"/"}, *dev[] = {"/dev"};
+    struct isolation_ruleset none = {.fd = -1}, some = {.fd = 0};
+    struct isolation_paths paths = {0};
+    struct selftest_plan plan = selftest_choose(&paths, &none);
+    EXPECT(!plan.write_path && !plan.read_root);
+    plan = selftest_choose(&paths, &some);
+    EXPECT(plan.write_path && plan.read_root && selftest_tried(&plan) == (1u << SELFTEST_COUNT) - 1);
+    paths = (struct isolation_paths){.read_write = dev, .n_read_write = 1};
+    EXPECT(!selftest_choose(&paths, &some).write_path);
+    paths = (struct isolation_paths){.read_only = all, .n_read_only = 1};
+    plan = selftest_choose(&paths, &some);
+    EXPECT(plan.write_path && !plan.read_root && !(selftest_tried(&plan) & 1u << SELFTEST_READ));
+}
+
+/* Where nothing holds it, everything that can be tried here goes through. */
+static void free_child(void)
+{
+    struct selftest_plan plan = {.write_path = "/dev/null", .read_root = true, .supervisor = getpid()};
+    uint32_t passed = selftest_run(&plan);
+    EXPECT(passed & 1u << SELFTEST_WRITE && passed & 1u << SELFTEST_READ && passed & 1u << SELFTEST_SYSCALL);
+    EXPECT(passed & 1u << SELFTEST_SOCKET && passed & 1u << SELFTEST_PRIVILEGE);
+}
+
+/* With what the plan does to an agent, files, sockets, system calls and privileges are closed. */
+static void held_child(void)
+{
+    const char *read_only[] = {"/usr"}, *read_write[] = {BUILD_ROOT};
+    struct isolation_paths paths = {.read_only = read_only,
+                                    .n_read_only = 1,
+                                    .read_write = read_write,
+                                    .n_read_write = 1,
+                                    .agent = AGENT};
+    struct isolation_ruleset rules;
+    struct isolation i = {.uid = AGENT, .gid = AGENT};
+    EXPECT(isolation_filter_compile(PROFILE_AGENT, &i.seccomp, NULL) == 0);
+    EXPECT(isolation_landlock_prepare(&paths, &rules, NULL) == 0 && rules.fd >= 0);
+    i.landlock = rules.fd;
+    struct selftest_plan plan = selftest_choose(&paths, &rules);
+    plan.supervisor = 1;
+    filtered = true;
+    EXPECT(isolation_groups(&i) == 0 && isolation_bounding_set(&i) == 0 && isolation_user(&i) == 0 &&
+           isolation_capabilities(&i) == 0 && isolation_no_new_privs(&i) == 0 &&
+           isolation_landlock(&i) == 0 && isolation_seccomp(&i) == 0);
+    free(i.seccomp.filter);
+    EXPECT((selftest_run(&plan) & ~(1u << SELFTEST_NETWORK)) == 0); /* this network is the machine's */
+}
+
+static void the_self_test_tells_a_held_process_from_a_free_one(void **state)
+{
+    in_child(choice_child);
+    for (int t = 0; t < SELFTEST_COUNT; t++)
+        assert_true(strlen(selftest_text((enum selftest)t)) > 0);
+    if (!root())
+        return;
+    in_child(free_child);
+    in_child(held_child);
 }
 
 /* --- the plan --- */
@@ -328,7 +614,10 @@ int main(void)
         cmocka_unit_test(signals_are_as_after_boot),
         cmocka_unit_test(identity_and_capabilities_are_gone_for_good),
         cmocka_unit_test(limits_and_no_new_privileges),
+        cmocka_unit_test(landlock_that_is_not_there_is_named),
         cmocka_unit_test(landlock_allows_what_is_listed),
+        cmocka_unit_test(each_filter_refuses_what_its_process_has_no_use_for),
+        cmocka_unit_test(the_self_test_tells_a_held_process_from_a_free_one),
         cmocka_unit_test(the_plan_names_what_failed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

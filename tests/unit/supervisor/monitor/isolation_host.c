@@ -33,6 +33,20 @@
 #define LIFETIME_S 60
 #define IP6T_SO_ORIGINAL_DST 80
 
+/* The worker waits to be killed; a coverage build (scripts/coverage.sh) has its counters written before. */
+#ifdef COVERAGE
+void __gcov_dump(void);
+#else
+#define __gcov_dump()
+#endif
+
+static _Noreturn void wait_for_the_end(void)
+{
+    __gcov_dump();
+    for (;;)
+        pause();
+}
+
 struct options {
     const char *ro[32], *rw[32];
     size_t n_ro, n_rw;
@@ -192,7 +206,7 @@ static struct monitor_child spawn(struct host *h, char **argv, bool tty, bool is
     if (monitor_client_spawn(h->client, &s, &c, &err) < 0) {
         fprintf(stderr, "isolation_host: spawn: %d %s\n", err.code, os_error_text(&err));
         monitor_client_quit(h->client, err.code == OS_NOT_FOUND ? 127 : 126);
-        pause();
+        wait_for_the_end();
     }
     return c;
 }
@@ -209,7 +223,7 @@ static void worker(const struct options *o, int fd)
     if (!h.client || monitor_client_isolate(h.client, &plan, &got, &err) < 0) {
         fprintf(stderr, "isolation_host: isolate: %s\n", os_error_text(&err));
         monitor_client_quit(h.client, 98);
-        pause();
+        wait_for_the_end();
     }
     dprintf(EVENTS, "isolated abi=%d rules=%u skipped=%u tried=%x why=%s\n", got.landlock_abi, got.rules,
             got.skipped, got.tried, got.landlock_error);
@@ -231,7 +245,7 @@ static void worker(const struct options *o, int fd)
     pthread_mutex_unlock(&h.lock);
     usleep(20000); /* events of the last connections */
     monitor_client_quit(h.client, status);
-    pause();
+    wait_for_the_end();
 }
 
 static int supervise(const struct options *o)
@@ -298,7 +312,7 @@ int main(int argc, char **argv)
         fail("unshare", NULL);
     supervisor = fork();
     if (supervisor == 0)
-        _exit(supervise(&o));
+        exit(supervise(&o));
     signal(SIGTERM, pass_on);
     signal(SIGALRM, pass_on);
     alarm(LIFETIME_S);

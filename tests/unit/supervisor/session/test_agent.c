@@ -13,8 +13,8 @@
 #include "core/limits.h"
 #include "fake_monitor.h"
 #include "supervisor/agent/agent.h"
+#include "waiting.h"
 
-static uv_loop_t loop;
 static struct agent *agent;
 static struct monitor_client *monitor;
 static bool main_over;
@@ -99,63 +99,6 @@ static void sink_end(void *ctx, int status, const char *error)
 
 static const struct agent_stream_ops sink_ops = {sink_out, sink_err, sink_ready, sink_end};
 
-#define TICK_MS 20 /* a condition that a timer makes true is seen no later */
-#define TICKS 1500
-
-/* Ends a test in which nothing happens any more. */
-static void on_tick(uv_timer_t *t)
-{
-    if (++*(unsigned *)t->data == TICKS)
-        fail_msg("nothing happened for too long");
-}
-
-static void guard_start(uv_timer_t *guard, unsigned *ticks)
-{
-    uv_timer_init(&loop, guard);
-    guard->data = ticks;
-    uv_timer_start(guard, on_tick, TICK_MS, TICK_MS);
-}
-
-/* Runs the loop until *flag. */
-static void run_until(const bool *flag)
-{
-    unsigned ticks = 0;
-    uv_timer_t guard;
-    guard_start(&guard, &ticks);
-    while (!*flag)
-        uv_run(&loop, UV_RUN_ONCE);
-    uv_close((uv_handle_t *)&guard, NULL);
-    uv_run(&loop, UV_RUN_NOWAIT);
-}
-
-static void run_until_output(const struct sink *k, size_t n)
-{
-    unsigned ticks = 0;
-    uv_timer_t guard;
-    guard_start(&guard, &ticks);
-    while (k->out.len < n)
-        uv_run(&loop, UV_RUN_ONCE);
-    uv_close((uv_handle_t *)&guard, NULL);
-    uv_run(&loop, UV_RUN_NOWAIT);
-}
-
-static void on_pause(uv_timer_t *t)
-{
-    *(bool *)t->data = true;
-}
-
-static void run_for(unsigned ms)
-{
-    bool over = false;
-    uv_timer_t t;
-    uv_timer_init(&loop, &t);
-    t.data = &over;
-    uv_timer_start(&t, on_pause, ms, 0);
-    run_until(&over);
-    uv_close((uv_handle_t *)&t, NULL);
-    uv_run(&loop, UV_RUN_NOWAIT);
-}
-
 static void start(struct sink *k, const struct agent_command *c)
 {
     cleanup_error struct os_error err = {0};
@@ -184,7 +127,7 @@ static void output_and_status(void **state)
     const struct agent_variable env[] = {{"GREETING", "a  b\nc"}};
     shell(&k, "printf %s \"$GREETING\"; echo problem >&2; exit 3",
           (struct agent_command){.env = env, .n_env = 1});
-    run_until(&k.ended);
+    RUN_UNTIL(k.ended);
     assert_int_equal(k.status, 3);
     assert_string_equal(os_buf_str(&k.out), "a  b\nc");
     assert_string_equal(os_buf_str(&k.err), "problem\n");
@@ -195,7 +138,7 @@ static void death_by_signal(void **state)
 {
     struct sink k = {0};
     shell(&k, "kill -9 $$", (struct agent_command){0});
-    run_until(&k.ended);
+    RUN_UNTIL(k.ended);
     assert_int_equal(k.status, 128 + 9);
     drop(&k);
 }
@@ -213,10 +156,10 @@ static void input_to_the_end(void **state)
         k.ready = false;
         agent_stream_write(k.stream, block, sizeof(block));
         if (agent_stream_queued(k.stream) > OS_RELAY_WINDOW)
-            run_until(&k.ready);
+            RUN_UNTIL(k.ready);
     }
     agent_stream_eof(k.stream);
-    run_until(&k.ended);
+    RUN_UNTIL(k.ended);
     assert_int_equal(k.status, 0);
     assert_int_equal(k.out.len, sent);
     for (size_t i = 0; i < sent; i++)
@@ -230,9 +173,9 @@ static void input_after_the_reader_left(void **state)
     static uint8_t block[400000];
     shell(&k, "head -c 10 >/dev/null; exec <&-; echo gone; sleep 0.3; exit 4", (struct agent_command){0});
     agent_stream_write(k.stream, block, sizeof(block));
-    run_until_output(&k, 5);
+    RUN_UNTIL(k.out.len >= 5);
     agent_stream_write(k.stream, block, sizeof(block));
-    run_until(&k.ended);
+    RUN_UNTIL(k.ended);
     assert_int_equal(agent_stream_queued(k.stream), 0);
     assert_int_equal(k.status, 4);
     drop(&k);
@@ -242,14 +185,14 @@ static void paused_output_waits(void **state)
 {
     struct sink k = {.pause_after = 100000};
     shell(&k, "head -c 2000000 /dev/zero; echo end >&2", (struct agent_command){0});
-    run_until_output(&k, k.pause_after);
+    RUN_UNTIL(k.out.len >= k.pause_after);
     run_for(300);
     assert_false(k.ended);
     assert_true(k.out.len < 200000);
     assert_int_equal(k.err.len, 0); /* the writer is still blocked */
     k.pause_after = 0;
     agent_stream_resume(k.stream);
-    run_until(&k.ended);
+    RUN_UNTIL(k.ended);
     assert_int_equal(k.out.len, 2000000);
     assert_string_equal(os_buf_str(&k.err), "end\n");
     drop(&k);
@@ -259,12 +202,12 @@ static void paused_after_exit_loses_nothing(void **state)
 {
     struct sink k = {.pause_after = 1};
     shell(&k, "head -c 50000 /dev/zero", (struct agent_command){0});
-    run_until_output(&k, 1);
+    RUN_UNTIL(k.out.len >= 1);
     run_for(500);
     assert_false(k.ended);
     k.pause_after = 0;
     agent_stream_resume(k.stream);
-    run_until(&k.ended);
+    RUN_UNTIL(k.ended);
     assert_int_equal(k.out.len, 50000);
     drop(&k);
 }
@@ -274,10 +217,10 @@ static void terminal(void **state)
     struct sink k = {0};
     shell(&k, "stty -echo; stty size; read x; stty size; tty -s; exit $?",
           (struct agent_command){.tty = true, .cols = 100, .rows = 30});
-    run_until_output(&k, 8);
+    RUN_UNTIL(k.out.len >= 8);
     agent_stream_resize(k.stream, 132, 43);
     agent_stream_write(k.stream, (const uint8_t *)"\n", 1);
-    run_until(&k.ended);
+    RUN_UNTIL(k.ended);
     assert_int_equal(k.status, 0);
     assert_string_equal(os_buf_str(&k.out), "30 100\r\n43 132\r\n");
     assert_int_equal(k.err.len, 0);
@@ -291,7 +234,7 @@ static void resize_without_terminal(void **state)
     agent_stream_resize(k.stream, 132, 43);
     agent_stream_write(k.stream, (const uint8_t *)"plain\n", 6);
     agent_stream_eof(k.stream);
-    run_until(&k.ended);
+    RUN_UNTIL(k.ended);
     assert_string_equal(os_buf_str(&k.out), "plain\n");
     assert_int_equal(k.status, 1);
     drop(&k);
@@ -301,7 +244,7 @@ static void background_process_keeps_the_pipe(void **state)
 {
     struct sink k = {0};
     shell(&k, "sleep 60 & echo started; exit 5", (struct agent_command){0});
-    run_until(&k.ended); /* the guard is shorter than the sleep */
+    RUN_UNTIL(k.ended); /* the guard is shorter than the sleep */
     assert_int_equal(k.status, 5);
     assert_string_equal(os_buf_str(&k.out), "started\n");
     drop(&k);
@@ -311,7 +254,7 @@ static void time_limit(void **state)
 {
     struct sink k = {0};
     shell(&k, "trap '' TERM; while :; do sleep 1; done", (struct agent_command){.timeout_seconds = 1});
-    run_until(&k.ended);
+    RUN_UNTIL(k.ended);
     assert_int_equal(k.status, 124);
     assert_int_equal(fake_monitor_running(monitor), 0);
     drop(&k);
@@ -321,7 +264,7 @@ static void closing_ends_the_process(void **state)
 {
     struct sink k = {0};
     shell(&k, "trap '' HUP TERM; echo up; while :; do sleep 1; done", (struct agent_command){0});
-    run_until_output(&k, 3);
+    RUN_UNTIL(k.out.len >= 3);
     drop(&k);
     for (int i = 0; i < 100 && fake_monitor_running(monitor); i++)
         run_for(100);
@@ -365,12 +308,12 @@ static void attachment_replays_and_follows(void **state)
     struct sink a = {0}, b = {0}, c = {0};
     start_main("echo one; echo two >&2; while read x; do echo got $x; test $x != end || exit 7; done", false);
     attach(&a, false);
-    run_until_output(&a, 4);
+    RUN_UNTIL(a.out.len >= 4);
     run_for(50);
     attach(&b, false);
     attach(&c, true);
-    run_until_output(&b, 4);
-    run_until_output(&c, 4);
+    RUN_UNTIL(b.out.len >= 4);
+    RUN_UNTIL(c.out.len >= 4);
     assert_string_equal(os_buf_str(&b.out), "one\n");
     assert_non_null(strstr(os_buf_str(&b.err), "already has an input owner; attached read-only\n"));
     assert_non_null(strstr(os_buf_str(&b.err), "two\n"));
@@ -378,12 +321,12 @@ static void attachment_replays_and_follows(void **state)
     agent_stream_write(b.stream, (const uint8_t *)"no\n", 3); /* not the owner */
     agent_stream_write(c.stream, (const uint8_t *)"no\n", 3);
     agent_stream_write(a.stream, (const uint8_t *)"yes\n", 4);
-    run_until_output(&a, 12);
+    RUN_UNTIL(a.out.len >= 12);
     agent_stream_eof(a.stream); /* gives the input up; the process goes on */
     struct sink d = {0};
     attach(&d, false);
     agent_stream_write(d.stream, (const uint8_t *)"end\n", 4);
-    run_until(&main_over);
+    RUN_UNTIL(main_over);
     assert_int_equal(main_status, 7);
     assert_true(a.ended && b.ended && c.ended && d.ended);
     assert_int_equal(d.status, 7);
@@ -395,7 +338,7 @@ static void attachment_replays_and_follows(void **state)
     drop(&d);
     struct sink late = {0};
     attach(&late, true);
-    run_until(&late.ended);
+    RUN_UNTIL(late.ended);
     assert_int_equal(late.status, 7);
     assert_string_equal(os_buf_str(&late.out), "one\ngot yes\ngot end\n");
     drop(&late);
@@ -406,16 +349,16 @@ static void detach_keys(void **state)
     struct sink a = {0}, b = {0};
     start_main("stty raw -echo; echo up; head -c 5 | od -An -tx1; echo done", true);
     attach(&a, false);
-    run_until_output(&a, 3);
+    RUN_UNTIL(a.out.len >= 3);
     agent_stream_write(a.stream, (const uint8_t *)"a\x10", 2);
     agent_stream_write(a.stream, (const uint8_t *)"b\x10\x10", 3); /* Ctrl-P and another byte: both go on */
     agent_stream_write(a.stream, (const uint8_t *)"\x11never", 6);
-    run_until(&a.ended);
+    RUN_UNTIL(a.ended);
     assert_int_equal(a.status, 0);
     assert_false(main_over);
     attach(&b, false);
     agent_stream_write(b.stream, (const uint8_t *)"z", 1);
-    run_until(&main_over);
+    RUN_UNTIL(main_over);
     assert_non_null(strstr(os_buf_str(&b.out), "61 10 62 10 7a"));
     drop(&a);
     drop(&b);
@@ -426,12 +369,12 @@ static void slow_attachment_is_let_go(void **state)
     struct sink a = {.pause_after = 1};
     start_main("head -c 3000000 /dev/zero; read x", false);
     attach(&a, false);
-    run_until_output(&a, 1);
+    RUN_UNTIL(a.out.len >= 1);
     run_for(500);
     assert_false(a.ended);
     a.pause_after = 0;
     agent_stream_resume(a.stream);
-    run_until(&a.ended);
+    RUN_UNTIL(a.ended);
     assert_non_null(strstr(a.error, "fell behind by"));
     assert_true(a.out.len < 200000);
     drop(&a);
@@ -440,7 +383,7 @@ static void slow_attachment_is_let_go(void **state)
 static void main_ends_without_a_client(void **state)
 {
     start_main("exit 0", false);
-    run_until(&main_over);
+    RUN_UNTIL(main_over);
     assert_int_equal(main_status, 0);
     cleanup_error struct os_error err = {0};
     const char *argv[] = {"true", NULL};
@@ -459,7 +402,7 @@ static void output_after_the_end(void **state)
     assert_int_equal(agent_main_output(agent, 100, collect, &text), 0); /* before there is any */
     assert_int_equal(text.len, 0);
     start_main("printf abc; sleep 0.1; printf def >&2; sleep 0.1; printf ghi", false);
-    run_until(&main_over);
+    RUN_UNTIL(main_over);
     assert_int_equal(agent_main_output(agent, 100, collect, &text), 0);
     assert_string_equal(os_buf_str(&text), "O:abcE:defO:ghi");
     os_buf_clear(&text);
@@ -476,9 +419,9 @@ static void attachment_tells_of_lost_output(void **state)
 {
     struct sink a = {0};
     start_main("head -c 1100000 /dev/zero; printf end", false);
-    run_until(&main_over);
+    RUN_UNTIL(main_over);
     attach(&a, true);
-    run_until(&a.ended);
+    RUN_UNTIL(a.ended);
     assert_string_equal(os_buf_str(&a.err), "openshell: 51427 earlier bytes of output are no longer kept\n");
     assert_int_equal(a.out.len, 1048576);
     drop(&a);
@@ -489,14 +432,14 @@ static void termination_reaches_the_main_process(void **state)
     struct sink a = {0};
     start_main("trap 'exit 9' TERM; echo up; while :; do sleep 0.1; done", false);
     attach(&a, true);
-    run_until_output(&a, 3);
+    RUN_UNTIL(a.out.len >= 3);
     fake_monitor_terminate(monitor);
-    run_until(&main_over);
+    RUN_UNTIL(main_over);
     assert_int_equal(main_status, 9);
     assert_true(terminated && terminated_running);
     terminated = false;
     fake_monitor_terminate(monitor);
-    run_until(&terminated);
+    RUN_UNTIL(terminated);
     assert_false(terminated_running);
     drop(&a);
 }

@@ -1,7 +1,7 @@
 /* The ids that an ordinary user's sandboxes are made of (subuid(5), subgid(5)); needs no driver, so that
  * `openshell doctor check` asks the same question. */
-#ifndef DRIVERS_LOCAL_SUBIDS_H
-#define DRIVERS_LOCAL_SUBIDS_H
+#ifndef OS_SYS_SUBIDS_H
+#define OS_SYS_SUBIDS_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
 /* The database probe; /healthz, /readyz and /health. */
-#include "gateway/readiness.h"
+#include "gateway/health.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 #define PROBE_INTERVAL_MS 5000
 #define PROBE_TIMEOUT_MS 2000
 
-struct readiness {
+struct health {
     struct gateway *gw;
     uv_timer_t timer;
     bool probing;       /* a worker is at it, since started_ms */
@@ -21,31 +21,31 @@ struct readiness {
     bool probe_ok;      /* the worker's result */
     int64_t latency_ms, probe_latency_ms;
     bool ending;
-    readiness_fn *changed;
+    health_fn *changed;
     void *ctx;
     bool told; /* what `changed` heard last; not serving before the first probe */
 };
 
-static bool is_late(const struct readiness *r)
+static bool is_late(const struct health *r)
 {
     return r->probing && os_clock_mono_ms() - r->started_ms > PROBE_TIMEOUT_MS;
 }
 
-bool readiness_serving(const struct readiness *r)
+bool health_serving(const struct health *r)
 {
     return r->ever && r->ok && !is_late(r) && !r->ending;
 }
 
-static void tell(struct readiness *r)
+static void tell(struct health *r)
 {
-    bool serving = readiness_serving(r);
+    bool serving = health_serving(r);
     if (serving == r->told)
         return;
     r->told = serving;
     r->changed(r->ctx, serving);
 }
 
-void readiness_ending(struct readiness *r)
+void health_ending(struct health *r)
 {
     r->ending = true;
     tell(r);
@@ -53,7 +53,7 @@ void readiness_ending(struct readiness *r)
 
 static void probe(void *arg)
 {
-    struct readiness *r = arg;
+    struct health *r = arg;
     cleanup_error struct os_error err = {0};
     cleanup_arena struct os_arena a = {0};
     struct store_object *rows;
@@ -65,7 +65,7 @@ static void probe(void *arg)
 
 static void probed(void *arg)
 {
-    struct readiness *r = arg;
+    struct health *r = arg;
     r->probing = false;
     r->ever = true;
     r->ok = r->probe_ok;
@@ -75,7 +75,7 @@ static void probed(void *arg)
 
 static void on_timer(uv_timer_t *t)
 {
-    struct readiness *r = t->data;
+    struct health *r = t->data;
     if (r->probing) {
         tell(r);
         return;
@@ -85,9 +85,9 @@ static void on_timer(uv_timer_t *t)
     rpc_server_work(r->gw->rpc, probe, probed, r);
 }
 
-struct readiness *readiness_new(struct gateway *gw, readiness_fn *changed, void *ctx)
+struct health *health_new(struct gateway *gw, health_fn *changed, void *ctx)
 {
-    struct readiness *r = os_calloc(1, sizeof(*r));
+    struct health *r = os_calloc(1, sizeof(*r));
     r->gw = gw;
     r->changed = changed;
     r->ctx = ctx;
@@ -98,19 +98,19 @@ struct readiness *readiness_new(struct gateway *gw, readiness_fn *changed, void 
     return r;
 }
 
-void readiness_stop(struct readiness *r)
+void health_stop(struct health *r)
 {
     uv_close((uv_handle_t *)&r->timer, NULL);
 }
 
-void readiness_free(struct readiness *r)
+void health_free(struct health *r)
 {
     free(r);
 }
 
-static void report(const struct readiness *r, struct rpc_http_response *resp)
+static void report(const struct health *r, struct rpc_http_response *resp)
 {
-    bool late = is_late(r), ok = readiness_serving(r);
+    bool late = is_late(r), ok = health_serving(r);
     const char *status = ok ? "healthy" : "unhealthy";
     json_t *db = json_pack("{s:s}", "status", status);
     if (r->ever && !late)
@@ -129,7 +129,7 @@ static void report(const struct readiness *r, struct rpc_http_response *resp)
     json_decref(all);
 }
 
-void readiness_http(void *ctx, const struct rpc_http_request *req, struct rpc_http_response *resp)
+void health_http(void *ctx, const struct rpc_http_request *req, struct rpc_http_response *resp)
 {
     bool live = strcmp(req->path, "/healthz") == 0;
     bool ready = strcmp(req->path, "/readyz") == 0 || strcmp(req->path, "/health") == 0;

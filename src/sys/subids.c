@@ -1,5 +1,5 @@
 /* The subordinate ids of the gateway's user: see subids.h. */
-#include "drivers/local/subids.h"
+#include "sys/subids.h"
 
 #include <string.h>
 #include <unistd.h>

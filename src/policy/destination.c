@@ -1,10 +1,11 @@
-/* Which addresses may be dialled. Pure: `openshell policy check` asks the same code. */
-#include "supervisor/egress/destination.h"
+/* Which addresses may be dialled. */
+#include "policy/destination.h"
 
 #include <string.h>
 
 #include "core/cleanup.h"
 #include "core/str.h"
+#include "policy/validate.h"
 
 struct range {
     uint8_t addr[4];
@@ -18,18 +19,10 @@ static const struct range internal4[] = {
     {{203, 0, 113, 0}, 24}, {{240, 0, 0, 0}, 4},   {{224, 0, 0, 0}, 4},
 };
 
-static bool has_prefix(const uint8_t *addr, const uint8_t *net, unsigned prefix)
-{
-    unsigned whole = prefix / 8, rest = prefix % 8;
-    if (memcmp(addr, net, whole))
-        return false;
-    return !rest || (addr[whole] >> (8 - rest)) == (net[whole] >> (8 - rest));
-}
-
 static bool in_ranges(const uint8_t *addr, const struct range *r, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (has_prefix(addr, r[i].addr, r[i].prefix))
+        if (policy_cidr_same_prefix(addr, r[i].addr, r[i].prefix))
             return true;
     return false;
 }
@@ -178,8 +171,8 @@ static bool in_allowed(const struct policy_endpoint *ep, const struct net_addr *
     for (size_t i = 0; i < ep->n_allowed_ips; i++) {
         const struct policy_cidr *cidr = &ep->allowed_ips[i];
         if (cidr->family == AF_INET
-                ? v4 && has_prefix(v4, cidr->addr, cidr->prefix)
-                : a->family == AF_INET6 && has_prefix(a->v6.s6_addr, cidr->addr, cidr->prefix))
+                ? v4 && policy_cidr_same_prefix(v4, cidr->addr, cidr->prefix)
+                : a->family == AF_INET6 && policy_cidr_same_prefix(a->v6.s6_addr, cidr->addr, cidr->prefix))
             return true;
     }
     return false;

@@ -19,16 +19,6 @@
 
 #define VERSION_TRIES 5
 
-/* A supervisor hands back the effective policy: what the gateway composed into it is cut again. */
-static void strip_provider_rules(policy_doc *doc)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < doc->n_network_policies; i++)
-        if (!os_str_starts(doc->network_policies[i]->key, "_provider_"))
-            doc->network_policies[kept++] = doc->network_policies[i];
-    doc->n_network_policies = kept;
-}
-
 static bool same_provenance(const policy_revision *r, const update_request *req)
 {
     if (r->n_provenance != req->n_annotations)
@@ -103,20 +93,13 @@ struct revision {
 static int insert_revision(struct gateway *gw, const struct revision *v, const update_request *req,
                            struct policy_proposal *p, struct os_arena *a, struct os_error *err)
 {
-    char id[OS_UUID_LEN];
     size_t n;
     uint8_t *data = new_revision(req, p, a, &n);
-    const struct store_object o = {.id = os_uuid(id),
-                                   .type = STORE_POLICY,
-                                   .scope = v->row->metadata->id,
-                                   .workspace = v->row->metadata->workspace,
-                                   .version = v->version,
-                                   .status = "pending",
-                                   .payload = data,
-                                   .payload_len = n};
-    return store_insert(gw->store, &o, err) < 0
+    const char *scope = v->row->metadata->id;
+    return store_revision_insert(gw->store, scope, v->row->metadata->workspace, v->version, "pending", data,
+                                 n, err) < 0
                ? -1
-               : store_revision_supersede(gw->store, v->row->metadata->id, v->version, err);
+               : store_revision_supersede(gw->store, scope, v->version, err);
 }
 
 /* Revision (when it is new), supersession and row (when it changed) as one transaction. */
@@ -201,7 +184,7 @@ static int store_proposal(struct gateway *gw, struct rpc_call *call, const updat
         update_latest(gw, row, a, &latest, &number, err) < 0)
         return -1;
     if (p->merged && number != p->base)
-        return os_error_set(err, OS_ALREADY_EXISTS, "revision %u is there already", number);
+        return os_error_set(err, OS_ALREADY_EXISTS, "policy revision %u exists already", number);
     v->fresh = latest ? strcmp(latest->policy_hash, p->hash) != 0 || !same_provenance(latest, req)
                       : !p->merged || !p->unchanged;
     bool backfill = v->fresh && !row->spec->policy;
@@ -264,7 +247,7 @@ static int propose_given(const struct gateway *gw, struct rpc_call *call, const 
                          struct policy_proposal *p, struct os_error *err)
 {
     if (principal_sandbox(call))
-        strip_provider_rules(req->policy);
+        policy_drop_provider_rules(req->policy); /* a supervisor hands back the effective policy */
     p->doc = req->policy;
     policy_hash(p->doc, p->hash);
     return policy_check_whole(gw, p->doc, err);

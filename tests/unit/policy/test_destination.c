@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "core/cleanup.h"
-#include "supervisor/egress/destination.h"
+#include "policy/destination.h"
 
 static struct net_addr addr(const char *text)
 {

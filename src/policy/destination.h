@@ -1,7 +1,7 @@
-/* Which addresses may be dialled (spec/proxy.md 7, spec/policy.md 4.6). Pure; the resolving caller is
- * in destination_resolve.c. */
-#ifndef SUPERVISOR_EGRESS_DESTINATION_H
-#define SUPERVISOR_EGRESS_DESTINATION_H
+/* Which addresses may be dialled (spec/proxy.md 7, spec/policy.md 4.6). Pure: the proxy asks after it has
+ * resolved a name, `openshell policy check` for an address that is given. */
+#ifndef POLICY_DESTINATION_H
+#define POLICY_DESTINATION_H
 
 #include <stdbool.h>
 #include <stdint.h>
