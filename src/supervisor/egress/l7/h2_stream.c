@@ -278,14 +278,14 @@ void h2_answer(const struct tunnel_http *t, struct egress_request *r, const stru
     st->phase = H2_CLOSED;
     if (!st->agent || st->answered)
         return;
-    if (!a->json) {
+    if (!a->body) {
         h2_stream_reset(st, H2_AGENT, NGHTTP2_INTERNAL_ERROR);
         return;
     }
-    struct http1_text body = text(a->json);
+    struct http1_text body = text(a->body);
     snprintf(digits, sizeof(digits), "%zu", body.n);
     nv[n++] = pair(text(":status"), (struct http1_text){a->status_line, 3});
-    nv[n++] = pair(text("content-type"), text("application/json"));
+    nv[n++] = pair(text("content-type"), text(a->type));
     nv[n++] = pair(text("content-length"), text(digits));
     if (a->policy)
         nv[n++] = pair(text("x-openshell-policy"), text(a->policy));
