@@ -50,6 +50,7 @@ void deny_make_json(struct deny_answer *a, const char *status_line, const char *
     json_object_set_new(body, "detail", text(detail));
     if (reason && *reason)
         json_object_set_new(body, "reason", text(reason));
+    a->detail = os_strdup(detail);
     put_json(a, status_line, body);
 }
 
@@ -58,6 +59,7 @@ void deny_make_message(struct deny_answer *a, const char *status_line, const cha
     json_t *body = json_object();
     json_object_set_new(body, "error", text(error));
     json_object_set_new(body, "message", text(message));
+    a->detail = os_strdup(message);
     put_json(a, status_line, body);
 }
 
@@ -93,6 +95,7 @@ void deny_make_request(struct deny_answer *a, const struct egress_request *r, co
                        const char *detail)
 {
     a->policy = policy_value(policy);
+    a->detail = os_strdup(detail);
     if (is_git(r)) {
         a->status_line = "403 Forbidden";
         a->type = "text/plain";
@@ -118,6 +121,7 @@ void deny_make_request(struct deny_answer *a, const struct egress_request *r, co
 void deny_answer_free(struct deny_answer *a)
 {
     free(a->policy);
+    free(a->detail);
     free(a->body);
     *a = (struct deny_answer){0};
 }

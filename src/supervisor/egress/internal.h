@@ -280,6 +280,7 @@ void deny_plain(struct egress_stream *to, const char *status_line, const char *t
 struct deny_answer {
     const char *status_line; /* "403 Forbidden" */
     char *policy;            /* value of X-OpenShell-Policy; NULL = none */
+    char *detail;            /* what the body says in one line of text */
     const char *type;        /* of the body */
     char *body;              /* NULL = nothing to answer */
 };
