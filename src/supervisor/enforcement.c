@@ -10,6 +10,7 @@
 #include "core/limits.h"
 #include "core/str.h"
 #include "supervisor/rules/rules.h"
+#include "supervisor/summary.h"
 #include "sys/file.h"
 
 typedef Openshell__Sandbox__V1__GetSandboxConfigResponse config_response;
@@ -24,6 +25,7 @@ struct enforcement {
     enforcement_report_fn *report;
     void *report_ctx;
     struct rules *rules;      /* NULL = none */
+    struct summary *summary;  /* NULL = none */
     struct policy_slot *slot; /* NULL before the first configuration */
     uint64_t generation;
     char *hash; /* of the policy in force or, in quarantine, of the rejected one */
@@ -47,6 +49,11 @@ struct enforcement *enforcement_new(struct audit *audit, bool binary_identity, b
 void enforcement_use_rules(struct enforcement *e, struct rules *rules)
 {
     e->rules = rules;
+}
+
+void enforcement_use_summary(struct enforcement *e, struct summary *summary)
+{
+    e->summary = summary;
 }
 
 struct policy_slot *enforcement_slot(struct enforcement *e)
@@ -142,8 +149,11 @@ static void reject(struct enforcement *e, const config_response *c, const struct
     cleanup_free char *reason = os_asprintf(
         "policy validation failed; fail-closed quarantine is active; candidate version %u rejected: %s",
         c->version, os_error_text(why));
-    if (!retain)
+    if (!retain) {
         publish(e, policy_quarantine(reason, ++e->generation));
+        if (e->summary)
+            summary_quarantine(e->summary, reason);
+    }
     e->rejected = true;
     e->version = c->version;
     free(e->hash);
@@ -165,9 +175,12 @@ static void reject(struct enforcement *e, const config_response *c, const struct
                                                .message = os_error_text(why)});
 }
 
-static void take_up(struct enforcement *e, const config_response *c, struct policy_engine *engine)
+static void take_up(struct enforcement *e, const config_response *c, const policy_doc *doc,
+                    struct policy_engine *engine)
 {
     publish(e, engine);
+    if (e->summary)
+        summary_policy(e->summary, doc, c->version, c->policy_hash);
     e->rejected = false;
     e->valid = true;
     e->version = c->version;
@@ -222,11 +235,13 @@ policy_doc *enforcement_begin(struct enforcement *e, const config_response *c, s
     policy_doc *doc = c->policy ? policy_copy(arena, c->policy) : image_policy(e, arena);
     enrich(e, doc, arena);
     struct policy_engine *engine = compile(e, doc, c->version, &err);
+    if (e->summary)
+        summary_files(e->summary, engine ? doc : policy_default(arena));
     if (!engine) {
         reject(e, c, &err);
         return policy_default(arena);
     }
-    take_up(e, c, engine);
+    take_up(e, c, doc, engine);
     if (!c->policy) { /* once the gateway has it too, it comes back under this hash: nothing to reload */
         char hash[65];
         free(e->hash);
@@ -257,7 +272,7 @@ void enforcement_update(struct enforcement *e, const config_response *c)
         reject(e, c, &err);
         return;
     }
-    take_up(e, c, engine);
+    take_up(e, c, c->policy, engine);
     cleanup_free char *text =
         c->global_policy_version > 0
             ? os_asprintf("Policy reloaded successfully (global) [policy_hash:%s global_version:%u]",

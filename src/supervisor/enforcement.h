@@ -29,6 +29,9 @@ void enforcement_update(struct enforcement *e,
                         const Openshell__Sandbox__V1__GetSandboxConfigResponse *config);
 /* What the sandbox brought along, for a gateway that has no policy for it; in the arena. */
 policy_doc *enforcement_own_policy(struct enforcement *e, struct os_arena *arena);
+/* What tells the agent about the policy in force. Before the first configuration. */
+struct summary;
+void enforcement_use_summary(struct enforcement *e, struct summary *summary);
 /* Rules that see every policy before it is published. Before the first configuration. */
 struct rules;
 void enforcement_use_rules(struct enforcement *e, struct rules *rules);

@@ -28,6 +28,7 @@
 #include "supervisor/rules/rules.h"
 #include "supervisor/session/session.h"
 #include "supervisor/ssh/sshd.h"
+#include "supervisor/summary.h"
 
 #define LOG_TARGET "supervisor"
 #define LOG_DIR "/var/log"
@@ -440,6 +441,7 @@ int worker_main(const struct supervisor_options *opt, int monitor)
         w.rules = rules_new(RULES_DIR, opt->rules.data, opt->rules.len);
         enforcement_use_rules(w.enforcement, w.rules);
     }
+    enforcement_use_summary(w.enforcement, summary_new(opt->workdir, w.rules != NULL));
     session_fetch_config(w.session);
     uv_run(&w.loop, UV_RUN_DEFAULT);
     return w.status;

@@ -580,6 +580,30 @@ def a_policy_update_reaches_running_clients(w):
         w.gateway.must("policy", "set", "box", "--policy", w.policy, "--wait")
 
 
+@case
+def the_policy_can_be_read_in_the_sandbox(w):
+    """What may be done is in a text that agents read and cannot write, and that follows the policy."""
+    path = "/etc/openshell/policy/summary.txt"
+    text = w.good("cat", path)
+    for line in ("rule web", "  for /** and what they start", "  api.test:443, rest", "    allow GET /**", "    allow POST /v1/*",
+                 "    deny * /admin/**", "  gql.test:443, graphql", "    allow operation query fields viewer", "  rpc.test:443, json-rpc",
+                 "    allow call reports.list", "  tcp.test:7070, any traffic", "rule only", "  for /usr/bin/curl and what they start",
+                 "    allow HEAD **", "read and change", "  /sandbox"):
+        check(line in text.splitlines(), f"no line {line!r} in: {text}")
+    equal(w.good("stat", "-c", "%a", path), "444\n", "mode")
+    for attempt in (f"echo x > {path}", f"rm -f {path}", f"mv {path} {path}.x", f"echo x > {path}.x", f"chmod 644 {path}"):
+        check(w.run("sh", "-c", attempt).code != 0, f"the agent may: {attempt}")
+    new = private.dir / "read.yaml"
+    new.write_text(w.policy.read_text().replace("/admin/**", "/other/**"))
+    try:
+        w.gateway.must("policy", "set", "box", "--policy", new, "--wait")
+        contains(w.good("cat", path), "    deny * /other/**\n")
+    finally:
+        w.gateway.must("policy", "set", "box", "--policy", w.policy, "--wait")
+    equal("\n".join(l for l in w.good("cat", path).splitlines() if "version" not in l),
+          "\n".join(l for l in text.splitlines() if "version" not in l), "text of the first policy")
+
+
 def main():
     if os.geteuid() != 0:
         print("skip clients: the local driver needs root to set up what the tests look at")
