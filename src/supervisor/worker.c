@@ -50,6 +50,7 @@ struct worker {
     uv_loop_t loop;
     uv_timer_t settle;
     struct audit *audit;
+    struct audit_file *log_file;
     struct audit_json_file *json;
     bool json_enabled;
     struct agent *agent;
@@ -69,7 +70,11 @@ struct worker {
 static void push_log(void *ctx, enum os_log_level level, const char *target, const char *message)
 {
     struct worker *w = ctx;
-    session_log(w->session, os_clock_ms(), os_log_level_name(level), target, message);
+    int64_t now = os_clock_ms();
+    if (level <= OS_LOG_INFO)
+        audit_file_log(w->log_file, now, os_log_level_name(level), target, message);
+    if (level <= w->opt->push_level)
+        session_log(w->session, now, os_log_level_name(level), target, message);
 }
 
 static void push_audit(void *ctx, int64_t time_ms, const struct audit_event *ev, const char *shorthand)
@@ -89,9 +94,8 @@ static void print_audit(void *ctx, int64_t time_ms, const struct audit_event *ev
 
 static void open_sinks(struct worker *w)
 {
-    struct audit_file *file = audit_file_new(LOG_DIR, LOG_PREFIX);
-    if (file)
-        audit_add_sink(w->audit, audit_file_sink, file);
+    w->log_file = audit_file_new(LOG_DIR, LOG_PREFIX);
+    audit_add_sink(w->audit, audit_file_sink, w->log_file);
     char hostname[HOST_NAME_MAX + 1] = "";
     gethostname(hostname, sizeof(hostname) - 1);
     const struct audit_origin origin = {.version = OPENSHELL_VERSION,
@@ -104,7 +108,7 @@ static void open_sinks(struct worker *w)
     if (w->opt->log_level >= OS_LOG_INFO)
         audit_add_sink(w->audit, print_audit, NULL);
     audit_add_sink(w->audit, push_audit, w);
-    os_log_set_sink(push_log, w, w->opt->push_level);
+    os_log_set_sink(push_log, w, w->opt->push_level > OS_LOG_INFO ? w->opt->push_level : OS_LOG_INFO);
 }
 
 /* --- the end --- */
