@@ -149,6 +149,13 @@ def the_text_log_has_events_and_the_program_log(w):
 
 
 @case
+def where_denied_file_accesses_are_is_said_once(w):
+    lines = [line for line in w.file("openshell").splitlines() if "denied file accesses" in line]
+    equal(len(lines), 1, f"lines: {lines}")
+    check("LANDLOCK_ACCESS" in lines[0] or "ABI" in lines[0], lines[0])
+
+
+@case
 def nothing_secret_is_written_down(w):
     for name, text in (("text", w.file("openshell")), ("JSON", w.file("openshell-ocsf")), ("gateway", w.gateway.must("logs", "box", "-n", "2000").out)):
         check(SECRET not in text, f"{name}: the secret")
