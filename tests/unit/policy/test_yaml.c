@@ -529,6 +529,24 @@ static bool with_gpu(const char *path)
            !strcmp(path, "/usr");
 }
 
+/* What the author keeps from being written stays so, and what may be written is not listed as readable
+ * besides. */
+static void the_baseline_takes_nothing_back(void **state)
+{
+    cleanup_arena struct os_arena arena = {0};
+    cleanup_strv struct os_strv bad = {0};
+    policy_doc *doc =
+        parse(&arena, "version: 1\nfilesystem_policy: {read_only: [/tmp/keys, /usr], read_write: [/var]}\n"
+                      "network_policies: {k: {}}");
+    assert_true(policy_enrich(&arena, doc, all_but_gpu));
+    for (size_t i = 0; i < doc->filesystem->n_read_write; i++)
+        assert_string_not_equal(doc->filesystem->read_write[i], "/tmp");
+    for (size_t i = 0; i < doc->filesystem->n_read_only; i++)
+        assert_string_not_equal(doc->filesystem->read_only[i], "/var/log");
+    policy_validate(doc, &bad);
+    assert_int_equal(bad.n, 0);
+}
+
 static void baseline_paths(void **state)
 {
     cleanup_arena struct os_arena arena = {0};
@@ -632,6 +650,7 @@ int main(void)
         cmocka_unit_test(hash_sees_content_not_order),
         cmocka_unit_test(default_is_restrictive),
         cmocka_unit_test(baseline_paths),
+        cmocka_unit_test(the_baseline_takes_nothing_back),
         cmocka_unit_test(static_sections),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
