@@ -24,8 +24,10 @@ struct enforcement {
     bool binary_identity, direct_tcp;
     enforcement_report_fn *report;
     void *report_ctx;
-    struct rules *rules;      /* NULL = none */
-    struct summary *summary;  /* NULL = none */
+    struct rules *rules;     /* NULL = none */
+    struct summary *summary; /* NULL = none */
+    const policy_doc *file;  /* the policy of a data file; NULL = the gateway's */
+    struct os_arena file_arena;
     struct policy_slot *slot; /* NULL before the first configuration */
     uint64_t generation;
     char *hash; /* of the policy in force or, in quarantine, of the rejected one */
@@ -49,6 +51,25 @@ struct enforcement *enforcement_new(struct audit *audit, bool binary_identity, b
 void enforcement_use_rules(struct enforcement *e, struct rules *rules)
 {
     e->rules = rules;
+}
+
+int enforcement_use_file(struct enforcement *e, const char *text, size_t n, struct os_error *err)
+{
+    struct os_strv cleanup_strv violations = {0};
+    const policy_doc *doc = policy_yaml_parse_data(&e->file_arena, text, n, err);
+    if (!doc)
+        return os_error_wrap(err, "--policy-data");
+    policy_validate_runtime(doc, &violations);
+    if (violations.n) {
+        cleanup_free char *all = os_strv_join(&violations, "; ");
+        return os_error_set(err, OS_INVALID_ARGUMENT, "--policy-data: policy validation failed: %s", all);
+    }
+    struct policy_engine *tried = policy_compile(doc, &(struct policy_compile_options){0}, err);
+    if (!tried)
+        return os_error_wrap(err, "--policy-data");
+    policy_engine_unref(tried);
+    e->file = doc;
+    return 0;
 }
 
 void enforcement_use_summary(struct enforcement *e, struct summary *summary)
@@ -175,6 +196,20 @@ static void reject(struct enforcement *e, const config_response *c, const struct
                                                .message = os_error_text(why)});
 }
 
+/* Its policy is not the one in force, and the gateway is to know that. */
+static void decline(struct enforcement *e, const config_response *c)
+{
+    static const char why[] =
+        "this sandbox takes its policy from files of its supervisor (--policy-data); revisions of "
+        "the gateway are not loaded";
+    if (!c->policy || (e->rejected && e->version == c->version))
+        return;
+    e->rejected = true;
+    e->version = c->version;
+    acknowledge(e, c, false, why);
+    emit(e, "retained_local", AUDIT_SEV_LOW, why, NULL);
+}
+
 static void take_up(struct enforcement *e, const config_response *c, const policy_doc *doc,
                     struct policy_engine *engine)
 {
@@ -229,9 +264,32 @@ policy_doc *enforcement_own_policy(struct enforcement *e, struct os_arena *arena
     return doc;
 }
 
+/* The policy of the file, compiled anew under the generation that is published. */
+static policy_doc *begin_with_file(struct enforcement *e, const config_response *c, struct os_arena *arena)
+{
+    struct os_error cleanup_error err = {0};
+    char hash[65];
+    policy_doc *doc = policy_copy(arena, e->file);
+    enrich(e, doc, arena);
+    policy_hash(doc, hash);
+    struct policy_engine *engine = compile(e, doc, 0, &err);
+    if (e->summary)
+        summary_files(e->summary, doc);
+    publish(e, engine ? engine : policy_quarantine(os_error_text(&err), ++e->generation));
+    if (e->summary && engine)
+        summary_policy(e->summary, doc, 0, hash);
+    e->valid = engine != NULL;
+    cleanup_free char *text = os_asprintf("Policy loaded from local files [policy_hash:%s]", hash);
+    emit(e, "loaded", engine ? AUDIT_SEV_INFO : AUDIT_SEV_HIGH, engine ? text : os_error_text(&err), hash);
+    decline(e, c);
+    return doc;
+}
+
 policy_doc *enforcement_begin(struct enforcement *e, const config_response *c, struct os_arena *arena)
 {
     struct os_error cleanup_error err = {0};
+    if (e->file)
+        return begin_with_file(e, c, arena);
     policy_doc *doc = c->policy ? policy_copy(arena, c->policy) : image_policy(e, arena);
     enrich(e, doc, arena);
     struct policy_engine *engine = compile(e, doc, c->version, &err);
@@ -254,6 +312,10 @@ policy_doc *enforcement_begin(struct enforcement *e, const config_response *c, s
 
 void enforcement_update(struct enforcement *e, const config_response *c)
 {
+    if (e->file) {
+        decline(e, c);
+        return;
+    }
     if (!c->policy)
         return;
     if (!e->rejected && os_str_eq(e->hash, c->policy_hash)) {

@@ -29,6 +29,10 @@ void enforcement_update(struct enforcement *e,
                         const Openshell__Sandbox__V1__GetSandboxConfigResponse *config);
 /* What the sandbox brought along, for a gateway that has no policy for it; in the arena. */
 policy_doc *enforcement_own_policy(struct enforcement *e, struct os_arena *arena);
+/* The policy is this data file and stays so, whatever the gateway sends; its revisions are reported as not
+ * loaded. -1: the file is no policy that can be enforced. Before the first configuration, after
+ * enforcement_use_rules. */
+int enforcement_use_file(struct enforcement *e, const char *text, size_t n, struct os_error *err);
 /* What tells the agent about the policy in force. Before the first configuration. */
 struct summary;
 void enforcement_use_summary(struct enforcement *e, struct summary *summary);

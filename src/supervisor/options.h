@@ -20,6 +20,7 @@ struct supervisor_options {
     const char *resolv_conf;   /* names the supervisor's name servers; NULL = /etc/resolv.conf */
     struct os_buf extra_hosts; /* operator: hosts-file text; empty = none */
     struct os_buf rules;       /* operator: rules in Rego; empty = none */
+    struct os_buf data;        /* operator: the policy as a YAML data file; empty = the gateway's */
     const char *opa;           /* the program that runs them; NULL without rules */
     struct os_buf token, tls_ca, tls_cert, tls_key;
     struct os_strv command; /* of the main process */

@@ -9,16 +9,17 @@
 
 struct summary {
     char *workdir;
-    bool rules;
+    bool rules, alone;
     struct os_buf files; /* section of the files, as text */
     bool failed;         /* said so */
 };
 
-struct summary *summary_new(const char *workdir, bool rules)
+struct summary *summary_new(const char *workdir, bool rules, bool alone)
 {
     struct summary *s = os_calloc(1, sizeof(*s));
     s->workdir = workdir ? os_strdup(workdir) : NULL;
     s->rules = rules;
+    s->alone = alone;
     return s;
 }
 
@@ -54,12 +55,17 @@ void summary_policy(struct summary *s, const policy_doc *doc, uint32_t version, 
 {
     cleanup_buf struct os_buf text = {0};
     put_head(&text);
-    os_buf_addf(&text, "Policy version %u", version);
+    if (s->alone)
+        os_buf_adds(&text, "Policy of the supervisor's files");
+    else
+        os_buf_addf(&text, "Policy version %u", version);
     if (hash && *hash)
         os_buf_addf(&text, ", hash %s", hash);
     os_buf_adds(&text, "\n");
     os_buf_adds(&text, "\nNETWORK\n");
-    if (s->rules)
+    if (s->alone)
+        os_buf_adds(&text, "The operator's own rules decide, over this policy.\n");
+    else if (s->rules)
         os_buf_adds(&text, "The operator's own rules may refuse more than this says.\n");
     policy_summary_network(doc, &text);
     put_files(s, &text);

@@ -13,8 +13,8 @@
 struct summary;
 
 /* workdir: the agent's work directory, may be NULL; rules: the operator's rules may refuse more than the
- * policy does. */
-struct summary *summary_new(const char *workdir, bool rules);
+ * policy does; alone: they decide. */
+struct summary *summary_new(const char *workdir, bool rules, bool alone);
 /* The policy of the start: its file section holds for the life of the sandbox. */
 void summary_files(struct summary *s, const policy_doc *doc);
 /* A policy is in force: writes the file anew, mode 0444. A failure is a warning, once. */

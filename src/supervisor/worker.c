@@ -267,8 +267,13 @@ static void start(struct worker *w, const session_config *config)
 {
     struct os_arena cleanup_arena arena = {0};
     struct os_error cleanup_error err = {0};
+    const struct os_buf *data = &w->opt->data;
+    if (data->len && enforcement_use_file(w->enforcement, data->data, data->len, &err) < 0) {
+        fatal(w, &err);
+        return;
+    }
     const policy_doc *doc = enforcement_begin(w->enforcement, config, &arena);
-    if (!config->policy && w->opt->sandbox_name)
+    if (!config->policy && w->opt->sandbox_name && !w->opt->data.len)
         session_offer_policy(w->session, w->opt->sandbox_name, doc);
     if (isolate(w, doc, &err) < 0 || load_rules(w, &err) < 0 || start_egress(w, &err) < 0) {
         fatal(w, &err);
@@ -314,7 +319,7 @@ static void apply_settings(struct worker *w, const session_config *config)
 static void offer_own_policy(struct worker *w)
 {
     struct os_arena cleanup_arena arena = {0};
-    if (w->opt->sandbox_name)
+    if (w->opt->sandbox_name && !w->opt->data.len)
         session_offer_policy(w->session, w->opt->sandbox_name,
                              enforcement_own_policy(w->enforcement, &arena));
 }
@@ -442,10 +447,10 @@ int worker_main(const struct supervisor_options *opt, int monitor)
     w.enforcement = enforcement_new(w.audit, opt->binary_identity,
                                     w.sockets.trap >= 0 && w.sockets.dns_udp >= 0, report_policy, &w);
     if (opt->rules.len) {
-        w.rules = rules_new(RULES_DIR, opt->rules.data, opt->rules.len);
+        w.rules = rules_new(RULES_DIR, opt->rules.data, opt->rules.len, opt->data.len > 0);
         enforcement_use_rules(w.enforcement, w.rules);
     }
-    enforcement_use_summary(w.enforcement, summary_new(opt->workdir, w.rules != NULL));
+    enforcement_use_summary(w.enforcement, summary_new(opt->workdir, w.rules != NULL, opt->data.len > 0));
     session_fetch_config(w.session);
     uv_run(&w.loop, UV_RUN_DEFAULT);
     return w.status;
