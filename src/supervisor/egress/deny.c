@@ -87,7 +87,7 @@ static void set_request(json_t *o, const struct egress_request *r)
 /* git shows its user what it is answered in plain text, and of anything else the status alone. */
 static bool is_git(const struct egress_request *r)
 {
-    const struct http1_field *agent = http1_find(r->head, "user-agent", NULL);
+    const struct http1_field *agent = r->head ? http1_find(r->head, "user-agent", NULL) : NULL;
     return agent && agent->value.n > 4 && !memcmp(agent->value.p, "git/", 4);
 }
 
