@@ -5,7 +5,7 @@ packages="meson ninja-build pkg-config gcc libc6-dev clang clang-format libclang
 libnghttp2-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libprotobuf-dev libssl-dev libuv1-dev
 libc-ares-dev libyaml-dev libjansson-dev libsqlite3-dev libseccomp-dev libcap-dev zlib1g-dev libzstd-dev
 libssh-dev uidmap zstd libcmocka-dev mandoc curl ca-certificates openssl python3 python3-grpcio python3-protobuf python3-h2 iproute2
-universal-ctags openssh-client zsh fish"
+universal-ctags openssh-client zsh fish python3-requests python3-urllib3 python3-httpx python3-websockets netcat-openbsd"
 missing=""
 for p in $packages; do
     [ "$(dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || missing="$missing $p"

@@ -36,10 +36,11 @@ unsigned policy_path_weight(const char *path)
 }
 
 static void compile_endpoint(struct compiler *c, const policy_endpoint_doc *from, uint32_t rule,
-                             struct engine_endpoint *ep)
+                             uint32_t place, struct engine_endpoint *ep)
 {
     const char *path = policy_text(from->path);
     ep->rule = rule;
+    ep->place = place;
     ep->pub = (struct policy_endpoint){
         .policy_key = c->e->rules[rule].key,
         .host = policy_normal_host(c->arena, policy_text(from->host)),
@@ -217,7 +218,7 @@ static void compile_rules(struct compiler *c, const policy_doc *doc)
         const policy_rule *rule = sorted[i]->value ? (const void *)sorted[i]->value : &none;
         for (size_t k = 0; k < rule->n_endpoints; k++, at++) {
             docs[at] = rule->endpoints[k];
-            compile_endpoint(c, docs[at], (uint32_t)i, &e->endpoints[at]);
+            compile_endpoint(c, docs[at], (uint32_t)i, (uint32_t)k, &e->endpoints[at]);
         }
     }
     build_index(e, docs);

@@ -169,6 +169,14 @@ static void take_if_binary_matches(struct query *q, uint32_t id)
     insert(q, id);
 }
 
+static void take(struct policy_l4 *out, const struct engine_endpoint *ep)
+{
+    out->opaque = (out->opaque || !out->n_matched) && ep->pub.protocol == POLICY_TCP;
+    out->matched[out->n_matched++] = ep;
+    if (ep->extended)
+        out->configs[out->n_configs++] = &ep->pub;
+}
+
 void policy_decide_l4(const struct policy_engine *e, const char *host, uint16_t port,
                       const struct policy_process *who, struct policy_l4 *out)
 {
@@ -186,13 +194,35 @@ void policy_decide_l4(const struct policy_engine *e, const char *host, uint16_t 
     out->allow = true;
     out->policy = e->endpoints[q.ids[0]].pub.policy_key;
     out->declared_host = q.declared;
-    out->opaque = true;
-    for (size_t i = 0; i < q.n; i++) {
-        const struct engine_endpoint *ep = &e->endpoints[q.ids[i]];
-        out->matched[out->n_matched++] = ep;
-        out->opaque = out->opaque && ep->pub.protocol == POLICY_TCP;
-        if (ep->extended)
-            out->configs[out->n_configs++] = &ep->pub;
+    for (size_t i = 0; i < q.n; i++)
+        take(out, &e->endpoints[q.ids[i]]);
+}
+
+bool policy_candidates_l4(const struct policy_engine *e, const char *host, uint16_t port,
+                          struct policy_l4 *out)
+{
+    struct query q;
+    *out = (struct policy_l4){0};
+    if (e->quarantine || !query_init(&q, e, host, port, NULL))
+        return false;
+    visit_matches(&q, insert);
+    for (size_t i = 0; i < q.n && !q.overflow; i++)
+        take(out, &e->endpoints[q.ids[i]]);
+    return !q.overflow;
+}
+
+void policy_l4_choose(const struct policy_engine *e, struct policy_l4 *out,
+                      bool (*chosen)(void *ctx, const char *key, size_t i), void *ctx)
+{
+    struct policy_l4 all = *out;
+    *out = (struct policy_l4){.allow = true, .policy = "-"};
+    for (size_t i = 0; i < all.n_matched; i++) {
+        const struct engine_endpoint *ep = all.matched[i];
+        if (!chosen(ctx, e->rules[ep->rule].key, ep->place))
+            continue;
+        if (!out->n_matched)
+            out->policy = ep->pub.policy_key;
+        take(out, ep);
     }
 }
 

@@ -119,6 +119,15 @@ struct policy_l4 {
 /* host lower-case, without brackets or trailing dot. More than POLICY_MATCH_MAX matches: denied. */
 void policy_decide_l4(const struct policy_engine *e, const char *host, uint16_t port,
                       const struct policy_process *who, struct policy_l4 *out);
+/* For rules that decide alone: every endpoint of host and port, whoever the process is. out->allow stays
+ * false: the caller chooses, with policy_l4_choose. False when there are too many, or no policy: nothing may
+ * be allowed. */
+bool policy_candidates_l4(const struct policy_engine *e, const char *host, uint16_t port,
+                          struct policy_l4 *out);
+/* The connection is allowed, under those candidates that chosen() takes: endpoint number i, as written, of
+ * the rule key. out->policy is that of the first, else "-". */
+void policy_l4_choose(const struct policy_engine *e, struct policy_l4 *out,
+                      bool (*chosen)(void *ctx, const char *key, size_t i), void *ctx);
 /* True when an endpoint names host, by itself or by a pattern: for whatever port and process. */
 bool policy_names_host(const struct policy_engine *e, const char *host);
 /* Appends the exact deny reason of spec/policy.md 4.5. */

@@ -67,7 +67,7 @@ enum host_kind { HOST_EXACT, HOST_GLOB, HOST_ANY };
 
 struct engine_endpoint {
     struct policy_endpoint pub; /* first: policy_l4 hands out pointers to it */
-    uint32_t rule;
+    uint32_t rule, place;       /* of it: which of its endpoints, as written */
     enum host_kind kind;
     struct glob host_glob;
     bool extended; /* belongs to the endpoint configurations */

@@ -1,5 +1,6 @@
-/* A second opinion on decisions of the compiled policy: it can only narrow what that allows. Callbacks come
- * from connection threads and may block; without one a decision takes no lock and allocates nothing. */
+/* A second opinion on decisions of the compiled policy: it can only narrow what that allows, unless it
+ * decides alone. Callbacks come from connection threads and may block; without one a decision takes no lock
+ * and allocates nothing. */
 #ifndef POLICY_EXTRA_H
 #define POLICY_EXTRA_H
 
@@ -14,10 +15,13 @@ enum policy_opinion {
 /* Both append the reason unless they allow. */
 struct policy_extra {
     void *ctx;
-    /* A connection that the compiled policy allows. May clear l4->declared_host. */
-    enum policy_opinion (*l4)(void *ctx, const char *host, uint16_t port, const struct policy_process *who,
-                              struct policy_l4 *l4, struct os_buf *reason);
-    /* A request that the compiled policy allows. */
+    /* The policy is from files: the compiled one only says how connections and requests are read. */
+    bool alone;
+    /* A connection that the compiled policy allows. May clear l4->declared_host. Alone: any connection, with
+     * its candidates in l4, of which it chooses. */
+    enum policy_opinion (*l4)(void *ctx, const struct policy_engine *e, const char *host, uint16_t port,
+                              const struct policy_process *who, struct policy_l4 *l4, struct os_buf *reason);
+    /* A request that the compiled policy allows; alone: any that could be read. */
     enum policy_opinion (*l7)(void *ctx, const char *host, uint16_t port, const struct policy_process *who,
                               const struct policy_http *req, struct os_buf *reason);
 };

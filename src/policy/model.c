@@ -157,6 +157,26 @@ static void append(struct os_arena *arena, char ***list, size_t *n, const char *
     *list = grown;
 }
 
+bool policy_path_inside(const char *path, const char *dir)
+{
+    size_t n = strlen(dir);
+    while (n > 0 && dir[n - 1] == '/')
+        n--;
+    return strncmp(path, dir, n) == 0 && (path[n] == '/' || path[n] == '\0');
+}
+
+/* Rights unite: what the one list lets the agent write, the other cannot take back. */
+static bool overlaps(const policy_filesystem *fs, const char *path, bool writable)
+{
+    for (size_t i = 0; writable && i < fs->n_read_only; i++)
+        if (policy_path_inside(policy_text(fs->read_only[i]), path))
+            return true;
+    for (size_t i = 0; !writable && i < fs->n_read_write; i++)
+        if (policy_path_inside(path, policy_text(fs->read_write[i])))
+            return true;
+    return false;
+}
+
 struct enrichment {
     struct os_arena *arena;
     policy_doc *doc;
@@ -178,7 +198,7 @@ static void enrich_path(struct enrichment *e, const char *path, bool writable)
 {
     const policy_filesystem *have = e->doc->filesystem;
     if (have && (listed(have->read_only, have->n_read_only, path) ||
-                 listed(have->read_write, have->n_read_write, path)))
+                 listed(have->read_write, have->n_read_write, path) || overlaps(have, path, writable)))
         return;
     if (!e->exists(path))
         return;

@@ -60,6 +60,8 @@ bool policy_endpoint_allows_all_mcp(const policy_endpoint_doc *ep);
 const uint32_t *policy_endpoint_ports(const policy_endpoint_doc *ep, size_t *n);
 /* Lower case, without brackets and root dot: the form in which requests name their host. */
 char *policy_normal_host(struct os_arena *arena, const char *host);
+/* path is dir or lies below it, as the names are written (links are not followed). */
+bool policy_path_inside(const char *path, const char *dir);
 /* Deprecated as a key of the file, but on the wire it marks what the policy advisor proposed. */
 bool policy_binary_advisor(const Openshell__Sandbox__V1__NetworkBinary *b);
 

@@ -19,6 +19,10 @@ typedef Openshell__Sandbox__V1__NetworkEndpoint policy_endpoint_doc;
  * scalar types, duplicate keys, anchors/aliases and tags are errors. Error text starts with
  * "failed to parse sandbox policy YAML: " and names line and column (1-based). NULL on error. */
 policy_doc *policy_yaml_parse(struct os_arena *arena, const char *text, size_t n, struct os_error *err);
+/* The same for the data file of a supervisor that takes its policy from files (spec/policy.md 1.1, 7.4):
+ * unknown keys are left out, but not inside mcp, json_rpc and network_middlewares; version may be missing; a
+ * matcher may be {glob: x}. Error text starts with "failed to parse policy data: ". */
+policy_doc *policy_yaml_parse_data(struct os_arena *arena, const char *text, size_t n, struct os_error *err);
 /* Normalised YAML (spec/policy.md 1.7) appended to out. */
 void policy_yaml_print(const policy_doc *doc, struct os_buf *out);
 /* The same value as a jansson object, for `-o json`; new reference. */

@@ -59,6 +59,19 @@ static void check_path(const char *path, bool writable, struct os_strv *out)
         os_strv_addf(out, "read-write path is overly broad: %s", path);
 }
 
+/* The kernel unites the rights of a path and of what it lies in. */
+static void check_unwritable(const policy_filesystem *fs, struct os_strv *out)
+{
+    for (size_t i = 0; i < fs->n_read_only; i++)
+        for (size_t k = 0; k < fs->n_read_write; k++)
+            if (policy_path_inside(policy_text(fs->read_only[i]), policy_text(fs->read_write[k])))
+                os_strv_addf(
+                    out,
+                    "read-only path '%s' would be writable, for it lies in read-write path '%s'; list "
+                    "instead what may be written there",
+                    fs->read_only[i], fs->read_write[k]);
+}
+
 static void check_static(const policy_doc *doc, struct os_strv *out)
 {
     static const char *const modes[] = {"", "best_effort", "hard_requirement"};
@@ -81,6 +94,8 @@ static void check_static(const policy_doc *doc, struct os_strv *out)
         check_path(policy_text(fs->read_only[i]), false, out);
     for (size_t i = 0; i < fs->n_read_write; i++)
         check_path(policy_text(fs->read_write[i]), true, out);
+    if (n <= OS_LIMIT_POLICY_PATHS)
+        check_unwritable(fs, out);
 }
 
 /* --- endpoint hosts --- */

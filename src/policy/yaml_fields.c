@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/cleanup.h"
+
 static void put_path(struct os_buf *out, const struct yaml_path *at)
 {
     if (!at)
@@ -128,6 +130,19 @@ static int unknown_key(struct yaml_reader *r, const struct yaml_path *at, const 
     return yaml_fail(r, at, key, "unknown key `%.80s`, expected one of: %s", key->text, os_buf_str(&known));
 }
 
+/* Stanzas that a data file, too, must spell right. */
+static int read_member(struct yaml_reader *r, const struct yaml_path *at, const struct yaml_node *node,
+                       const struct yaml_field *f, void *msg)
+{
+    static const char *const strict[] = {"mcp", "json_rpc", "network_middlewares"};
+    bool loose = r->loose;
+    for (size_t i = 0; i < OS_ARRAY_LEN(strict); i++)
+        r->loose = r->loose && strcmp(f->key, strict[i]) != 0;
+    int rc = read_field(r, at, node, f, msg);
+    r->loose = loose;
+    return rc;
+}
+
 int yaml_read_object(struct yaml_reader *r, const struct yaml_path *at, const struct yaml_node *node,
                      const struct yaml_field *fields, size_t n, void *msg)
 {
@@ -138,16 +153,18 @@ int yaml_read_object(struct yaml_reader *r, const struct yaml_path *at, const st
         size_t i = 0;
         while (i < n && strcmp(fields[i].key, key->text) != 0)
             i++;
+        if (i == n && r->loose)
+            continue;
         if (i == n)
             return unknown_key(r, at, key, fields, n);
         if (seen & (UINT64_C(1) << i))
             return yaml_fail(r, at, key, "duplicate key `%s`", key->text);
         seen |= UINT64_C(1) << i;
         struct yaml_path here = {.up = at, .key = fields[i].key};
-        if (read_field(r, &here, key->next, &fields[i], msg))
+        if (read_member(r, &here, key->next, &fields[i], msg))
             return -1;
     }
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n && (at || !r->loose); i++) {
         if (fields[i].required && !(seen & (UINT64_C(1) << i)))
             return yaml_fail(r, at, node, "missing key `%s`", fields[i].key);
     }

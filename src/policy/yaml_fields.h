@@ -16,6 +16,7 @@ struct yaml_path {
 struct yaml_reader {
     struct os_arena *arena;
     struct os_error *err;
+    bool loose; /* a data file: unknown keys are left out, no key is required at the top */
 };
 
 /* at is the path of node itself. */

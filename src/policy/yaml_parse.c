@@ -19,9 +19,16 @@ static bool is_any_matcher(const struct yaml_node *node)
            node->first->next->kind == YAML_LIST;
 }
 
+static bool is_glob_matcher(const struct yaml_node *node)
+{
+    return node->kind == YAML_MAP && node->n == 1 && !strcmp(node->first->text, "glob");
+}
+
 static int read_matcher(READ_ARGS)
 {
     policy_matcher *m = msg;
+    if (r->loose && is_glob_matcher(node))
+        return read_matcher(r, at, node->first->next, msg);
     if (node->kind == YAML_SCALAR) {
         m->glob = yaml_read_string(r, at, node);
         return m->glob ? 0 : -1;
@@ -73,7 +80,7 @@ static int flatten_params(struct yaml_reader *r, const struct yaml_path *at, con
         const char *name = *prefix ? os_arena_printf(r->arena, "%s.%s", prefix, key->text) : key->text;
         if (strlen(name) > OS_LIMIT_MAP_KEY)
             return yaml_fail(r, &here, key, "the parameter name is longer than %d bytes", OS_LIMIT_MAP_KEY);
-        if (value->kind == YAML_MAP && !is_any_matcher(value)) {
+        if (value->kind == YAML_MAP && !is_any_matcher(value) && !(r->loose && is_glob_matcher(value))) {
             if (flatten_params(r, &here, value, name, c))
                 return -1;
             continue;
@@ -126,6 +133,8 @@ static int read_clause(READ_ARGS)
     policy_clause *c = msg;
     /* `tool` is an alias of params.name; the explicit parameter wins. */
     const struct yaml_node *tool = child(node, "tool");
+    if (r->loose && tool && policy_map_find(c->params, c->n_params, "name"))
+        return yaml_fail(r, at, tool, "MCP rules must use either tool or params.name, not both");
     if (tool && !policy_map_find(c->params, c->n_params, "name")) {
         policy_matcher *m = policy_message_new(r->arena, SANDBOX(l7_query_matcher));
         if (read_matcher(r, at, tool, m))
@@ -421,7 +430,7 @@ static int read_process(READ_ARGS)
     return 0;
 }
 
-policy_doc *policy_yaml_parse(struct os_arena *arena, const char *text, size_t n, struct os_error *err)
+static policy_doc *parse(struct os_arena *arena, const char *text, size_t n, bool loose, struct os_error *err)
 {
     static const struct yaml_field fields[] = {
         {"version", YAML_FIELD_U32, offsetof(policy_doc, version), NULL, true},
@@ -432,12 +441,22 @@ policy_doc *policy_yaml_parse(struct os_arena *arena, const char *text, size_t n
         CUSTOM("network_middlewares", yaml_read_middlewares),
     };
     struct os_error why = {0};
-    struct yaml_reader reader = {.arena = arena, .err = &why};
+    struct yaml_reader reader = {.arena = arena, .err = &why, .loose = loose};
     policy_doc *doc = policy_message_new(arena, SANDBOX(sandbox_policy));
     struct yaml_node *root = yaml_tree_parse(arena, text, n, &why);
     if (root && yaml_read_object(&reader, NULL, root, fields, OS_ARRAY_LEN(fields), doc) == 0)
         return doc;
-    os_error_wrap(&why, "failed to parse sandbox policy YAML");
+    os_error_wrap(&why, loose ? "failed to parse policy data" : "failed to parse sandbox policy YAML");
     os_error_move(err, &why);
     return NULL;
+}
+
+policy_doc *policy_yaml_parse(struct os_arena *arena, const char *text, size_t n, struct os_error *err)
+{
+    return parse(arena, text, n, false, err);
+}
+
+policy_doc *policy_yaml_parse_data(struct os_arena *arena, const char *text, size_t n, struct os_error *err)
+{
+    return parse(arena, text, n, true, err);
 }

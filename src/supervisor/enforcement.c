@@ -12,6 +12,7 @@
 #include "policy/middleware.h"
 #include "supervisor/egress/middleware/registry.h"
 #include "supervisor/rules/rules.h"
+#include "supervisor/summary.h"
 #include "sys/file.h"
 
 typedef Openshell__Sandbox__V1__GetSandboxConfigResponse config_response;
@@ -25,7 +26,10 @@ struct enforcement {
     bool binary_identity, direct_tcp;
     enforcement_report_fn *report;
     void *report_ctx;
-    struct rules *rules;                  /* NULL = none */
+    struct rules *rules;     /* NULL = none */
+    struct summary *summary; /* NULL = none */
+    const policy_doc *file;  /* the policy of a data file; NULL = the gateway's */
+    struct os_arena file_arena;
     struct middleware_registry *services; /* of middleware; NULL = none */
     bool other_services;                  /* than the published policy has */
     struct policy_slot *slot;             /* NULL before the first configuration */
@@ -58,6 +62,30 @@ void enforcement_set_services(struct enforcement *e, struct middleware_registry 
 void enforcement_use_rules(struct enforcement *e, struct rules *rules)
 {
     e->rules = rules;
+}
+
+int enforcement_use_file(struct enforcement *e, const char *text, size_t n, struct os_error *err)
+{
+    struct os_strv cleanup_strv violations = {0};
+    const policy_doc *doc = policy_yaml_parse_data(&e->file_arena, text, n, err);
+    if (!doc)
+        return os_error_wrap(err, "--policy-data");
+    policy_validate_runtime(doc, &violations);
+    if (violations.n) {
+        cleanup_free char *all = os_strv_join(&violations, "; ");
+        return os_error_set(err, OS_INVALID_ARGUMENT, "--policy-data: policy validation failed: %s", all);
+    }
+    struct policy_engine *tried = policy_compile(doc, &(struct policy_compile_options){0}, err);
+    if (!tried)
+        return os_error_wrap(err, "--policy-data");
+    policy_engine_unref(tried);
+    e->file = doc;
+    return 0;
+}
+
+void enforcement_use_summary(struct enforcement *e, struct summary *summary)
+{
+    e->summary = summary;
 }
 
 struct policy_slot *enforcement_slot(struct enforcement *e)
@@ -155,8 +183,11 @@ static void reject(struct enforcement *e, const config_response *c, const struct
     cleanup_free char *reason = os_asprintf(
         "policy validation failed; fail-closed quarantine is active; candidate version %u rejected: %s",
         c->version, os_error_text(why));
-    if (!retain)
+    if (!retain) {
         publish(e, policy_quarantine(reason, ++e->generation));
+        if (e->summary)
+            summary_quarantine(e->summary, reason);
+    }
     e->rejected = true;
     e->version = c->version;
     free(e->hash);
@@ -178,9 +209,26 @@ static void reject(struct enforcement *e, const config_response *c, const struct
                                                .message = os_error_text(why)});
 }
 
-static void take_up(struct enforcement *e, const config_response *c, struct policy_engine *engine)
+/* Its policy is not the one in force, and the gateway is to know that. */
+static void decline(struct enforcement *e, const config_response *c)
+{
+    static const char why[] =
+        "this sandbox takes its policy from files of its supervisor (--policy-data); revisions of "
+        "the gateway are not loaded";
+    if (!c->policy || (e->rejected && e->version == c->version))
+        return;
+    e->rejected = true;
+    e->version = c->version;
+    acknowledge(e, c, false, why);
+    emit(e, "retained_local", AUDIT_SEV_LOW, why, NULL);
+}
+
+static void take_up(struct enforcement *e, const config_response *c, const policy_doc *doc,
+                    struct policy_engine *engine)
 {
     publish(e, engine);
+    if (e->summary)
+        summary_policy(e->summary, doc, c->version, c->policy_hash);
     e->rejected = e->other_services = false;
     e->valid = true;
     e->version = c->version;
@@ -229,17 +277,42 @@ policy_doc *enforcement_own_policy(struct enforcement *e, struct os_arena *arena
     return doc;
 }
 
+/* The policy of the file, compiled anew under the generation that is published. */
+static policy_doc *begin_with_file(struct enforcement *e, const config_response *c, struct os_arena *arena)
+{
+    struct os_error cleanup_error err = {0};
+    char hash[65];
+    policy_doc *doc = policy_copy(arena, e->file);
+    enrich(e, doc, arena);
+    policy_hash(doc, hash);
+    struct policy_engine *engine = compile(e, doc, 0, &err);
+    if (e->summary)
+        summary_files(e->summary, doc);
+    publish(e, engine ? engine : policy_quarantine(os_error_text(&err), ++e->generation));
+    if (e->summary && engine)
+        summary_policy(e->summary, doc, 0, hash);
+    e->valid = engine != NULL;
+    cleanup_free char *text = os_asprintf("Policy loaded from local files [policy_hash:%s]", hash);
+    emit(e, "loaded", engine ? AUDIT_SEV_INFO : AUDIT_SEV_HIGH, engine ? text : os_error_text(&err), hash);
+    decline(e, c);
+    return doc;
+}
+
 policy_doc *enforcement_begin(struct enforcement *e, const config_response *c, struct os_arena *arena)
 {
     struct os_error cleanup_error err = {0};
+    if (e->file)
+        return begin_with_file(e, c, arena);
     policy_doc *doc = c->policy ? policy_copy(arena, c->policy) : image_policy(e, arena);
     enrich(e, doc, arena);
     struct policy_engine *engine = compile(e, doc, c->version, &err);
+    if (e->summary)
+        summary_files(e->summary, engine ? doc : policy_default(arena));
     if (!engine) {
         reject(e, c, &err);
         return policy_default(arena);
     }
-    take_up(e, c, engine);
+    take_up(e, c, doc, engine);
     if (!c->policy) { /* once the gateway has it too, it comes back under this hash: nothing to reload */
         char hash[65];
         free(e->hash);
@@ -252,6 +325,10 @@ policy_doc *enforcement_begin(struct enforcement *e, const config_response *c, s
 
 void enforcement_update(struct enforcement *e, const config_response *c)
 {
+    if (e->file) {
+        decline(e, c);
+        return;
+    }
     if (!c->policy)
         return;
     if (!e->rejected && !e->other_services && os_str_eq(e->hash, c->policy_hash)) {
@@ -270,7 +347,7 @@ void enforcement_update(struct enforcement *e, const config_response *c)
         reject(e, c, &err);
         return;
     }
-    take_up(e, c, engine);
+    take_up(e, c, c->policy, engine);
     cleanup_free char *text =
         c->global_policy_version > 0
             ? os_asprintf("Policy reloaded successfully (global) [policy_hash:%s global_version:%u]",

@@ -33,6 +33,13 @@ policy_doc *enforcement_own_policy(struct enforcement *e, struct os_arena *arena
  * others than before, the next update is published even if its policy is the same. */
 struct middleware_registry;
 void enforcement_set_services(struct enforcement *e, struct middleware_registry *registry);
+/* The policy is this data file and stays so, whatever the gateway sends; its revisions are reported as not
+ * loaded. -1: the file is no policy that can be enforced. Before the first configuration, after
+ * enforcement_use_rules. */
+int enforcement_use_file(struct enforcement *e, const char *text, size_t n, struct os_error *err);
+/* What tells the agent about the policy in force. Before the first configuration. */
+struct summary;
+void enforcement_use_summary(struct enforcement *e, struct summary *summary);
 /* Rules that see every policy before it is published. Before the first configuration. */
 struct rules;
 void enforcement_use_rules(struct enforcement *e, struct rules *rules);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "core/cleanup.h"
+#include "core/log.h"
 #include "core/str.h"
 #include "supervisor/isolation/selftest.h"
 
@@ -13,6 +14,23 @@ static void emit(struct audit *audit, const char *state, enum audit_severity sev
         audit,
         &(struct audit_event){
             .cls = AUDIT_CONFIG, .activity = "Log", .severity = severity, .state = state, .message = text});
+}
+
+#define ABI_WITH_AUDIT 7 /* Linux 6.15 */
+
+/* What the agent is denied in files happens between it and the kernel: it is no event here. */
+static void say_where_denials_are(int abi)
+{
+    if (abi >= ABI_WITH_AUDIT)
+        os_log_info("landlock",
+                    "denied file accesses are no events here: the kernel writes them to the audit log of the "
+                    "machine, as LANDLOCK_ACCESS, while auditing is on there");
+    else
+        os_log_info(
+            "landlock",
+            "denied file accesses are no events here: Landlock of this kernel (ABI %d) does not tell of "
+            "them; that takes ABI %d, Linux 6.15",
+            abi, ABI_WITH_AUDIT);
 }
 
 static void report_landlock(struct audit *audit, const struct monitor_plan *plan,
@@ -41,6 +59,7 @@ static void report_landlock(struct audit *audit, const struct monitor_plan *plan
         os_asprintf("Landlock ruleset built [rules_applied:%u skipped:%u]", got->rules, got->skipped);
     emit(audit, "probed", AUDIT_SEV_INFO, probed);
     emit(audit, "built", AUDIT_SEV_INFO, built);
+    say_where_denials_are(got->landlock_abi);
 }
 
 static char *tried_text(uint32_t tried)

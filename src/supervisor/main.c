@@ -17,6 +17,7 @@
 #include "supervisor/options.h"
 #include "supervisor/rules/rules.h"
 #include "supervisor/sftp/sftp.h"
+#include "supervisor/summary.h"
 #include "supervisor/worker.h"
 #include "sys/file.h"
 
@@ -47,9 +48,11 @@ static int prepare_image(const struct supervisor_options *o, struct os_error *er
     if (o->driver_identity && (account_install(id->agent_uid, id->agent_gid, err) < 0 ||
                                account_own_tree(WORKSPACE, id->agent_uid, id->agent_gid, err) < 0))
         return -1;
-    /* A worker that cannot write these still works: no TLS inspection, no log files. */
+    /* A worker that cannot write these still works: no TLS inspection, no summary, no log files. */
     if (give_directory(o->ca_dir, id->worker_uid, id->worker_gid, 0755, &why) < 0)
         os_log_warn(LOG_TARGET, "TLS termination will be disabled: %s", os_error_text(&why));
+    if (give_directory(SUMMARY_DIR, id->worker_uid, id->worker_gid, 0755, &why) < 0)
+        os_log_warn(LOG_TARGET, "there will be no policy summary in the sandbox: %s", os_error_text(&why));
     if (give_directory(LOG_DIR, 0, id->worker_gid, 0775, &why) < 0)
         os_log_warn(LOG_TARGET, "Could not open /var/log for log rotation; using stderr-only logging");
     return 0;

@@ -57,7 +57,7 @@ static void show_help(void)
 
 /* Values as given, before they are interpreted. */
 struct raw {
-    const char *agent_uid, *worker_uid, *extra_hosts, *log_level, *timeout, *rules, *opa;
+    const char *agent_uid, *worker_uid, *extra_hosts, *log_level, *timeout, *rules, *data, *opa;
     struct forward_proxy_given proxy; /* never from the environment */
 };
 
@@ -136,6 +136,8 @@ static const char **text_option(int c, struct supervisor_options *o, struct raw 
         return &raw->proxy.auth_file;
     case OPT_POLICY_RULES:
         return &raw->rules;
+    case OPT_POLICY_DATA:
+        return &raw->data;
     case OPT_OPA_PATH:
         return &raw->opa;
     default:
@@ -285,16 +287,21 @@ static int read_token(struct supervisor_options *o, struct os_error *err)
     return 0;
 }
 
-/* Rules narrow the policy of the gateway. To take the policy itself from a file is another mode. */
+/* Rules narrow the policy of the gateway; with a data file they decide over that alone. */
 static int read_rules(struct supervisor_options *o, const struct raw *raw, struct os_error *err)
 {
-    if (env("OPENSHELL_POLICY_DATA"))
-        return os_error_set(err, OS_UNIMPLEMENTED,
-                            "OPENSHELL_POLICY_DATA is not supported by this version: rules see the gateway's "
-                            "policy as their data");
     o->rules.max = OS_RULES_TEXT + 1;
+    o->data.max = OS_LIMIT_POLICY_YAML + 1;
+    if (raw->data && !raw->rules)
+        return os_error_set(err, OS_INVALID_ARGUMENT,
+                            "--policy-data '%s' needs --policy-rules, the rules that decide over it",
+                            raw->data);
     if (!raw->rules)
         return 0;
+    if (raw->data && os_file_read(raw->data, OS_LIMIT_POLICY_YAML, &o->data, err) < 0)
+        return os_error_wrap(err, "--policy-data");
+    if (raw->data && !o->data.len)
+        return os_error_set(err, OS_INVALID_ARGUMENT, "--policy-data: '%s' is empty", raw->data);
     if (os_file_read(raw->rules, OS_RULES_TEXT, &o->rules, err) < 0)
         return os_error_wrap(err, "--policy-rules");
     if (!o->rules.len || !os_utf8_valid(o->rules.data, o->rules.len))
@@ -432,7 +439,9 @@ enum options_result options_read(int argc, char **argv, struct supervisor_option
         .poll_seconds = env_u32("OPENSHELL_POLICY_POLL_INTERVAL_SECS", 0),
         .binary_identity = !relaxed_identity(),
     };
-    struct raw raw = {.rules = env("OPENSHELL_POLICY_RULES"), .opa = env("OPENSHELL_OPA_PATH")};
+    struct raw raw = {.rules = env("OPENSHELL_POLICY_RULES"),
+                      .data = env("OPENSHELL_POLICY_DATA"),
+                      .opa = env("OPENSHELL_OPA_PATH")};
     enum options_result r = read_flags(argc, argv, o, &raw, err);
     if (r != OPTIONS_RUN)
         return r;

@@ -22,6 +22,7 @@ struct supervisor_options {
     struct os_buf extra_hosts;           /* operator: hosts-file text; empty = none */
     struct forward_proxy upstream_proxy; /* operator: the way out; no host = none */
     struct os_buf rules;                 /* operator: rules in Rego; empty = none */
+    struct os_buf data;                  /* operator: the policy as a YAML data file; empty = the gateway's */
     const char *opa;                     /* the program that runs them; NULL without rules */
     struct os_buf token, tls_ca, tls_cert, tls_key;
     struct os_strv command; /* of the main process */

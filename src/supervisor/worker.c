@@ -30,6 +30,7 @@
 #include "supervisor/services.h"
 #include "supervisor/session/session.h"
 #include "supervisor/ssh/sshd.h"
+#include "supervisor/summary.h"
 
 #define LOG_TARGET "supervisor"
 #define LOG_DIR "/var/log"
@@ -55,6 +56,7 @@ struct worker {
     uv_loop_t loop;
     uv_timer_t settle;
     struct audit *audit;
+    struct audit_file *log_file;
     struct audit_json_file *json;
     bool json_enabled;
     char *secret_mode, *secret_allow; /* settings; NULL = unset */
@@ -77,7 +79,11 @@ struct worker {
 static void push_log(void *ctx, enum os_log_level level, const char *target, const char *message)
 {
     struct worker *w = ctx;
-    session_log(w->session, os_clock_ms(), os_log_level_name(level), target, message);
+    int64_t now = os_clock_ms();
+    if (level <= OS_LOG_INFO)
+        audit_file_log(w->log_file, now, os_log_level_name(level), target, message);
+    if (level <= w->opt->push_level)
+        session_log(w->session, now, os_log_level_name(level), target, message);
 }
 
 static void push_audit(void *ctx, int64_t time_ms, const struct audit_event *ev, const char *shorthand)
@@ -97,9 +103,8 @@ static void print_audit(void *ctx, int64_t time_ms, const struct audit_event *ev
 
 static void open_sinks(struct worker *w)
 {
-    struct audit_file *file = audit_file_new(LOG_DIR, LOG_PREFIX);
-    if (file)
-        audit_add_sink(w->audit, audit_file_sink, file);
+    w->log_file = audit_file_new(LOG_DIR, LOG_PREFIX);
+    audit_add_sink(w->audit, audit_file_sink, w->log_file);
     char hostname[HOST_NAME_MAX + 1] = "";
     gethostname(hostname, sizeof(hostname) - 1);
     const struct audit_origin origin = {.version = OPENSHELL_VERSION,
@@ -112,7 +117,7 @@ static void open_sinks(struct worker *w)
     if (w->opt->log_level >= OS_LOG_INFO)
         audit_add_sink(w->audit, print_audit, NULL);
     audit_add_sink(w->audit, push_audit, w);
-    os_log_set_sink(push_log, w, w->opt->push_level);
+    os_log_set_sink(push_log, w, w->opt->push_level > OS_LOG_INFO ? w->opt->push_level : OS_LOG_INFO);
 }
 
 /* --- the end --- */
@@ -274,8 +279,13 @@ static void start(struct worker *w, const session_config *config)
 {
     struct os_arena cleanup_arena arena = {0};
     struct os_error cleanup_error err = {0};
+    const struct os_buf *data = &w->opt->data;
+    if (data->len && enforcement_use_file(w->enforcement, data->data, data->len, &err) < 0) {
+        fatal(w, &err);
+        return;
+    }
     const policy_doc *doc = enforcement_begin(w->enforcement, config, &arena);
-    if (!config->policy && w->opt->sandbox_name)
+    if (!config->policy && w->opt->sandbox_name && !w->opt->data.len)
         session_offer_policy(w->session, w->opt->sandbox_name, doc);
     if (isolate(w, doc, &err) < 0 || load_rules(w, &err) < 0 || start_egress(w, &err) < 0) {
         fatal(w, &err);
@@ -355,7 +365,7 @@ static void apply_settings(struct worker *w, const session_config *config)
 static void offer_own_policy(struct worker *w)
 {
     struct os_arena cleanup_arena arena = {0};
-    if (w->opt->sandbox_name)
+    if (w->opt->sandbox_name && !w->opt->data.len)
         session_offer_policy(w->session, w->opt->sandbox_name,
                              enforcement_own_policy(w->enforcement, &arena));
 }
@@ -505,10 +515,11 @@ int worker_main(const struct supervisor_options *opt, int monitor)
     w.enforcement = enforcement_new(w.audit, opt->binary_identity,
                                     w.sockets.trap >= 0 && w.sockets.dns_udp >= 0, report_policy, &w);
     if (opt->rules.len) {
-        w.rules = rules_new(RULES_DIR, opt->rules.data, opt->rules.len);
+        w.rules = rules_new(RULES_DIR, opt->rules.data, opt->rules.len, opt->data.len > 0);
         enforcement_use_rules(w.enforcement, w.rules);
     }
     w.services = services_new(&w.loop, w.session, opt->sandbox_id, opt->sandbox_name, on_services, &w);
+    enforcement_use_summary(w.enforcement, summary_new(opt->workdir, w.rules != NULL, opt->data.len > 0));
     session_fetch_config(w.session);
     uv_run(&w.loop, UV_RUN_DEFAULT);
     return w.status;

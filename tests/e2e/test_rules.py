@@ -22,6 +22,8 @@ DRIVER = r"""
 int main(int argc, char **argv)
 {
     setenv("OPENSHELL_POLICY_RULES", "/etc/rules.rego", 1);
+    if (!access("/etc/policy-data.yaml", F_OK))
+        setenv("OPENSHELL_POLICY_DATA", "/etc/policy-data.yaml", 1);
     setenv("OPENSHELL_OPA_PATH", "/usr/bin/opa", 1);
     return execv("/usr/bin/supervisor", argv);
 }
@@ -29,17 +31,23 @@ int main(int argc, char **argv)
 
 AGENT = r"""
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-/* Asks the proxy for the target and prints the answer; without one it waits. */
+/* Asks the proxy for the target and prints the answer; --show FILE prints the file; without one it waits. */
 int main(int argc, char **argv)
 {
     if (argc < 2)
         for (;;)
             pause();
     char text[4096];
+    if (argc > 2) {
+        int f = open(argv[2], O_RDONLY);
+        ssize_t got = read(f, text, sizeof(text));
+        return write(1, text, got > 0 ? got : 0) <= 0;
+    }
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(3128)};
     inet_pton(AF_INET, "10.200.0.1", &to.sin_addr);
     int s = socket(AF_INET, SOCK_STREAM, 0);
@@ -77,7 +85,22 @@ def build(name, text):
     return private.dir / name
 
 
-def root_file_system(rules):
+DATA = """
+filesystem_policy: {include_workdir: true, read_only: [/], read_write: [/dev/null]}
+network_policies:
+  local: {endpoints: [{host: local.test, port: 443}], binaries: [{path: "/**"}]}
+"""
+
+LOCAL_RULES = """
+package openshell.sandbox
+
+import rego.v1
+
+egress_authorization := {"action": "deny", "deny_reason": sprintf("the rules know %v", [object.keys(data.network_policies)])}
+"""
+
+
+def root_file_system(rules, data=None):
     root = private.dir / "root"
     shutil.rmtree(root, ignore_errors=True)
     for d in ("usr/bin", "etc", "tmp"):
@@ -87,6 +110,8 @@ def root_file_system(rules):
         shutil.copy(source, root / target)
         (root / target).chmod(0o755)
     (root / "etc/rules.rego").write_text(f"# {private.dir}\n{rules}")
+    if data:
+        (root / "etc/policy-data.yaml").write_text(data)
     return root
 
 
@@ -114,6 +139,33 @@ def rules_hold_in_a_sandbox(g):
     equal(len(agents(str(private.dir))), 1, "policy agents")
     g.cli("sandbox", "delete", "ruled")
     wait_for("the end of the policy agent", lambda: not agents(str(private.dir)), 20)
+
+
+@case
+def a_policy_from_files_is_not_replaced(g):
+    root = root_file_system(LOCAL_RULES, DATA)
+    r = g.cli("sandbox", "create", "--name", "local", "--from", f"dir:{root}", "--policy", private.dir / "policy.yaml", "--detach", "--", "/agent")
+    check(r.code == 0, (r, g.log_text()[-2000:]))
+    contains(g.cli("sandbox", "exec", "--name", "local", "--", "/agent", "api.test:443").out, 'the rules know {\\"local\\"}')
+    text = g.must("sandbox", "exec", "--name", "local", "--", "/agent", "--show", "/etc/openshell/policy/summary.txt").out
+    contains(text, "rule local")
+    contains(text, "The operator's own rules decide, over this policy.")
+    new = private.dir / "local-new.yaml"
+    new.write_text(POLICY.replace("api.test", "other.test"))
+    r = g.cli("policy", "set", "local", "--policy", new, "--wait", "--timeout", "20")
+    check(r.code != 0, f"said to be loaded: {r}")
+    contains(r.text, "takes its policy from files of its supervisor")
+    contains(g.cli("sandbox", "exec", "--name", "local", "--", "/agent", "other.test:443").out, 'the rules know {\\"local\\"}')
+    g.cli("sandbox", "delete", "local")
+
+
+@case
+def policy_data_that_is_none_ends_the_sandbox(g):
+    root = root_file_system(LOCAL_RULES, "network_policies: {k: {endpoints: [{host: a.test, port: x}]}}")
+    g.cli("sandbox", "create", "--name", "nodata", "--from", f"dir:{root}", "--policy", private.dir / "policy.yaml", "--detach", "--", "/agent")
+    wait_for("the reason", lambda: "--policy-data: failed to parse policy data: network_policies.k.endpoints[0].port" in
+             g.cli("logs", "nodata").text, 20)
+    g.cli("sandbox", "delete", "nodata")
 
 
 @case

@@ -34,6 +34,8 @@ struct audit_event {
     const char *process; /* executable path */
     int32_t pid;
     const char *ancestors, *cmdline; /* already joined; NULL = unknown */
+    const char *source;              /* address the connection comes from */
+    uint16_t source_port;
     const char *host;
     uint16_t port;
     const char *protocol;         /* "tcp", "udp" */

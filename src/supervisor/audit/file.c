@@ -111,6 +111,16 @@ void audit_file_append(struct audit_file *f, int64_t time_ms, const char *lines,
     pthread_mutex_unlock(&f->lock);
 }
 
+void audit_file_log(struct audit_file *f, int64_t time_ms, const char *level, const char *target,
+                    const char *message)
+{
+    cleanup_buf struct os_buf line = {0};
+    char stamp[OS_CLOCK_TEXT_LEN];
+    os_buf_addf(&line, "%s %s %s: %s\n", os_clock_iso(time_ms, stamp), level, target, message);
+    if (!line.failed)
+        audit_file_append(f, time_ms, line.data, line.len);
+}
+
 void audit_file_sink(void *ctx, int64_t time_ms, const struct audit_event *ev, const char *shorthand)
 {
     cleanup_buf struct os_buf line = {0};

@@ -14,6 +14,9 @@ void audit_file_free(struct audit_file *f);
 void audit_file_append(struct audit_file *f, int64_t time_ms, const char *lines, size_t n);
 /* audit_sink; ctx is the struct audit_file. Appends "<timestamp> OCSF <shorthand>". Any thread. */
 void audit_file_sink(void *ctx, int64_t time_ms, const struct audit_event *ev, const char *shorthand);
+/* Appends "<timestamp> <LEVEL> <target>: <message>": a line of the program's log. Any thread. */
+void audit_file_log(struct audit_file *f, int64_t time_ms, const char *level, const char *target,
+                    const char *message);
 /* The line of the text log, without line end. */
 void audit_text_line(int64_t time_ms, const char *shorthand, struct os_buf *out);
 

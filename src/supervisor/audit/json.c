@@ -234,6 +234,7 @@ static void set_actor(json_t *o, const struct audit_event *ev)
 static void set_network(json_t *o, const struct audit_event *ev)
 {
     json_t *rule = json_object(), *connection = json_object();
+    set_object(o, "src_endpoint", endpoint(ev->source, ev->source_port));
     set_object(o, "dst_endpoint", endpoint(ev->host, ev->port));
     json_object_set_new(o, "proxy_endpoint", endpoint(PROXY_HOST, OS_PROXY_PORT));
     set_actor(o, ev);

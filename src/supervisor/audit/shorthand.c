@@ -130,8 +130,10 @@ static void network(const struct audit_event *ev, struct os_buf *out)
         os_buf_adds(out, " ->");
     if (ev->host)
         add_endpoint(out, ev);
-    if (ev->host && ev->protocol)
-        os_buf_addf(out, "/%s", ev->protocol);
+    if (ev->host && ev->protocol) {
+        os_buf_addc(out, '/');
+        add_text(out, ev->protocol, 64);
+    }
     bool shown = out->len > before;
     shown |= add_verdict(out, ev);
     if (ev->message && (!shown || os_str_eq(ev->detail, "transparent_tcp_allowed")))

@@ -44,6 +44,19 @@ bool decide_identify(struct egress_conn *c, const struct sockaddr_storage *to, s
     return true;
 }
 
+/* The rules choose among the endpoints that the policy has for the destination. */
+static int decide_by_rules(struct egress_conn *c, const struct policy_extra *extra, struct os_buf *reason)
+{
+    if (!policy_candidates_l4(c->engine, c->host, c->port, &c->l4)) {
+        policy_l4_reason(c->engine, c->host, c->port, &c->who.process, reason);
+        return -1;
+    }
+    enum policy_opinion o =
+        extra->l4(extra->ctx, c->engine, c->host, c->port, &c->who.process, &c->l4, reason);
+    c->l4.allow = c->l4.allow && o == POLICY_EXTRA_ALLOW;
+    return c->l4.allow ? 0 : -1;
+}
+
 int decide_connection(struct egress_conn *c, struct os_buf *reason)
 {
     struct os_error err cleanup_error = {0};
@@ -54,9 +67,11 @@ int decide_connection(struct egress_conn *c, struct os_buf *reason)
         return -1;
     }
     const struct policy_extra *extra = c->egress->opt.extra;
+    if (extra && extra->alone)
+        return decide_by_rules(c, extra, reason);
     policy_decide_l4(c->engine, c->host, c->port, &c->who.process, &c->l4);
-    if (c->l4.allow && (!extra || extra->l4(extra->ctx, c->host, c->port, &c->who.process, &c->l4, reason) ==
-                                      POLICY_EXTRA_ALLOW))
+    if (c->l4.allow && (!extra || extra->l4(extra->ctx, c->engine, c->host, c->port, &c->who.process, &c->l4,
+                                            reason) == POLICY_EXTRA_ALLOW))
         return 0;
     if (c->l4.allow)
         return -1;

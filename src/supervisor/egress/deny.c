@@ -37,7 +37,8 @@ static json_t *text(const char *s)
 static void put_json(struct deny_answer *a, const char *status_line, json_t *body)
 {
     a->status_line = status_line;
-    a->json = json_dumps(body, JSON_COMPACT | JSON_SORT_KEYS);
+    a->type = "application/json";
+    a->body = json_dumps(body, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(body);
 }
 
@@ -49,6 +50,7 @@ void deny_make_json(struct deny_answer *a, const char *status_line, const char *
     json_object_set_new(body, "detail", text(detail));
     if (reason && *reason)
         json_object_set_new(body, "reason", text(reason));
+    a->detail = os_strdup(detail);
     put_json(a, status_line, body);
 }
 
@@ -57,6 +59,7 @@ void deny_make_message(struct deny_answer *a, const char *status_line, const cha
     json_t *body = json_object();
     json_object_set_new(body, "error", text(error));
     json_object_set_new(body, "message", text(message));
+    a->detail = os_strdup(message);
     put_json(a, status_line, body);
 }
 
@@ -81,9 +84,25 @@ static void set_request(json_t *o, const struct egress_request *r)
         json_object_set_new(o, "binary", text(c->who.process.exe));
 }
 
+/* git shows its user what it is answered in plain text, and of anything else the status alone. */
+static bool is_git(const struct egress_request *r)
+{
+    const struct http1_field *agent = r->head ? http1_find(r->head, "user-agent", NULL) : NULL;
+    return agent && agent->value.n > 4 && !memcmp(agent->value.p, "git/", 4);
+}
+
 void deny_make_request(struct deny_answer *a, const struct egress_request *r, const char *policy,
                        const char *detail)
 {
+    a->policy = policy_value(policy);
+    a->detail = os_strdup(detail);
+    if (is_git(r)) {
+        a->status_line = "403 Forbidden";
+        a->type = "text/plain";
+        a->body = os_asprintf("openshell: %s (policy %s, host %s:%u)\n", detail, a->policy, r->conn->host,
+                              r->conn->port);
+        return;
+    }
     json_t *body = json_object(), *missing = json_object();
     cleanup_free char *rule = os_asprintf("%s %s", r->method, r->path);
     json_object_set_new(body, "error", text("policy_denied"));
@@ -97,7 +116,6 @@ void deny_make_request(struct deny_answer *a, const struct egress_request *r, co
     json_object_set_new(body, "rule_missing", missing);
     json_object_set_new(body, "next_steps", json_array());
     put_json(a, "403 Forbidden", body);
-    a->policy = policy_value(policy);
 }
 
 void deny_make_middleware(struct deny_answer *a, const struct egress_request *r, bool forward,
@@ -106,9 +124,9 @@ void deny_make_middleware(struct deny_answer *a, const struct egress_request *r,
     const char *policy = r->conn->l4.policy ? r->conn->l4.policy : "-";
     json_t *body = json_object();
     json_object_set_new(body, "error", text(config ? "middleware_denied" : "middleware_failed"));
-    json_object_set_new(body, "detail",
-                        text(config ? "Request rejected by configured middleware"
-                                    : "Request could not be processed by configured middleware"));
+    a->detail = os_strdup(config ? "Request rejected by configured middleware"
+                                 : "Request could not be processed by configured middleware");
+    json_object_set_new(body, "detail", text(a->detail));
     json_object_set_new(body, "policy", text(policy));
     if (config)
         json_object_set_new(body, "middleware", text(config));
@@ -124,20 +142,21 @@ void deny_make_middleware(struct deny_answer *a, const struct egress_request *r,
 void deny_answer_free(struct deny_answer *a)
 {
     free(a->policy);
-    free(a->json);
+    free(a->detail);
+    free(a->body);
     *a = (struct deny_answer){0};
 }
 
 void deny_send(struct egress_stream *to, const struct deny_answer *a)
 {
-    if (!a->json)
+    if (!a->body)
         return;
     cleanup_buf struct os_buf headers = {0};
-    os_buf_addf(&headers, "Content-Type: application/json\r\nContent-Length: %zu\r\n", strlen(a->json));
+    os_buf_addf(&headers, "Content-Type: %s\r\nContent-Length: %zu\r\n", a->type, strlen(a->body));
     if (a->policy)
         os_buf_addf(&headers, "X-OpenShell-Policy: %s\r\n", a->policy);
     os_buf_adds(&headers, "Connection: close\r\n");
-    send_answer(to, a->status_line, os_buf_str(&headers), a->json);
+    send_answer(to, a->status_line, os_buf_str(&headers), a->body);
 }
 
 void deny_json(struct egress_stream *to, const char *status_line, const char *error, const char *detail,

@@ -12,10 +12,25 @@
 
 #define LOG "egress"
 
-/* Process, endpoint and rule of the connection. */
-static struct audit_event base(const struct egress_conn *c, enum audit_class cls, const struct conn_event *ev)
+/* Where the agent's end of the connection is; 0 = unknown. */
+static uint16_t source_of(const struct egress_conn *c, char *text)
+{
+    const struct sockaddr_in *in = (const struct sockaddr_in *)&c->agent;
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&c->agent;
+    bool v6 = c->agent.ss_family == AF_INET6;
+    text[0] = '\0';
+    if (!v6 && c->agent.ss_family != AF_INET)
+        return 0;
+    inet_ntop(c->agent.ss_family, v6 ? (const void *)&in6->sin6_addr : &in->sin_addr, text, INET6_ADDRSTRLEN);
+    return ntohs(v6 ? in6->sin6_port : in->sin_port);
+}
+
+/* Process, endpoints and rule of the connection; source keeps a text of the event. */
+static struct audit_event base(const struct egress_conn *c, enum audit_class cls, const struct conn_event *ev,
+                               char source[INET6_ADDRSTRLEN])
 {
     const char *exe = c->who.process.exe;
+    uint16_t source_port = source_of(c, source);
     return (struct audit_event){
         .cls = cls,
         .activity = ev->activity,
@@ -27,6 +42,8 @@ static struct audit_event base(const struct egress_conn *c, enum audit_class cls
         .pid = c->who.pid,
         .ancestors = c->ancestors ? c->ancestors : "-",
         .cmdline = c->cmdline ? c->cmdline : "-",
+        .source = source[0] ? source : NULL,
+        .source_port = source_port,
         .host = c->host,
         .port = c->port,
         .rule = ev->rule_type ? (c->l4.allow && c->l4.policy ? c->l4.policy : "-") : NULL,
@@ -58,7 +75,8 @@ void event_conn(struct egress_conn *c, const struct conn_event *ev, const char *
     va_start(ap, fmt);
     os_buf_vaddf(&message, fmt, ap);
     va_end(ap);
-    struct audit_event out = base(c, AUDIT_NET, ev);
+    char source[INET6_ADDRSTRLEN];
+    struct audit_event out = base(c, AUDIT_NET, ev, source);
     out.message = hide(c, &message);
     out.detail = hide_detail(c, ev->detail, &detail);
     audit_emit(c->egress->opt.audit, &out);
@@ -78,7 +96,8 @@ void event_http(const struct egress_request *r, const char *scheme, const char *
     if (c->port != (!strcmp(scheme, "https") ? 443 : 80))
         os_buf_addf(&url, ":%u", c->port);
     os_buf_adds(&url, r->path);
-    struct audit_event out = base(c, AUDIT_HTTP, ev);
+    char source[INET6_ADDRSTRLEN];
+    struct audit_event out = base(c, AUDIT_HTTP, ev, source);
     out.activity = r->method;
     out.url = os_buf_str(&url);
     out.rule = policy ? policy : "-";
@@ -96,7 +115,8 @@ void event_finding_as(struct egress_conn *c, enum audit_severity severity, enum 
                       const char *uid, const char *title, const char *message)
 {
     const struct conn_event ev = {.severity = severity, .action = action};
-    struct audit_event out = base(c, AUDIT_FINDING, &ev);
+    char source[INET6_ADDRSTRLEN];
+    struct audit_event out = base(c, AUDIT_FINDING, &ev, source);
     out.finding_uid = uid;
     out.title = title;
     out.message = message;
@@ -247,7 +267,8 @@ void event_name_denied(struct egress_conn *c, const char *name, const char *deta
                                   .rule_type = "policy-dns"};
     c->host = os_arena_strdup(&c->arena, name);
     c->port = OS_DNS_PORT;
-    struct audit_event out = base(c, AUDIT_NET, &ev);
+    char source[INET6_ADDRSTRLEN];
+    struct audit_event out = base(c, AUDIT_NET, &ev, source);
     cleanup_buf struct os_buf text = {0};
     os_buf_adds(&text, detail);
     if (suppressed)
@@ -279,7 +300,8 @@ void event_secret(const struct egress_request *r, const struct event_secret *ev)
         return;
     const struct conn_event of = {.severity = ev->certain ? AUDIT_SEV_HIGH : AUDIT_SEV_LOW,
                                   .action = ev->action};
-    struct audit_event out = base(c, AUDIT_FINDING, &of);
+    char source[INET6_ADDRSTRLEN];
+    struct audit_event out = base(c, AUDIT_FINDING, &of, source);
     cleanup_free char *uid = os_asprintf("openshell.secret_egress.%s", ev->rule);
     cleanup_free char *title = os_asprintf("Secret in request: %s in %s%s to %s:%u, fingerprint %s", ev->rule,
                                            ev->place, ev->form, c->host, c->port, ev->fingerprint);
@@ -321,7 +343,8 @@ void event_bypass(struct egress_conn *c, const char *protocol)
         return;
     const struct conn_event ev = {
         .activity = "Refuse", .severity = AUDIT_SEV_MEDIUM, .action = AUDIT_DENIED, .rule_type = "nftables"};
-    struct audit_event out = base(c, AUDIT_NET, &ev);
+    char source[INET6_ADDRSTRLEN];
+    struct audit_event out = base(c, AUDIT_NET, &ev, source);
     cleanup_buf struct os_buf message = {.max = OS_AUDIT_LINE}, detail = {0};
     os_buf_adds(&detail, "direct connection bypassed HTTP CONNECT proxy");
     if (suppressed)

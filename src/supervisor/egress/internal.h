@@ -326,11 +326,13 @@ enum exchange_end exchange_run(struct egress_request *r, const char *scheme, boo
 /* "HTTP/1.1 <status line>\r\n\r\n" alone. */
 void deny_bare(struct egress_stream *to, const char *status_line);
 void deny_plain(struct egress_stream *to, const char *status_line, const char *text);
-/* An answer with a JSON body, not yet in the form of a protocol. */
+/* An answer with a body, not yet in the form of a protocol. */
 struct deny_answer {
     const char *status_line; /* "403 Forbidden" */
     char *policy;            /* value of X-OpenShell-Policy; NULL = none */
-    char *json;              /* NULL = nothing to answer */
+    char *detail;            /* what the body says in one line of text */
+    const char *type;        /* of the body */
+    char *body;              /* NULL = nothing to answer */
 };
 #define cleanup_answer __attribute__((cleanup(deny_answer_free)))
 void deny_answer_free(struct deny_answer *a);
@@ -340,7 +342,7 @@ void deny_make_json(struct deny_answer *a, const char *status_line, const char *
 /* As deny_make_json with "message" for "detail". */
 void deny_make_message(struct deny_answer *a, const char *status_line, const char *error,
                        const char *message);
-/* The L7 denial body (spec/proxy.md 6.3). */
+/* The L7 denial body (spec/proxy.md 6.3); for git one line of text, which it shows. */
 void deny_make_request(struct deny_answer *a, const struct egress_request *r, const char *policy,
                        const char *detail);
 /* What the middleware chain did not let through (spec/proxy.md 13.6): denied by the stage of that name, or,

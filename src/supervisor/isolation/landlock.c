@@ -21,6 +21,9 @@
 #ifndef LANDLOCK_ACCESS_FS_TRUNCATE
 #define LANDLOCK_ACCESS_FS_TRUNCATE (1ULL << 14)
 #endif
+#ifndef LANDLOCK_RESTRICT_SELF_LOG_NEW_EXEC_ON
+#define LANDLOCK_RESTRICT_SELF_LOG_NEW_EXEC_ON (1U << 1) /* ABI 7 */
+#endif
 
 #define ACCESS_V1 (LANDLOCK_ACCESS_FS_REFER - 1) /* the 13 rights of ABI 1 */
 #define ACCESS_READ (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
@@ -214,7 +217,11 @@ int isolation_landlock(const struct isolation *i)
 {
     if (i->landlock < 0)
         return i->landlock_required ? EPERM : 0;
-    if (syscall(SYS_landlock_restrict_self, i->landlock, 0) < 0)
-        return errno;
-    return 0;
+    /* The machine's audit log may have what programs are denied, not only this one before its exec. Kernels
+     * that make no such records refuse the flag. */
+    if (syscall(SYS_landlock_restrict_self, i->landlock, LANDLOCK_RESTRICT_SELF_LOG_NEW_EXEC_ON) == 0)
+        return 0;
+    if (errno == EINVAL && syscall(SYS_landlock_restrict_self, i->landlock, 0) == 0)
+        return 0;
+    return errno;
 }

@@ -163,10 +163,46 @@ static const char *text_of(const json_t *o, const char *key, const char *otherwi
     return s && *s ? s : otherwise;
 }
 
-static enum policy_opinion ask_connection(void *ctx, const char *host, uint16_t port,
-                                          const struct policy_process *who, struct policy_l4 *l4,
-                                          struct os_buf *reason)
+/* Element of matched_endpoints: {"policy_name": key, "endpoint_index": i}. */
+static bool is_named(void *list, const char *key, size_t i)
 {
+    const json_t *m;
+    size_t at;
+    json_array_foreach(list, at, m)
+    {
+        const json_t *index = json_object_get(m, "endpoint_index");
+        if (json_is_integer(index) && json_integer_value(index) == (json_int_t)i &&
+            !strcmp(text_of(m, "policy_name", ""), key))
+            return true;
+    }
+    return false;
+}
+
+/* Rules that decide alone say under which endpoints; without that nobody would know what to look into. */
+static enum policy_opinion choose(const json_t *a, const struct policy_engine *e, struct policy_l4 *l4,
+                                  struct os_buf *reason)
+{
+    json_t *list = json_object_get(a, "matched_endpoints");
+    if (!json_is_array(list)) {
+        os_buf_adds(reason, "the rules name no matched_endpoints");
+        return POLICY_EXTRA_UNAVAILABLE;
+    }
+    policy_l4_choose(e, l4, is_named, list);
+    if (l4->n_matched != json_array_size(list)) {
+        os_buf_adds(
+            reason,
+            "the rules name matched_endpoints that the policy data does not have for this destination");
+        return POLICY_EXTRA_UNAVAILABLE;
+    }
+    l4->declared_host = json_is_true(json_object_get(a, "exact_declared_endpoint_host"));
+    return POLICY_EXTRA_ALLOW;
+}
+
+static enum policy_opinion ask_connection(void *ctx, const struct policy_engine *e, const char *host,
+                                          uint16_t port, const struct policy_process *who,
+                                          struct policy_l4 *l4, struct os_buf *reason)
+{
+    const struct rules *r = ctx;
     json_t *result = ask(ctx, "/v1/data/openshell/supervisor/connection", policy_input(host, port, who));
     if (!result) {
         os_buf_adds(reason, UNAVAILABLE);
@@ -176,9 +212,13 @@ static enum policy_opinion ask_connection(void *ctx, const char *host, uint16_t 
     bool allow = !strcmp(text_of(a, "action", ""), "allow");
     if (!allow)
         os_buf_adds(reason, text_of(a, "deny_reason", "network connections not allowed by policy"));
-    l4->declared_host &= json_is_true(json_object_get(a, "exact_declared_endpoint_host"));
+    enum policy_opinion opinion = allow ? POLICY_EXTRA_ALLOW : POLICY_EXTRA_DENY;
+    if (allow && r->extra.alone)
+        opinion = choose(a, e, l4, reason);
+    else
+        l4->declared_host &= json_is_true(json_object_get(a, "exact_declared_endpoint_host"));
     json_decref(result);
-    return allow ? POLICY_EXTRA_ALLOW : POLICY_EXTRA_DENY;
+    return opinion;
 }
 
 static enum policy_opinion ask_request(void *ctx, const char *host, uint16_t port,
@@ -209,13 +249,13 @@ static enum policy_opinion ask_request(void *ctx, const char *host, uint16_t por
 
 /* --- life --- */
 
-struct rules *rules_new(const char *dir, const char *text, size_t n)
+struct rules *rules_new(const char *dir, const char *text, size_t n, bool alone)
 {
     struct rules *r = os_calloc(1, sizeof(*r));
     r->socket = os_asprintf("%s/" RULES_SOCKET, dir);
     r->text = text;
     r->n = n;
-    r->extra = (struct policy_extra){.ctx = r, .l4 = ask_connection, .l7 = ask_request};
+    r->extra = (struct policy_extra){.ctx = r, .alone = alone, .l4 = ask_connection, .l7 = ask_request};
     pthread_mutex_init(&r->lock, NULL);
     return r;
 }

@@ -1,6 +1,6 @@
 /* Rules of the operator's own, in Rego: Open Policy Agent as a confined child, asked about every connection
- * and request that the compiled policy allows (docs/architecture/policy-contract.md). It can only narrow. Who
- * cannot be asked denies. */
+ * and request that the compiled policy allows (docs/architecture/policy-contract.md). It can only narrow,
+ * unless the policy is from a file, too: then it decides alone. Who cannot be asked denies. */
 #ifndef SUPERVISOR_RULES_H
 #define SUPERVISOR_RULES_H
 
@@ -22,8 +22,8 @@ const char *rules_find_opa(const char *path, struct os_error *err);
 
 struct rules;
 
-/* Asks the agent behind dir. text is borrowed. */
-struct rules *rules_new(const char *dir, const char *text, size_t n);
+/* Asks the agent behind dir. text is borrowed. alone: the rules decide, the policy does not. */
+struct rules *rules_new(const char *dir, const char *text, size_t n, bool alone);
 /* The policy that rules see as data from now on. */
 void rules_set_policy(struct rules *r, const policy_doc *doc, const struct policy_compile_options *opt);
 /* Waits until the rules are loaded. OS_UNAVAILABLE: nobody answers yet, and every question is denied until

@@ -22,13 +22,13 @@ OPTION(PROXY_AUTH,  0,   "upstream-proxy-auth-file", "FILE", NULL, NULL, "user:p
 OPTION(PROXY_AUTH_INSECURE, 0, "upstream-proxy-auth-allow-insecure", "", NULL, NULL, "send it to an http:// proxy in the clear")
 OPTION(PROXY_BY_NAME, 0, "upstream-proxy-connect-by-hostname", "", NULL, NULL, "give the proxy names instead of the addresses that were checked")
 OPTION(POLICY_RULES, 0, "policy-rules", "FILE", "OPENSHELL_POLICY_RULES", NULL, "rules in Rego that narrow the policy")
+OPTION(POLICY_DATA, 0, "policy-data", "FILE", "OPENSHELL_POLICY_DATA", NULL, "policy that the rules decide over, not the gateway's")
 OPTION(OPA_PATH,    0,   "opa-path", "PATH", "OPENSHELL_OPA_PATH", NULL, "Open Policy Agent, which runs them")
 OPTION(MODE,        0,   "mode", "PARTS", NULL, "network,process", "this version runs both parts only")
 OPTION(IGNORED,     0,   "health-check", "", NULL, NULL, "accepted and ignored")
 OPTION(IGNORED_ARG, 0,   "health-port", "PORT", NULL, NULL, "accepted and ignored")
 OPTION(HELP,        'h', "help", "", NULL, NULL, "this text")
 OPTION(VERSION,     'V', "version", "", NULL, NULL, "the version")
-UNSUPPORTED("policy-data", "FILE")
 UNSUPPORTED("inference-routes", "FILE")
 /* clang-format on */
 #undef OPTION

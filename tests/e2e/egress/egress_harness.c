@@ -2,7 +2,7 @@
  * identity from a text file, audit lines on stdout. SIGTERM ends it after every connection thread is gone.
  *
  *   egress_harness --policy FILE --identity FILE --ca-dir DIR [--extra-ca FILE] [--hosts FILE] [--namespace]
- *                  [--rules FILE --opa PATH --rules-dir DIR] [--secrets FILE] [--credentialed HOST]
+ *                  [--rules FILE --opa PATH --rules-dir DIR [--alone]] [--secrets FILE] [--credentialed HOST]
  *                  [--middleware FILE]
  *                  [the supervisor's --upstream-... options]
  *
@@ -42,6 +42,7 @@ static const char *secrets_file, *credentialed;
 static const char *policy_file, *identity_file, *rules_file, *rules_dir, *opa, *middleware_file;
 static struct middleware_loop *middlewares;
 static struct rules *rules;
+static bool alone;
 static pthread_mutex_t print_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void say(const char *what, const char *text)
@@ -149,7 +150,8 @@ static struct policy_engine *load(uint64_t generation, struct os_error *err)
     cleanup_buf struct os_buf text = {0};
     if (os_file_read(policy_file, 1 << 20, &text, err) < 0)
         return NULL;
-    policy_doc *doc = policy_yaml_parse(&arena, os_buf_str(&text), text.len, err);
+    policy_doc *doc = alone ? policy_yaml_parse_data(&arena, os_buf_str(&text), text.len, err)
+                            : policy_yaml_parse(&arena, os_buf_str(&text), text.len, err);
     if (!doc)
         return NULL;
     for (size_t i = 0; credentialed && i < doc->n_network_policies; i++)
@@ -280,7 +282,7 @@ static void start_rules(struct os_error *err)
         die("rules", err);
     cleanup_free char *pid = os_asprintf("%d", (int)keeper);
     say("KEEPER", pid);
-    rules = rules_new(rules_dir, text.data, text.len);
+    rules = rules_new(rules_dir, text.data, text.len, alone);
 }
 
 int main(int argc, char **argv)
@@ -294,6 +296,10 @@ int main(int argc, char **argv)
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (!strcmp(argv[i], "--namespace")) {
             in_namespace = true;
+            continue;
+        }
+        if (!strcmp(argv[i], "--alone")) {
+            alone = true;
             continue;
         }
         if (!strcmp(argv[i], "--upstream-proxy-auth-allow-insecure")) {

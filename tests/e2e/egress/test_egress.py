@@ -16,7 +16,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "lib"), str(HERE)]
 from harness import Skip, Suite, check, contains, equal, in_parallel, run, stop_process, wait_for  # noqa: E402
-from origins import Response, read_all, read_head  # noqa: E402
+from origins import Origin, Response, read_all, read_head  # noqa: E402
 from world import POLICY, PRIVATE, PUBLIC, PUBLIC2, Egress, nothing_seen, main  # noqa: E402
 
 suite = Suite()
@@ -577,6 +577,92 @@ print(data.decode())
 
 
 # --- the end ---
+
+def shape(kind, body):
+    """The published forms of a refusal (spec: 4.3, 5 and 6.3); anything else is an error."""
+    def texts(*keys, optional=()):
+        check(set(keys) <= set(body) <= set(keys) | set(optional), f"{kind}: keys {sorted(body)}")
+        for key in set(body) & (set(keys) | set(optional)):
+            check(isinstance(body[key], str) and body[key], f"{kind}: {key} is {body[key]!r}")
+    if body["error"] == "request_authority_mismatch":
+        texts("error", "message")
+    elif "layer" in body:
+        place = {"layer": str, "method": str, "path": str, "host": str, "port": int, "binary": str}
+        whole = {"error": str, "policy": str, "rule": str, "detail": str, "protocol": str, "rule_missing": dict, "next_steps": list, **place}
+        equal({k: type(v) for k, v in body.items()}, whole, kind)
+        equal({k: type(v) for k, v in body["rule_missing"].items()}, {"type": str, **place}, f"{kind}: rule_missing")
+        equal(body["next_steps"], [], f"{kind}: next_steps")
+    else:
+        texts("error", "detail", optional=("reason",))
+    check(body["error"] in ("policy_denied", "ssrf_denied", "upstream_unreachable", "invalid_request", "invalid_request_target",
+                            "request_authority_mismatch"), f"{kind}: error {body['error']}")
+
+
+@suite.case
+def refusals_have_one_shape_each(w):
+    """Every kind of refusal is one of the published JSON objects, so that programs can act on it; none shows a query."""
+    e = w.egress
+    for kind, target in (("host", "nowhere.test:443"), ("port", "api.test:1"), ("private address", "x.db.lan:443"),
+                         ("metadata", "169.254.169.254:80"), ("address list", "wrong.lan:443"), ("no upstream", "db.lan:444")):
+        shape(kind, e.refused(target)[1])
+    with e.as_process("/usr/bin/wget"):
+        shape("binary", e.refused("api.test:443")[1])
+    with e.as_process("nobody", pid="!"):
+        shape("owner", e.refused("api.test:443")[1])
+    for kind, method, path, status in (("method", "PUT", "/v1/x?k=s3cret", 403), ("path", "POST", "/x?k=s3cret", 403),
+                                       ("deny rule", "GET", "/admin/x?k=s3cret", 403), ("target", "GET", "/../x?k=s3cret", 400)):
+        r = e.get("api.test", path, method, more="Content-Length: 0\r\n")
+        equal(r.status, status, kind)
+        check(b"s3cret" not in r.body, f"{kind} shows the query: {r.body}")
+        shape(kind, json.loads(r.body))
+    r = e.request("api.test:443", b"GET / HTTP/1.1\r\nHost: other.test\r\n\r\n")
+    shape("authority", json.loads(r.body))
+    for kind, line in (("absolute form, host", b"GET http://nowhere.test/?k=s3cret"), ("absolute form, path", b"POST http://plain.test/x?k=s3cret"),
+                       ("absolute form, address", b"GET http://169.254.169.254/?k=s3cret"), ("absolute form, target", b"GET http://plain.test/../x")):
+        answer = e.ask(line + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        check(b"s3cret" not in answer, f"{kind} shows the query: {answer}")
+        shape(kind, json.loads(answer.split(b"\r\n\r\n", 1)[1]))
+
+
+def chain(directory, authority, name):
+    """A certificate under an intermediate authority: (leaf and intermediate, leaf alone, key)."""
+    directory.mkdir()
+    middle = {"key": directory / "middle.key", "csr": directory / "middle.csr", "pem": directory / "middle.pem"}
+    extensions = directory / "ca.ext"
+    extensions.write_text("basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\n")
+    authority._openssl("req", *authority._new_key(middle["key"]), "-subj", "/CN=test intermediate", "-out", middle["csr"])
+    authority._openssl("x509", "-req", "-in", middle["csr"], "-CA", authority.pem, "-CAkey", authority.key, "-days", "2", "-extfile", extensions,
+                       "-out", middle["pem"])
+    below = object.__new__(type(authority))
+    below.dir, below.pem, below.key = directory, middle["pem"], middle["key"]
+    leaf, key = below.issue(name)
+    whole = directory / "chain.pem"
+    whole.write_text(leaf.read_text() + middle["pem"].read_text())
+    return whole, leaf, key
+
+
+@suite.case
+def upstream_chains_with_and_without_their_intermediate(w):
+    """A server that leaves its intermediate out is refused and named, not trusted."""
+    whole, leaf, key = chain(w.private.dir / "chain", w.authority, "a.glob.test")
+    Origin(PUBLIC2, 8443, whole, key)
+    Origin(PUBLIC2, 8444, leaf, key)
+    hosts = w.private.dir / "chain-hosts"
+    hosts.write_text(f"{PUBLIC2} a.glob.test\n")
+    policy = """version: 1
+network_policies:
+  k: {endpoints: [{host: a.glob.test, ports: [8443, 8444], protocol: rest, enforcement: enforce, access: read-only}],
+      binaries: [{path: /usr/bin/curl}]}
+"""
+    e = Egress(w.private, w.authority, label="chains", policy=policy, extra=("--hosts", hosts))
+    ask = b"GET /x HTTP/1.1\r\nHost: a.glob.test:%d\r\n\r\n"
+    equal(e.request("a.glob.test:8443", ask % 8443).status, 200, "whole chain")
+    r = e.request("a.glob.test:8444", ask % 8444)
+    equal(r.status, 502, "without the intermediate")
+    body = json.loads(r.body)
+    contains(body["detail"], "a.glob.test:8444")
+    contains(body["reason"], "unable to get local issuer certificate")
+
 
 @suite.case
 def every_refusal_left_an_event(w):

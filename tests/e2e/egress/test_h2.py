@@ -612,8 +612,21 @@ def grpc_denial_is_permission_denied(w):
             raise AssertionError("no error")
         except g.grpc.RpcError as why:
             equal(why.code(), g.grpc.StatusCode.PERMISSION_DENIED, path)
+            contains(why.details(), f"POST {path} ")
         w.egress.audit(f"DENIED /usr/bin/curl(64) -> POST https://grpc.test:8446{path}", since)
     equal(g.call("Unary")(b"y", timeout=20), b"y", "the channel goes on")
+
+
+@suite.case
+def grpc_denial_is_fields_alone(w):
+    """A body would be taken for a message of the call."""
+    w.fresh()
+    with w.client("grpc.test:8446") as c:
+        a = c.answer(c.headers("POST", "/t.Echo/Secret?a=1", authority="grpc.test:8446", more=[("content-type", "application/grpc+proto"), ("te", "trailers")]))
+        equal((a.status, a.body, a.fields["grpc-status"], a.fields["content-type"]), (200, b"", "7", "application/grpc"), "answer")
+        equal(a.fields["grpc-message"], "POST /t.Echo/Secret blocked by deny rule", "message")
+        a = c.ask("POST", "/t.Echo/Secret", authority="grpc.test:8446")
+        equal((a.status, json.loads(a.body)["error"]), (403, "policy_denied"), "no gRPC")
 
 
 @suite.case

@@ -1,9 +1,11 @@
 """Rules of the operator's own, in a real Open Policy Agent: they narrow what the policy allows, see the policy as data, and
 while nobody is there to ask everything is denied."""
+import json
 import os
 import pathlib
 import shutil
 import signal
+import socket
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -157,6 +159,87 @@ def stock_rules_agree(w):
     stock = start(w, "stock", (HERE.parents[2] / "policy/rego/openshell.rego").read_text())
     equal(stock.get("api.test").status, 200, "allowed")
     equal(stock.get("api.test", "/admin/x").status, 403, "refused")
+
+
+# A data file: no version, a key that no policy has, a matcher in the form of the contract.
+DATA = """
+owner: nobody reads this
+network_policies:
+  files:
+    comment: left out
+    endpoints:
+      - {host: api.test, port: 443, protocol: rest, enforcement: enforce, rules: [{allow: {method: GET, path: /x, query: {q: {glob: a}}}}]}
+      - {host: api.test, port: 443, protocol: rest, enforcement: enforce, path: /admin/**, access: read-only}
+      - {host: plain.test, port: 80, protocol: rest, enforcement: enforce, access: read-only}
+    binaries: [{path: /usr/bin/git}]
+"""
+
+# Allows what the data does not (any program, /other), and refuses what it allows.
+ALONE = """
+package openshell.sandbox
+
+import rego.v1
+
+first := {"policy_name": "files", "endpoint_index": 0, "endpoint": data.network_policies.files.endpoints[0]}
+
+egress_authorization := {"action": "allow", "matched_policy": "files", "exact_declared_endpoint_host": true, "matched_endpoints": [first]} if {
+	input.network.host == "api.test"
+} else := {"action": "allow", "matched_endpoints": []} if {
+	input.network.host == "l4.test"
+} else := {"action": "allow", "matched_endpoints": [first]} if {
+	input.network.host == "plain.test"
+} else := {"action": "allow"} if {
+	input.network.host == "other.test"
+} else := {"action": "deny", "deny_reason": "the rules do not know it"}
+
+default allow_request := false
+
+allow_request if input.request.path in {"/other", "/x"}
+
+request_deny_reason := sprintf("the rules refuse %s", [input.request.path])
+"""
+
+
+@suite.case
+def rules_decide_alone_over_a_data_file(w):
+    file = w.private.dir / "alone.rego"
+    file.write_text(ALONE)
+    e = Egress(w.private, w.authority, "alone", policy=DATA, extra=["--alone", "--rules", file, "--rules-dir", w.private.dir / "alone.run",
+                                                                   "--opa", opa_for_worker(w)])
+    w.fresh()
+    equal(e.get("api.test", "/other").status, 200, "what the data does not allow, by a program it does not name")
+    r = e.get("api.test", "/admin/x")
+    equal((r.status, json.loads(r.body)["detail"]), (403, "the rules refuse /admin/x"), "what the data allows")
+    equal(e.get("api.test", "/../x").status, 400, "what is no request stays none")
+    equal(e.refused("nowhere.test:443")[1]["reason"], "the rules do not know it", "host")
+    with e.open("l4.test:7") as s:  # no endpoint: allowed, and not looked into
+        s.sendall(b"hello")
+        s.shutdown(socket.SHUT_WR)
+        contains(s.recv(100).decode(), "hello")
+    contains(e.refused("other.test:443")[1]["reason"], "name no matched_endpoints")
+    contains(e.refused("plain.test:80")[1]["reason"], "does not have for this destination")
+    equal([head.split(b"\r\n")[0] for _, head, _ in w.tls.seen], [b"GET /other HTTP/1.1"], "requests at the origin")
+    os.kill(int(e.find("KEEPER ").split()[1]), signal.SIGSTOP)
+    try:
+        os.kill(agent_of(e), signal.SIGKILL)
+        equal(e.refused("api.test:443")[1]["reason"], "policy engine unavailable", "nobody to ask")
+    finally:
+        os.kill(int(e.find("KEEPER ").split()[1]), signal.SIGCONT)
+
+
+@suite.case
+def stock_rules_alone_decide_as_the_policy_does(w):
+    file = w.private.dir / "stock-alone.rego"
+    file.write_text((HERE.parents[2] / "policy/rego/openshell.rego").read_text())
+    e = Egress(w.private, w.authority, "stock-alone", extra=["--alone", "--rules", file, "--rules-dir", w.private.dir / "stock-alone.run", "--opa",
+                                                            opa_for_worker(w)])
+    for host, path, status in (("api.test", "/x", 200), ("api.test", "/admin/x", 403), ("query.test", "/d?tag=foo-1", 200), ("query.test", "/d?tag=z", 403),
+                               ("audit.test", "/x", 200), ("l4.test", "/any", 200)):
+        equal(e.get(host, path).status, status, f"{host}{path}")
+    contains(e.refused("nowhere.test:443")[1]["reason"], "is not allowed by any policy")
+    contains(str(e.refused("x.db.lan:443")[1]), "internal address")
+    with e.as_process("/usr/bin/wget"):
+        contains(e.refused("api.test:443")[1]["reason"], "binary '/usr/bin/wget' not allowed in policy 'api'")
 
 
 @suite.case

@@ -6,6 +6,7 @@
 
 #include "policy/engine.h"
 #include "policy/policy.h"
+#include "policy/summary.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -23,12 +24,38 @@ static void check_same(struct os_arena *arena, const policy_doc *doc)
         abort();
 }
 
+/* Lines, and nothing in them that is not to be seen. */
+static void check_summary(const policy_doc *doc)
+{
+    cleanup_buf struct os_buf text = {0};
+    policy_summary_network(doc, &text);
+    policy_summary_files(doc, "/sandbox", &text);
+    if (text.failed || text.data[text.len - 1] != '\n')
+        abort();
+    for (size_t i = 0; i < text.len; i++)
+        if ((unsigned char)text.data[i] < 0x20 && text.data[i] != '\n')
+            abort();
+}
+
+/* A data file may say less exactly what it means, but what is a policy means the same there. */
+static void check_data(struct os_arena *arena, const policy_doc *doc, const char *text, size_t n)
+{
+    char strict[65];
+    char loose[65];
+    policy_doc *data = policy_yaml_parse_data(arena, text, n, NULL);
+    if (data && doc && strcmp(policy_hash(doc, strict), policy_hash(data, loose)) != 0)
+        abort();
+    if (data)
+        check_summary(data);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size > 65536)
         return 0;
     cleanup_arena struct os_arena arena = {0};
     policy_doc *doc = policy_yaml_parse(&arena, (const char *)data, size, NULL);
+    check_data(&arena, doc, (const char *)data, size);
     if (!doc)
         return 0;
     check_same(&arena, doc);

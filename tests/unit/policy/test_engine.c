@@ -549,6 +549,55 @@ static void names_of_a_policy(void **state)
     policy_engine_unref(e);
 }
 
+/* One matcher decides what a pattern means for the validator, for connections and for the name server. */
+static void one_matcher_for_all_who_ask(void **state)
+{
+    static const struct {
+        const char *pattern;
+        bool valid;
+        const char *yes, *no; /* hosts, separated by spaces */
+    } rows[] = {
+        {"api.x.com", true, "api.x.com", "x.com a.api.x.com api.x.org apixx.com"},
+        {"*.x.com", true, "a.x.com", "x.com a.b.x.com xx.com"},
+        {"**.x.com", true, "a.x.com a.b.x.com", "x.com"},
+        {"api-*.x.com", true, "api-1.x.com api-.x.com", "api.x.com api-1.b.x.com"},
+        {"*-ai.x.com", true, "us-ai.x.com", "us.b-ai.x.com us-ai.x.org"},
+        {"*.s3.*.x.com", true, "b.s3.eu.x.com", "b.s3.x.com b.s3.a.b.x.com"},
+        {"*", false, "", ""},
+        {"**", false, "", ""},
+        {"*.com", false, "", ""},
+        {"**.com", false, "", ""},
+        {"a**.x.com", false, "", ""},
+        {"api.**.x.com", false, "", ""},
+        {"api.a*.x.com", false, "", ""},
+    };
+    for (size_t i = 0; i < OS_ARRAY_LEN(rows); i++) {
+        cleanup_arena struct os_arena arena = {0};
+        cleanup_strv struct os_strv bad = {0};
+        const char *text = os_arena_printf(
+            &arena, "version: 1\nnetwork_policies: {k: {" CURL ", " E("host: '%s'") "}}", rows[i].pattern);
+        policy_doc *doc = policy_yaml_parse(&arena, text, strlen(text), NULL);
+        policy_validate(doc, &bad);
+        if ((bad.n == 0) != rows[i].valid)
+            fail_msg("%s: %zu violations", rows[i].pattern, bad.n);
+        for (int expected = 0; expected < 2 && rows[i].valid; expected++) {
+            cleanup_strv struct os_strv hosts = {0};
+            struct policy_engine *e =
+                compile(os_arena_printf(&arena, "k: {" CURL ", " E("host: '%s'") "}", rows[i].pattern));
+            os_strv_split(&hosts, expected ? rows[i].yes : rows[i].no, ' ');
+            for (size_t k = 0; k < hosts.n; k++) {
+                struct policy_process who = process("/usr/bin/curl");
+                struct policy_l4 l4;
+                policy_decide_l4(e, hosts.v[k], 443, &who, &l4);
+                if (l4.allow != expected || policy_names_host(e, hosts.v[k]) != expected)
+                    fail_msg("%s and %s: connection %d, name %d, want %d", rows[i].pattern, hosts.v[k],
+                             l4.allow, policy_names_host(e, hosts.v[k]), expected);
+            }
+            policy_engine_unref(e);
+        }
+    }
+}
+
 static void opaque_when_everything_that_matches_is_tcp(void **state)
 {
     struct policy_engine *e = compile(
@@ -573,6 +622,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_of_a_policy),
+        cmocka_unit_test(one_matcher_for_all_who_ask),
         cmocka_unit_test(opaque_when_everything_that_matches_is_tcp),
         cmocka_unit_test(l4_examples),
         cmocka_unit_test(identity_can_be_relaxed),

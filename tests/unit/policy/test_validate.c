@@ -46,6 +46,14 @@ static void static_sections(void **state)
         {FS("read_only: [/a/..b]"), ""},
         {FS("read_only: [..]"),
          "path must be absolute (start with '/'): ..; path contains '..' traversal component: .."},
+        {FS("read_only: [/], read_write: [/a, /b/c]"), ""},
+        {FS("read_only: [/ab, /a.b], read_write: [/a]"), ""},
+        {FS("read_only: [/a/b], read_write: [/a/]"), "read-only path '/a/b' would be writable, for it lies "
+                                                     "in read-write path '/a/'; list instead what may be "
+                                                     "written there"},
+        {FS("read_only: [/a], read_write: [/a]"), "read-only path '/a' would be writable, for it lies in "
+                                                  "read-write path '/a'; list instead what may be written "
+                                                  "there"},
         {FS("read_write: [/]"), "read-write path is overly broad: /"},
         {FS("read_write: [///]"), "read-write path is overly broad: ///"},
         {"process: {run_as_user: sandbox, run_as_group: \"4294967294\"}", ""},

@@ -529,6 +529,61 @@ static bool with_gpu(const char *path)
            !strcmp(path, "/usr");
 }
 
+static const char *data_error(const char *text, struct os_error *err)
+{
+    cleanup_arena struct os_arena arena = {0};
+    os_error_clear(err);
+    return policy_yaml_parse_data(&arena, text, strlen(text), err) ? "" : os_error_text(err);
+}
+
+static void data_files_are_read_loosely(void **state)
+{
+    cleanup_arena struct os_arena arena = {0};
+    cleanup_error struct os_error err = {0};
+    static const char text[] =
+        "owner: x\nnetwork_policies:\n  k:\n    note: [1, {a: b}]\n    endpoints:\n"
+        "    - {host: a.test, port: 1, colour: red, protocol: rest, rules: [{allow: {method: GET, "
+        "path: /a, query: {q: {glob: 'x*'}}, also: 1}}]}\n";
+    policy_doc *doc = policy_yaml_parse_data(&arena, text, strlen(text), &err);
+    assert_non_null(doc);
+    assert_null(policy_yaml_parse(&arena, text, strlen(text), NULL));
+    const policy_endpoint_doc *ep = doc->network_policies[0]->value->endpoints[0];
+    assert_string_equal(ep->rules[0]->allow->query[0]->value->glob, "x*");
+    assert_string_equal(
+        data_error("network_policies: {k: {endpoints: [{host: a.test, port: 1, mcp: {colour: red}}]}}", &err),
+        "failed to parse policy data: network_policies.k.endpoints[0].mcp: unknown key `colour`, expected "
+        "one "
+        "of: max_body_bytes, strict_tool_names, allow_all_known_mcp_methods at line 1 column 66");
+    assert_non_null(
+        strstr(data_error("network_middlewares: {m: {colour: red}}", &err), "unknown key `colour`"));
+    assert_non_null(
+        strstr(data_error("network_policies: {k: {endpoints: [{host: a.test, port: '1'}]}}", &err),
+               "expected an integer"));
+    assert_non_null(strstr(data_error("network_policies: {k: {endpoints: [{host: a.test, port: 1, protocol: "
+                                      "mcp, rules: [{allow: {tool: a, "
+                                      "params: {name: b}}}]}]}}",
+                                      &err),
+                           "MCP rules must use either tool or params.name, not both"));
+}
+
+/* What the author keeps from being written stays so, and what may be written is not listed as readable
+ * besides. */
+static void the_baseline_takes_nothing_back(void **state)
+{
+    cleanup_arena struct os_arena arena = {0};
+    cleanup_strv struct os_strv bad = {0};
+    policy_doc *doc =
+        parse(&arena, "version: 1\nfilesystem_policy: {read_only: [/tmp/keys, /usr], read_write: [/var]}\n"
+                      "network_policies: {k: {}}");
+    assert_true(policy_enrich(&arena, doc, all_but_gpu));
+    for (size_t i = 0; i < doc->filesystem->n_read_write; i++)
+        assert_string_not_equal(doc->filesystem->read_write[i], "/tmp");
+    for (size_t i = 0; i < doc->filesystem->n_read_only; i++)
+        assert_string_not_equal(doc->filesystem->read_only[i], "/var/log");
+    policy_validate(doc, &bad);
+    assert_int_equal(bad.n, 0);
+}
+
 static void baseline_paths(void **state)
 {
     cleanup_arena struct os_arena arena = {0};
@@ -631,7 +686,9 @@ int main(void)
         cmocka_unit_test(bytes_that_are_not_text_print_as_replacements),
         cmocka_unit_test(hash_sees_content_not_order),
         cmocka_unit_test(default_is_restrictive),
+        cmocka_unit_test(data_files_are_read_loosely),
         cmocka_unit_test(baseline_paths),
+        cmocka_unit_test(the_baseline_takes_nothing_back),
         cmocka_unit_test(static_sections),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

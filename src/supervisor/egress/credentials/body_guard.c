@@ -69,8 +69,11 @@ size_t body_guard_held(const struct body_guard *g)
 
 void body_guard_answer(const struct body_guard *g, struct deny_answer *a)
 {
-    *a = (struct deny_answer){.status_line = g->answer.status_line};
-    a->json = g->answer.json ? os_strdup(g->answer.json) : NULL;
+    const struct deny_answer *from = &g->answer;
+    *a = (struct deny_answer){.status_line = from->status_line,
+                              .type = from->type,
+                              .detail = from->detail ? os_strdup(from->detail) : NULL,
+                              .body = from->body ? os_strdup(from->body) : NULL};
 }
 
 static bool refuse(struct body_guard *g)

@@ -72,6 +72,7 @@ struct h2_stream {
     size_t collected;         /* bytes of the connection's budget */
     bool sent;                /* the request left for the upstream */
     bool final;               /* a response head that is not interim came from the upstream */
+    bool grpc;                /* the request that went upstream was a gRPC call */
     bool answered;            /* ... or from us, and goes to the agent */
     bool reset;               /* by the upstream */
     unsigned interims;

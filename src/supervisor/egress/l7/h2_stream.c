@@ -186,7 +186,7 @@ static void refuse_body(struct h2_stream *st)
     drop_guard(st);
     st->phase = H2_CLOSED;
     h2_stream_reset(st, H2_UPSTREAM, NGHTTP2_CANCEL);
-    if (a.json && !st->answered)
+    if (a.body && !st->answered)
         h2_answer(st->h->t, &st->r, &a);
     else
         h2_stream_reset(st, H2_AGENT, NGHTTP2_CANCEL);
@@ -261,6 +261,15 @@ static size_t request_fields(const struct h2_stream *st, nghttp2_nv *nv)
     return n;
 }
 
+/* gRPC carries its status in fields and takes any body for messages, so a refusal of a call is fields alone
+ * (gRPC over HTTP/2, "Trailers-Only"). */
+static bool is_grpc(const struct egress_request *r)
+{
+    static const char grpc[] = "application/grpc";
+    const struct http1_field *type = r->head ? http1_find(r->head, "content-type", NULL) : NULL;
+    return type && type->value.n >= sizeof(grpc) - 1 && !memcmp(type->value.p, grpc, sizeof(grpc) - 1);
+}
+
 void h2_stream_forward(struct h2_stream *st)
 {
     struct h2_relay *h = st->h;
@@ -278,6 +287,7 @@ void h2_stream_forward(struct h2_stream *st)
         return;
     }
     st->phase = H2_OPEN;
+    st->grpc = is_grpc(&st->r);
     st->upstream = id;
     st->request.ended = ended || st->r.body_read;
     if (st->r.body_read) {
@@ -332,6 +342,38 @@ void h2_stream_respond(struct h2_stream *st, bool ended)
         submit_response(st, nv, n, ended);
 }
 
+/* Percent-encoded as gRPC wants it, at most that many bytes of it. */
+#define GRPC_MESSAGE 1024
+
+static void put_grpc_message(struct os_buf *out, const char *detail)
+{
+    for (const unsigned char *p = (const unsigned char *)detail; *p && out->len < GRPC_MESSAGE; p++)
+        if (*p >= 0x20 && *p < 0x7f && *p != '%')
+            os_buf_addc(out, (char)*p);
+        else
+            os_buf_addf(out, "%%%02X", *p);
+}
+
+static void answer_grpc(struct h2_stream *st, const struct deny_answer *a)
+{
+    cleanup_buf struct os_buf message = {0};
+    nghttp2_nv nv[5];
+    size_t n = 0;
+    const char *status = !memcmp(a->status_line, "403", 3)   ? "7"   /* PERMISSION_DENIED */
+                         : !memcmp(a->status_line, "400", 3) ? "13"  /* INTERNAL */
+                                                             : "14"; /* UNAVAILABLE */
+    put_grpc_message(&message, a->detail);
+    nv[n++] = pair(text(":status"), text("200"));
+    nv[n++] = pair(text("content-type"), text("application/grpc"));
+    nv[n++] = pair(text("grpc-status"), text(status));
+    nv[n++] = pair(text("grpc-message"), text(os_buf_str(&message)));
+    if (a->policy)
+        nv[n++] = pair(text("x-openshell-policy"), text(a->policy));
+    st->response.ours = true;
+    st->response.ended = true;
+    submit_response(st, nv, n, true);
+}
+
 void h2_answer(const struct tunnel_http *t, struct egress_request *r, const struct deny_answer *a)
 {
     struct h2_stream *st = (struct h2_stream *)((char *)r - offsetof(struct h2_stream, r));
@@ -341,14 +383,20 @@ void h2_answer(const struct tunnel_http *t, struct egress_request *r, const stru
     st->phase = H2_CLOSED;
     if (!st->agent || st->answered)
         return;
-    if (!a->json) {
+    if (!a->body) {
         h2_stream_reset(st, H2_AGENT, NGHTTP2_INTERNAL_ERROR);
         return;
     }
-    struct http1_text body = text(a->json);
+    if ((st->grpc || is_grpc(r)) && a->detail) {
+        answer_grpc(st, a);
+        release_budget(st);
+        os_buf_free(&st->r.body);
+        return;
+    }
+    struct http1_text body = text(a->body);
     snprintf(digits, sizeof(digits), "%zu", body.n);
     nv[n++] = pair(text(":status"), (struct http1_text){a->status_line, 3});
-    nv[n++] = pair(text("content-type"), text("application/json"));
+    nv[n++] = pair(text("content-type"), text(a->type));
     nv[n++] = pair(text("content-length"), text(digits));
     if (a->policy)
         nv[n++] = pair(text("x-openshell-policy"), text(a->policy));

@@ -129,12 +129,21 @@ static void log_decision(const struct egress_request *r, const char *scheme, boo
     }
 }
 
+/* What the request is was understood; whether it may pass is for the rules alone to say. */
+static bool others_decide(const struct egress_conn *c, const struct policy_l7 *v)
+{
+    return c->egress->opt.extra && c->egress->opt.extra->alone && v->config &&
+           (v->why == POLICY_L7_DENY_RULE || v->why == POLICY_L7_NOT_ALLOWED ||
+            v->why == POLICY_L7_GRAPHQL_UNKNOWN || v->why == POLICY_L7_GRAPHQL_DENIED ||
+            v->why == POLICY_L7_GRAPHQL_NOT_ALLOWED);
+}
+
 /* Connections without inspection are not asked about: nobody reads what else is sent on them. */
 static void ask_extra(const struct egress_conn *c, const struct policy_http *http, struct policy_l7 *v,
                       struct os_buf *reason)
 {
     const struct policy_extra *extra = c->egress->opt.extra;
-    if (!extra || !v->allow || !v->config)
+    if (!extra || !v->config)
         return;
     enum policy_opinion o = extra->l7(extra->ctx, c->host, c->port, &c->who.process, http, reason);
     v->allow = o == POLICY_EXTRA_ALLOW;
@@ -159,7 +168,7 @@ static void decide(struct egress_request *r, struct policy_l7 *v, struct os_buf 
         v->allow = v->audit = false;
         os_buf_adds(reason,
                     "request-target contains an encoded '/' (%2F) which is not allowed on this endpoint");
-    } else if (v->allow) {
+    } else if (v->allow || others_decide(c, v)) {
         ask_extra(c, &http, v, reason);
     } else {
         struct policy_http shown = http;

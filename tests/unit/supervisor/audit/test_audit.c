@@ -201,6 +201,7 @@ static void rotates_daily_files(void **state)
     for (int64_t i = 0; i < 5; i++)
         audit_file_sink(f, first + i * day + 1, NULL, i == 4 ? "last" : "line");
     audit_file_sink(f, first + 4 * day + 2, NULL, "last");
+    audit_file_log(f, first + 4 * day + 3, "INFO", "session", "connected");
     audit_file_free(f);
     for (int i = 1; i <= 5; i++) {
         cleanup_free char *path = os_asprintf("%s/openshell.2026-01-0%d.log", dir, i);
@@ -210,7 +211,8 @@ static void rotates_daily_files(void **state)
     cleanup_buf struct os_buf text = {0};
     assert_int_equal(os_file_read(path, 4096, &text, NULL), 0);
     assert_string_equal(os_buf_str(&text),
-                        "2026-01-05T00:00:00.001Z OCSF last\n2026-01-05T00:00:00.002Z OCSF last\n");
+                        "2026-01-05T00:00:00.001Z OCSF last\n2026-01-05T00:00:00.002Z OCSF last\n"
+                        "2026-01-05T00:00:00.003Z INFO session: connected\n");
     assert_int_equal(os_dir_remove(dir, NULL), 0);
 }
 

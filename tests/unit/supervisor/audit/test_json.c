@@ -27,6 +27,8 @@ static const struct audit_event network = {.cls = AUDIT_NET,
                                            .pid = 64,
                                            .ancestors = "/bin/sh -> /init",
                                            .cmdline = "/srv/a, /srv/b",
+                                           .source = "10.200.0.2",
+                                           .source_port = 40000,
                                            .host = "api.test",
                                            .port = 443,
                                            .protocol = "tcp",
@@ -187,6 +189,8 @@ static void a_denied_connection(void **state)
     expect_text(o, "status", "Failure");
     expect_text(o, "status_detail", "no matching policy");
     expect_text(o, "message", "CONNECT denied api.test:443");
+    expect_text(o, "src_endpoint.ip", "10.200.0.2");
+    expect_number(o, "src_endpoint.port", 40000);
     expect_text(o, "dst_endpoint.domain", "api.test");
     expect_number(o, "dst_endpoint.port", 443);
     expect_text(o, "proxy_endpoint.ip", "127.0.0.1");

@@ -74,6 +74,7 @@ static void discard(struct supervisor_options *o, struct os_error *err)
     os_buf_free(&o->tls_cert);
     os_buf_free(&o->extra_hosts);
     os_buf_free(&o->rules);
+    os_buf_free(&o->data);
     os_error_clear(err);
 }
 
@@ -124,9 +125,9 @@ static void what_is_not_enforced_is_refused(void **state)
 {
     struct supervisor_options o;
     struct os_error err = {0};
-    char *data[] = {"x", "--policy-data", "p.yaml", NULL};
-    assert_int_equal(read_line(data, &o, &err), OPTIONS_FAILED);
-    assert_string_equal(os_error_text(&err), "--policy-data is not supported by this version");
+    char *routes[] = {"x", "--inference-routes", "r.yaml", NULL};
+    assert_int_equal(read_line(routes, &o, &err), OPTIONS_FAILED);
+    assert_string_equal(os_error_text(&err), "--inference-routes is not supported by this version");
     discard(&o, &err);
     char *mode[] = {"x", "--mode", "network,magic", NULL};
     assert_int_equal(read_line(mode, &o, &err), OPTIONS_USAGE);
@@ -224,9 +225,19 @@ static void rules_need_a_policy_agent_that_is_safe(void **state)
     assert_int_equal(read_line(missing, &o, &err), OPTIONS_FAILED);
     assert_non_null(strstr(os_error_text(&err), "--policy-rules"));
     discard(&o, &err);
-    char *data[] = {"x", "--policy-data", file, NULL};
+    char *data[] = {"x",        "--sandbox-id",  "s",  "--openshell-endpoint",
+                    "http://h", "--policy-data", file, NULL};
     assert_int_equal(read_line(data, &o, &err), OPTIONS_FAILED);
-    assert_string_equal(os_error_text(&err), "--policy-data is not supported by this version");
+    assert_non_null(strstr(os_error_text(&err), "needs --policy-rules, the rules that decide over it"));
+    discard(&o, &err);
+    char *both[] = {"x",  "--sandbox-id",   "s",  "--openshell-endpoint", "http://h", "--policy-data",
+                    file, "--policy-rules", file, "--opa-path",           "/bin/sh",  NULL};
+    assert_int_equal(read_line(both, &o, &err), OPTIONS_RUN);
+    assert_string_equal(o.data.data, "package openshell.sandbox\n");
+    discard(&o, &err);
+    both[6] = "/nonexistent";
+    assert_int_equal(read_line(both, &o, &err), OPTIONS_FAILED);
+    assert_non_null(strstr(os_error_text(&err), "--policy-data"));
     discard(&o, &err);
     close(fd);
     unlink(file);
