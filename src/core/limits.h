@@ -38,6 +38,7 @@
 #define OS_LIMIT_REFLECTION_ANSWERS 1000 /* questions answered on one stream */
 #define OS_LIMIT_REFLECTION_STREAMS 64   /* open at once on one gateway; each may hold a window of answers */
 #define OS_LIMIT_HEALTH_WATCHES 1024     /* open Watch calls of one gateway */
+#define OS_LIMIT_HEALTH_WATCHES_CONN 64  /* ... and of one connection */
 
 /* Validation (spec/gateway.md 3.1), bytes unless noted */
 #define OS_LIMIT_NAME 253
