@@ -181,12 +181,14 @@
 #define OS_AUDIT_FILES 3   /* daily log files kept */
 
 /* Inspected messages (spec/proxy.md 6.6, 6.7, 14.3, 19) */
-#define OS_WEBSOCKET_MESSAGES 32           /* text messages of all connections put together at once */
-#define OS_WEBSOCKET_WAITING 64            /* connections that wait to begin one */
-#define OS_WEBSOCKET_IDLE_MS 30000         /* between two pieces of a message */
-#define OS_WEBSOCKET_TOTAL_MS 120000       /* for a whole message, and to send it on */
-#define OS_L7_BODY_DEFAULT 65536           /* bytes of a body that is inspected, unless the endpoint says */
-#define OS_L7_BODY_MAX 4194304             /* and what an endpoint may say */
+#define OS_WEBSOCKET_MESSAGES 32     /* text messages of all connections put together at once */
+#define OS_WEBSOCKET_WAITING 64      /* connections that wait to begin one */
+#define OS_WEBSOCKET_IDLE_MS 30000   /* between two pieces of a message */
+#define OS_WEBSOCKET_TOTAL_MS 120000 /* for a whole message, and to send it on */
+#define OS_L7_BODY_DEFAULT 65536     /* bytes of a body that is inspected, unless the endpoint says */
+#define OS_L7_BODY_MAX 4194304       /* and what an endpoint may say */
+#define OS_L7_BODIES_MAX                                                                                     \
+    67108864 /* ... of all connections, until they are sent; buffers have room for up to twice that */
 #define OS_JSON_DEPTH 128                  /* nested arrays and objects */
 #define OS_JSON_VALUES 65536               /* values of one text; each costs up to 300 bytes once parsed */
 #define OS_JSON_EXCERPT 128                /* bytes of a foreign name repeated in an error */
