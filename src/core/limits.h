@@ -58,7 +58,8 @@
 #define OS_LIMIT_POLICY_DEPTH 32     /* nesting of a policy document */
 #define OS_LIMIT_POLICY_NODES 65536  /* scalars, lists and maps of a policy document */
 #define OS_LIMIT_POLICY_PATHS 256
-#define OS_LIMIT_MERGE_OPERATIONS 256 /* of one incremental policy update */
+#define OS_LIMIT_POLICY_STEPS 50000000 /* of comparing endpoints with one another, about 0.1 s */
+#define OS_LIMIT_MERGE_OPERATIONS 256  /* of one incremental policy update */
 #define OS_LIMIT_MIDDLEWARES 10
 #define OS_LIMIT_MIDDLEWARE_PATTERNS 32 /* of one middleware */
 #define OS_LIMIT_L7_BODY 65536          /* default of an inspected GraphQL or JSON-RPC body */
