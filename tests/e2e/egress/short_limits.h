@@ -1,5 +1,5 @@
-/* Limits for test_robust.py: what takes half a minute in a sandbox takes a second or two here, and little memory is
- * too much. */
+/* Limits for test_robust.py: what takes half a minute in a sandbox takes a second or two here, and little
+ * memory is too much. */
 #ifndef EGRESS_SHORT_LIMITS_H
 #define EGRESS_SHORT_LIMITS_H
 
