@@ -235,6 +235,24 @@ def the_local_driver_gives_them_to_every_sandbox(g):
 
 
 @case
+def an_image_gets_them_too(g):
+    """Nothing of its own is in the way of the program and the files, and nothing of it is taken for them."""
+    g = g.local
+    root = local.dir / "image"
+    for d in ("opt/openshell/bin", "etc/openshell/operator", "tmp"):
+        (root / d).mkdir(parents=True)
+    shutil.copy(private.dir / "agent", root / "agent")
+    (root / "opt/openshell/bin/opa").write_text("not this one")
+    (root / "etc/openshell/operator/rules.rego").write_text("nor this")
+    policy = local.dir / "image.yaml"
+    policy.write_text(POLICY.replace("{host: api.test, port: 443}", "{host: open.test, port: 80}, {host: closed.test, port: 80}"))
+    g.must("sandbox", "create", "--name", "image", "--from", f"dir:{root}", "--policy", policy, "--detach", "--", "/agent")
+    contains(g.exec("image", "/agent", "open.test:80").out, "200 Connection Established")
+    contains(g.exec("image", "/agent", "closed.test:80").out, "closed by the operator")
+    g.must("sandbox", "delete", "image")
+
+
+@case
 def new_rules_hold_for_new_sandboxes(g):
     g = g.local
     (local.dir / "rules.rego").write_text(NARROW.replace("closed.test", "open.test"))
