@@ -38,6 +38,7 @@
 #define OS_LIMIT_REFLECTION_ANSWERS 1000 /* questions answered on one stream */
 #define OS_LIMIT_REFLECTION_STREAMS 64   /* open at once on one gateway; each may hold a window of answers */
 #define OS_LIMIT_HEALTH_WATCHES 1024     /* open Watch calls of one gateway */
+#define OS_LIMIT_HEALTH_WATCHES_CONN 64  /* ... and of one connection */
 
 /* Validation (spec/gateway.md 3.1), bytes unless noted */
 #define OS_LIMIT_NAME 253
@@ -57,7 +58,8 @@
 #define OS_LIMIT_POLICY_DEPTH 32     /* nesting of a policy document */
 #define OS_LIMIT_POLICY_NODES 65536  /* scalars, lists and maps of a policy document */
 #define OS_LIMIT_POLICY_PATHS 256
-#define OS_LIMIT_MERGE_OPERATIONS 256 /* of one incremental policy update */
+#define OS_LIMIT_POLICY_STEPS 50000000 /* of comparing endpoints with one another, about 0.1 s */
+#define OS_LIMIT_MERGE_OPERATIONS 256  /* of one incremental policy update */
 #define OS_LIMIT_MIDDLEWARES 10
 #define OS_LIMIT_MIDDLEWARE_PATTERNS 32 /* of one middleware */
 #define OS_LIMIT_L7_BODY 65536          /* default of an inspected GraphQL or JSON-RPC body */
@@ -180,12 +182,14 @@
 #define OS_AUDIT_FILES 3   /* daily log files kept */
 
 /* Inspected messages (spec/proxy.md 6.6, 6.7, 14.3, 19) */
-#define OS_WEBSOCKET_MESSAGES 32           /* text messages of all connections put together at once */
-#define OS_WEBSOCKET_WAITING 64            /* connections that wait to begin one */
-#define OS_WEBSOCKET_IDLE_MS 30000         /* between two pieces of a message */
-#define OS_WEBSOCKET_TOTAL_MS 120000       /* for a whole message, and to send it on */
-#define OS_L7_BODY_DEFAULT 65536           /* bytes of a body that is inspected, unless the endpoint says */
-#define OS_L7_BODY_MAX 4194304             /* and what an endpoint may say */
+#define OS_WEBSOCKET_MESSAGES 32     /* text messages of all connections put together at once */
+#define OS_WEBSOCKET_WAITING 64      /* connections that wait to begin one */
+#define OS_WEBSOCKET_IDLE_MS 30000   /* between two pieces of a message */
+#define OS_WEBSOCKET_TOTAL_MS 120000 /* for a whole message, and to send it on */
+#define OS_L7_BODY_DEFAULT 65536     /* bytes of a body that is inspected, unless the endpoint says */
+#define OS_L7_BODY_MAX 4194304       /* and what an endpoint may say */
+#define OS_L7_BODIES_MAX                                                                                     \
+    67108864 /* ... of all connections, until they are sent; buffers have room for up to twice that */
 #define OS_JSON_DEPTH 128                  /* nested arrays and objects */
 #define OS_JSON_VALUES 65536               /* values of one text; each costs up to 300 bytes once parsed */
 #define OS_JSON_EXCERPT 128                /* bytes of a foreign name repeated in an error */

@@ -58,6 +58,7 @@ struct config_file {
     enum config_bool local_bind_mounts;
     const char *local_extra_ca, *local_extra_hosts;
     const char *local_https_proxy, *local_no_proxy, *local_proxy_auth_file;
+    const char *local_policy_rules, *local_policy_data, *local_opa;
     enum config_bool local_proxy_auth_insecure, local_proxy_by_hostname;
     struct config_number local_agent_uid, local_worker_uid;
     struct config_list local_mask;

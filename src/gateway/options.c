@@ -358,6 +358,9 @@ static void file_local(struct gateway_options *o, const struct config_file *f)
     set_given(&o->local_https_proxy, f->local_https_proxy);
     set_given(&o->local_no_proxy, f->local_no_proxy);
     set_given(&o->local_proxy_auth_file, f->local_proxy_auth_file);
+    set_given(&o->local_policy_rules, f->local_policy_rules);
+    set_given(&o->local_policy_data, f->local_policy_data);
+    set_given(&o->local_opa, f->local_opa);
     o->local_proxy_auth_insecure = f->local_proxy_auth_insecure == CONFIG_TRUE;
     o->local_proxy_by_hostname = f->local_proxy_by_hostname == CONFIG_TRUE;
     const char *binds = getenv("OPENSHELL_LOCAL_ENABLE_BIND_MOUNTS");
@@ -436,12 +439,17 @@ int gateway_options_check(const struct gateway_options *o, struct os_error *err)
 
 void gateway_options_free(struct gateway_options *o)
 {
-    char **texts[] = {&o->bind_address,      &o->health_address,   &o->tls_cert,
-                      &o->tls_key,           &o->tls_client_ca,    &o->db_url,
-                      &o->local_extra_ca,    &o->config_path,      &o->local_extra_hosts,
-                      &o->jwt_signing,       &o->jwt_public,       &o->jwt_kid,
-                      &o->jwt_gateway_id,    &o->local_image_dirs, &o->output_dir,
-                      &o->local_https_proxy, &o->local_no_proxy,   &o->local_proxy_auth_file};
+    char **texts[] = {&o->bind_address,       &o->health_address,
+                      &o->tls_cert,           &o->tls_key,
+                      &o->tls_client_ca,      &o->db_url,
+                      &o->local_extra_ca,     &o->config_path,
+                      &o->local_extra_hosts,  &o->jwt_signing,
+                      &o->jwt_public,         &o->jwt_kid,
+                      &o->jwt_gateway_id,     &o->local_image_dirs,
+                      &o->output_dir,         &o->local_https_proxy,
+                      &o->local_no_proxy,     &o->local_proxy_auth_file,
+                      &o->local_policy_rules, &o->local_policy_data,
+                      &o->local_opa};
     for (size_t i = 0; i < OS_ARRAY_LEN(texts); i++)
         free(*texts[i]);
     os_strv_free(&o->server_sans);

@@ -45,6 +45,7 @@ struct gateway_options {
     /* OPENSHELL_LOCAL_IMAGE_DIRS: where images may lie, ':' between; NULL = anywhere */
     char *local_image_dirs;
     char *local_https_proxy, *local_no_proxy, *local_proxy_auth_file; /* NULL = none */
+    char *local_policy_rules, *local_policy_data, *local_opa;         /* NULL = none */
     bool local_proxy_auth_insecure, local_proxy_by_hostname;
     bool local_bind_mounts; /* OPENSHELL_LOCAL_ENABLE_BIND_MOUNTS: users may give host directories to
                                sandboxes */

@@ -6,10 +6,13 @@
 #include "core/cleanup.h"
 #include "core/limits.h"
 #include "policy/glob.h"
+#include "policy/overlap.h"
 #include "policy/validate.h"
 
-#define LINES_MAX 32   /* conflicts reported in one go */
-#define TOKENS_MAX 512 /* longer selectors count as overlapping */
+#define LINES_MAX 32     /* conflicts reported in one go */
+#define STEPS_PAIR 2     /* to look at a pair, in the unit of overlap.h */
+#define STEPS_FIELDS 32  /* ... to compare its fields */
+#define STEPS_DIFFER 256 /* ... to say how they differ, besides the bytes of that */
 
 struct view {
     const char *name; /* of the rule */
@@ -19,155 +22,15 @@ struct view {
     bool contributes; /* request metadata */
     unsigned weight;  /* of the path */
     char *allowed_ips;
+    char *protocol_text; /* lower case */
+    struct overlap_host host;
+    uint32_t *ports; /* sorted */
+    size_t n_ports;
+    char *handling;   /* every field that is compared, in one text */
+    size_t alike;     /* the same number: the same text */
+    size_t next_same; /* the next view with the same host without wildcards; the number of views = none */
+    size_t next_wild; /* ... whose host is any, or has wildcards */
 };
-
-/* --- do two patterns have a common match? --- */
-
-enum { ONE = 256, ANY, RUN, ALL }; /* one or any run without a dot; any byte; any run */
-
-struct tokens {
-    uint16_t t[TOKENS_MAX];
-    size_t n;
-    bool overflow;
-};
-
-static void push(struct tokens *out, unsigned t)
-{
-    if (out->n == TOKENS_MAX)
-        out->overflow = true;
-    else
-        out->t[out->n++] = (uint16_t)t;
-}
-
-static bool absorbs(uint16_t run, uint16_t t)
-{
-    return run == ALL || t != '.';
-}
-
-static bool agree(uint16_t a, uint16_t b)
-{
-    if (a == b || a == ANY || b == ANY)
-        return true;
-    return (a == ONE && b != '.') || (b == ONE && a != '.');
-}
-
-static bool is_run(uint16_t t)
-{
-    return t == RUN || t == ALL;
-}
-
-/* Rows of "rest of a from i and rest of b from j have a common match", from the ends backwards. */
-static bool meet(const struct tokens *a, const struct tokens *b)
-{
-    if (a->overflow || b->overflow)
-        return true;
-    bool rows[2][TOKENS_MAX + 1] = {{false}};
-    for (size_t i = a->n + 1; i-- > 0;) {
-        bool *row = rows[i % 2];
-        const bool *below = rows[(i + 1) % 2];
-        bool a_run = i < a->n && is_run(a->t[i]);
-        for (size_t j = b->n + 1; j-- > 0;) {
-            bool b_run = j < b->n && is_run(b->t[j]);
-            bool v = i == a->n && j == b->n;
-            if (a_run)
-                v |= below[j] || (j < b->n && absorbs(a->t[i], b->t[j]) && row[j + 1]);
-            if (b_run)
-                v |= row[j + 1] || (i < a->n && absorbs(b->t[j], a->t[i]) && below[j]);
-            if (!a_run && !b_run && i < a->n && j < b->n)
-                v = agree(a->t[i], b->t[j]) && below[j + 1];
-            row[j] = v;
-        }
-    }
-    return rows[0][0];
-}
-
-static void host_tokens(const char *host, struct tokens *out)
-{
-    bool wild = strchr(host, '*') != NULL;
-    out->n = 0;
-    out->overflow = wild && strpbrk(host, "[{\\");
-    for (const char *p = host; *p; p++) {
-        char c = *p >= 'A' && *p <= 'Z' ? (char)(*p + 32) : *p;
-        if (c == '*' && p[1] == '*') {
-            push(out, ALL);
-            p++;
-        } else {
-            push(out, c == '*' ? RUN : c == '?' && wild ? ONE : (unsigned char)c);
-        }
-    }
-}
-
-static bool hosts_overlap(const char *a, const char *b)
-{
-    if (!*a || !*b || os_str_eq_nocase(a, b))
-        return true;
-    if (!strchr(a, '*') && !strchr(b, '*'))
-        return false;
-    struct tokens x;
-    struct tokens y;
-    host_tokens(a, &x);
-    host_tokens(b, &y);
-    return meet(&x, &y);
-}
-
-/* A shell glob that crosses '/'. Classes count as any byte, "**" components as any run: never too narrow. */
-static void path_tokens(const char *path, size_t n, bool literal, struct tokens *out)
-{
-    out->n = 0;
-    out->overflow = false;
-    for (size_t i = 0; i < n; i++) {
-        const char *close = !literal && path[i] == '[' ? memchr(path + i, ']', n - i) : NULL;
-        if (!literal && path[i] == '*') {
-            push(out, ALL);
-            bool recursive = i + 1 < n && path[i + 1] == '*';
-            i += recursive;
-            i += recursive && i + 1 < n && path[i + 1] == '/';
-        } else if (close) {
-            push(out, ANY);
-            i = (size_t)(close - path);
-        } else {
-            push(out, !literal && path[i] == '?' ? ANY : (unsigned char)path[i]);
-        }
-    }
-}
-
-static bool selects_all(const char *path)
-{
-    return !*path || !strcmp(path, "**") || !strcmp(path, "/**");
-}
-
-/* The forms a selector stands for: a recursive suffix means the prefix itself or anything below it. Returns
- * how many. */
-static size_t path_forms(const char *path, struct tokens out[2])
-{
-    size_t n = strlen(path);
-    if (n <= 3 || strcmp(path + n - 3, "/**") != 0) {
-        path_tokens(path, n, false, &out[0]);
-        return 1;
-    }
-    path_tokens(path, n - 3, true, &out[0]);
-    out[1] = out[0];
-    push(&out[1], '/');
-    push(&out[1], ALL);
-    return 2;
-}
-
-static bool paths_overlap(const char *a, const char *b)
-{
-    if (selects_all(a) || selects_all(b) || !strcmp(a, b))
-        return true;
-    struct tokens x[2];
-    struct tokens y[2];
-    size_t nx = path_forms(a, x);
-    size_t ny = path_forms(b, y);
-    for (size_t i = 0; i < nx; i++) {
-        for (size_t k = 0; k < ny; k++) {
-            if (meet(&x[i], &y[k]))
-                return true;
-        }
-    }
-    return false;
-}
 
 /* --- fields --- */
 
@@ -233,17 +96,11 @@ static void connection_fields(const struct view *a, const struct view *b, struct
     bool_field(out, "advisor_proposed", a->ep->advisor_proposed, b->ep->advisor_proposed);
 }
 
-static const char *protocol_text(const struct view *v, struct os_arena *arena)
-{
-    return os_str_lower(os_arena_strdup(arena, policy_text(v->ep->protocol)));
-}
-
 static void request_fields(const struct view *a, const struct view *b, struct os_buf *out)
 {
     const policy_endpoint_doc *x = a->ep;
     const policy_endpoint_doc *y = b->ep;
-    cleanup_arena struct os_arena arena = {0};
-    text_field(out, "protocol", protocol_text(a, &arena), protocol_text(b, &arena));
+    text_field(out, "protocol", a->protocol_text, b->protocol_text);
     text_field(out, "enforcement", enforcement(x), enforcement(y));
     bool_field(out, "allow_encoded_slash", x->allow_encoded_slash, y->allow_encoded_slash);
     bool_field(out, "websocket_credential_rewrite", x->websocket_credential_rewrite,
@@ -289,23 +146,54 @@ static char *ip_set(struct os_arena *arena, const policy_endpoint_doc *ep)
     return os_arena_strdup(arena, os_buf_str(&out));
 }
 
-/* Common ports as "443,8443"; empty when there are none. */
+static int by_number(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a;
+    uint32_t y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void sort_ports(struct os_arena *arena, struct view *v)
+{
+    size_t n;
+    const uint32_t *ports = policy_endpoint_ports(v->ep, &n);
+    v->ports = os_arena_alloc(arena, n * sizeof(*v->ports));
+    v->n_ports = n;
+    if (n)
+        memcpy(v->ports, ports, n * sizeof(*ports));
+    if (n > 1)
+        qsort(v->ports, n, sizeof(*v->ports), by_number);
+}
+
+static bool ports_meet(const struct view *a, const struct view *b, uint64_t *steps)
+{
+    size_t i = 0, k = 0;
+    while (i < a->n_ports && k < b->n_ports && a->ports[i] != b->ports[k]) {
+        if (a->ports[i] < b->ports[k])
+            i++;
+        else
+            k++;
+    }
+    *steps += i + k;
+    return i < a->n_ports && k < b->n_ports;
+}
+
+/* Common ports as "443,8443", in the order in which a has them. */
 static void common_ports(const struct view *a, const struct view *b, struct os_buf *out)
 {
-    size_t na;
-    size_t nb;
-    const uint32_t *pa = policy_endpoint_ports(a->ep, &na);
-    const uint32_t *pb = policy_endpoint_ports(b->ep, &nb);
-    for (size_t i = 0; i < na; i++) {
-        bool repeated = false;
-        bool common = false;
-        for (size_t k = 0; k < i; k++)
-            repeated |= pa[k] == pa[i];
-        for (size_t k = 0; k < nb; k++)
-            common |= pb[k] == pa[i];
-        if (common && !repeated)
-            os_buf_addf(out, "%s%u", out->len ? "," : "", pa[i]);
+    size_t n;
+    const uint32_t *ports = policy_endpoint_ports(a->ep, &n);
+    bool *said = os_calloc(n + 1, sizeof(*said));
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t *mine = bsearch(&ports[i], a->ports, a->n_ports, sizeof(*mine), by_number);
+        while (mine > a->ports && mine[-1] == *mine)
+            mine--;
+        bool *once = &said[mine - a->ports];
+        if (!*once && bsearch(&ports[i], b->ports, b->n_ports, sizeof(*mine), by_number))
+            os_buf_addf(out, "%s%u", out->len ? "," : "", ports[i]);
+        *once = true;
     }
+    free(said);
 }
 
 static void put_selector(struct os_buf *out, const struct view *v)
@@ -319,20 +207,31 @@ static void put_selector(struct os_buf *out, const struct view *v)
     os_buf_addf(out, "%s)", policy_text(v->ep->path));
 }
 
-static void check_pair(const struct view *a, const struct view *b, struct os_strv *lines)
+/* How they differ; empty when they do not. */
+static void pair_fields(const struct view *a, const struct view *b, struct os_buf *out, uint64_t *steps)
 {
+    connection_fields(a, b, out);
+    size_t n = out->len;
+    if (a->contributes && b->contributes && a->weight == b->weight)
+        request_fields(a, b, out);
+    *steps += STEPS_FIELDS + (out->len ? STEPS_DIFFER + out->len : 0);
+    if (out->len > n && !overlap_paths(policy_text(a->ep->path), policy_text(b->ep->path), steps))
+        out->len = n;
+    if (out->data)
+        out->data[out->len] = '\0';
+}
+
+static void check_pair(const struct view *a, const struct view *b, struct os_strv *lines, uint64_t *steps)
+{
+    *steps += STEPS_PAIR;
+    if (a->alike == b->alike || overlap_hosts_apart(&a->host, &b->host) || !ports_meet(a, b, steps))
+        return;
     cleanup_buf struct os_buf fields = {0};
-    connection_fields(a, b, &fields);
-    if (a->contributes && b->contributes && a->weight == b->weight &&
-        paths_overlap(policy_text(a->ep->path), policy_text(b->ep->path)))
-        request_fields(a, b, &fields);
-    if (!fields.len || !hosts_overlap(policy_text(a->ep->host), policy_text(b->ep->host)))
+    pair_fields(a, b, &fields, steps);
+    if (!fields.len || !overlap_hosts(&a->host, &b->host, steps))
         return;
-    cleanup_buf struct os_buf ports = {0};
+    cleanup_buf struct os_buf ports = {0}, line = {0};
     common_ports(a, b, &ports);
-    if (!ports.len)
-        return;
-    cleanup_buf struct os_buf line = {0};
     os_buf_adds(&line, "network policies ");
     put_selector(&line, a);
     os_buf_adds(&line, " and ");
@@ -340,6 +239,28 @@ static void check_pair(const struct view *a, const struct view *b, struct os_str
     os_buf_addf(&line, " overlap on port(s) %s with conflicting metadata: %s", os_buf_str(&ports),
                 os_buf_str(&fields));
     os_strv_add(lines, os_buf_str(&line));
+}
+
+/* What connection_fields and request_fields compare: views with the same text never differ in a field. */
+static char *handling(struct os_arena *arena, const struct view *v)
+{
+    const policy_endpoint_doc *ep = v->ep;
+    cleanup_buf struct os_buf out = {0};
+    const char *const texts[] = {tls_mode(ep),
+                                 v->allowed_ips,
+                                 v->protocol_text,
+                                 enforcement(ep),
+                                 policy_text(ep->credential_signing),
+                                 policy_text(ep->signing_service),
+                                 policy_text(ep->signing_region),
+                                 binding(ep)};
+    for (size_t i = 0; i < OS_ARRAY_LEN(texts); i++)
+        os_buf_addf(&out, "%zu:%s", strlen(texts[i]), texts[i]);
+    os_buf_addf(&out, "%d %d %d %d %d %u %u %d", ep->advisor_proposed, ep->allow_encoded_slash,
+                ep->websocket_credential_rewrite, ep->request_body_credential_rewrite,
+                policy_websocket_graphql(ep), ep->graphql_max_body_bytes, ep->json_rpc_max_body_bytes,
+                strict_tools(ep));
+    return os_arena_strdup(arena, os_buf_str(&out));
 }
 
 static void add_views(struct os_arena *arena, const struct policy_map_entry *entry, struct view *views,
@@ -354,16 +275,81 @@ static void add_views(struct os_arena *arena, const struct policy_map_entry *ent
                         *policy_text(v.ep->tls) || v.ep->credential_binding;
         v.weight = policy_path_weight(policy_text(v.ep->path));
         v.allowed_ips = ip_set(arena, v.ep);
+        v.protocol_text = os_str_lower(os_arena_strdup(arena, policy_text(v.ep->protocol)));
+        overlap_host_init(&v.host, arena, policy_text(v.ep->host));
+        v.handling = handling(arena, &v);
+        sort_ports(arena, &v);
         views[(*n)++] = v;
     }
 }
 
-/* Exact hosts that differ never meet; this is what most pairs are. */
-static bool plainly_apart(const struct view *a, const struct view *b)
+static bool is_exact(const struct view *v)
 {
-    const char *x = policy_text(a->ep->host);
-    const char *y = policy_text(b->ep->host);
-    return *x && *y && !strchr(x, '*') && !strchr(y, '*') && !os_str_eq_nocase(x, y);
+    return v->host.n && !v->host.wild;
+}
+
+static int by_host(const void *a, const void *b)
+{
+    const struct view *x = *(struct view *const *)a;
+    const struct view *y = *(struct view *const *)b;
+    int order = strcmp(x->host.name, y->host.name);
+    return order ? order : (x > y) - (x < y);
+}
+
+static int by_handling(const void *a, const void *b)
+{
+    return strcmp((*(struct view *const *)a)->handling, (*(struct view *const *)b)->handling);
+}
+
+static void number_alike(struct os_arena *arena, struct view *views, size_t n)
+{
+    struct view **sorted = os_arena_alloc(arena, n * sizeof(struct view *));
+    for (size_t i = 0; i < n; i++)
+        sorted[i] = &views[i];
+    if (n > 1)
+        qsort(sorted, n, sizeof(struct view *), by_handling);
+    for (size_t i = 1; i < n; i++)
+        sorted[i]->alike = sorted[i - 1]->alike + (by_handling(&sorted[i - 1], &sorted[i]) != 0);
+}
+
+/* Exact hosts that differ never meet: from one of them only those with the same host are reached, and those
+ * with wildcards. */
+static void link_views(struct os_arena *arena, struct view *views, size_t n)
+{
+    struct view **sorted = os_arena_alloc(arena, n * sizeof(struct view *));
+    size_t wild = n, exact = 0;
+    for (size_t i = n; i-- > 0;) {
+        views[i].next_same = n;
+        views[i].next_wild = wild;
+        if (is_exact(&views[i]))
+            sorted[exact++] = &views[i];
+        else
+            wild = i;
+    }
+    if (exact > 1)
+        qsort(sorted, exact, sizeof(struct view *), by_host);
+    for (size_t i = 1; i < exact; i++)
+        if (!strcmp(sorted[i - 1]->host.name, sorted[i]->host.name))
+            sorted[i - 1]->next_same = (size_t)(sorted[i] - views);
+}
+
+/* Compares the i-th with those behind it that it may meet, in order. */
+static void check_view(const struct view *views, size_t n, size_t i, size_t limit, struct os_strv *lines,
+                       uint64_t *steps)
+{
+    bool exact = is_exact(&views[i]);
+    size_t same = exact ? views[i].next_same : i + 1;
+    size_t wild = exact ? views[i].next_wild : n;
+    while (lines->n < limit && *steps < OS_LIMIT_POLICY_STEPS) {
+        size_t k = same < wild ? same : wild;
+        if (k >= n)
+            return;
+        if (k == same)
+            same = exact ? views[k].next_same : k + 1;
+        else
+            wild = views[k].next_wild;
+        check_pair(&views[i], &views[k], lines, steps);
+    }
 }
 
 void policy_ambiguities(const policy_doc *doc, struct os_strv *lines)
@@ -380,13 +366,18 @@ void policy_ambiguities(const policy_doc *doc, struct os_strv *lines)
     size_t n = 0;
     for (size_t i = 0; i < doc->n_network_policies; i++)
         add_views(&arena, sorted[i], views, &n);
+    number_alike(&arena, views, n);
+    link_views(&arena, views, n);
     size_t limit = lines->n + LINES_MAX;
-    for (size_t i = 0; i < n; i++) {
-        for (size_t k = i + 1; k < n && lines->n < limit; k++) {
-            if (!plainly_apart(&views[i], &views[k]))
-                check_pair(&views[i], &views[k], lines);
-        }
-    }
+    uint64_t steps = 0;
+    for (size_t i = 0; i < n; i++)
+        check_view(views, n, i, limit, lines, &steps);
+    if (lines->n < limit && steps >= OS_LIMIT_POLICY_STEPS)
+        os_strv_addf(
+            lines,
+            "network policies have %zu endpoints, with too many or too long host and path patterns to "
+            "compare them all with one another; use fewer hosts and paths with '*', or shorter ones",
+            n);
 }
 
 int policy_check_ambiguity(const policy_doc *doc, struct os_error *err)

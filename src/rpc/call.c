@@ -147,6 +147,12 @@ const struct rpc_peer *rpc_call_peer(const struct rpc_call *call)
     return call->peer ? &call->peer->peer : &none;
 }
 
+/* The description of the peer is made once per connection, and lives as long as any of its calls. */
+bool rpc_call_same_connection(const struct rpc_call *a, const struct rpc_call *b)
+{
+    return a->peer && a->peer == b->peer;
+}
+
 /* --- sending --- */
 
 static bool may_send(const struct rpc_call *call)

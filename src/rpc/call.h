@@ -78,6 +78,8 @@ struct rpc_peer {
     const char *address;        /* "127.0.0.1:4711" */
 };
 const struct rpc_peer *rpc_call_peer(const struct rpc_call *call);
+/* Both came over the same connection, which may be closed by now. Any thread while both calls live. */
+bool rpc_call_same_connection(const struct rpc_call *a, const struct rpc_call *b);
 
 /* Unpacks with every allocation in the arena; NULL when malformed. Never free_unpacked the result. */
 ProtobufCMessage *rpc_unpack(struct os_arena *arena, const ProtobufCMessageDescriptor *desc,

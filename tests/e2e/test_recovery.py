@@ -267,7 +267,8 @@ def the_agent_ends_with_its_supervisor(g):
         check(len(rest) >= 4, f"worker, shell and two sleepers: {rest}")
         worker = [p for p in rest if b"openshell-sandbox" in pathlib.Path(f"/proc/{p}/cmdline").read_bytes()][0]
         os.kill(monitor if victim == "monitor" else worker, signal.SIGKILL)
-        wait_for(f"all of it to end after the {victim}", lambda: not [p for p in (monitor, *rest) if os.path.exists(f"/proc/{p}")])
+        wait_for(f"all of it to end after the {victim}", lambda: not [p for p in (monitor, *rest) if os.path.exists(f"/proc/{p}")],
+                 30)
         wait_for("Error", lambda: json.loads(g.must("sandbox", "get", "doomed", "-o", "json").out)["phase"] == "Error", 20, 0.05)
         check(g.exec("doomed", "true", timeout=5).code != 0, "exec in a dead sandbox")
         g.must("sandbox", "delete", "doomed")

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
-"""A whole sandbox whose supervisor was given rules in Rego: started by a driver that passes --policy-rules."""
+"""Whole sandboxes whose supervisors were given rules in Rego: by the local driver, as gateway.toml says, and by a driver
+of another kind, which passes --policy-rules from inside the sandbox's root."""
 import contextlib
+import os
 import pathlib
 import shutil
 import sys
@@ -8,12 +10,14 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "lib"))
 import harness  # noqa: E402
-from harness import BIN, Gateway, Private, Skip, Suite, check, contains, equal, run, wait_for  # noqa: E402
+from harness import BIN, Gateway, Origin, Private, Skip, Suite, check, contains, equal, free_port, lo_address, run, wait_for  # noqa: E402
 from opa import find_opa  # noqa: E402
 
 suite = Suite()
 case = suite.case
 private = Private("rules")
+local = Private("rules-local")
+ADDRESS = f"10.97.{os.getpid() % 250 + 1}.{os.getpid() // 250 % 250 + 1}"
 
 # In the place of the supervisor: what a driver would say.
 DRIVER = r"""
@@ -115,12 +119,15 @@ def root_file_system(rules, data=None):
     return root
 
 
-def agents(marker):
-    """Processes that see the rules of this test in their root."""
+def agents(marker, program=None):
+    """Policy agents that see the rules of this test in their root, or run this test's program."""
+    mine = program and (local.dir / "opa").stat().st_ino
     found = []
     for p in pathlib.Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if (p / "cmdline").read_bytes().startswith(b"opa\0run\0") and marker in (p / "root/etc/rules.rego").read_text():
+            if not (p / "cmdline").read_bytes().startswith(b"opa\0run\0"):
+                continue
+            if (p / f"root{program}").stat().st_ino == mine if program else marker in (p / "root/etc/rules.rego").read_text():
                 found.append(p.name)
     return found
 
@@ -177,9 +184,122 @@ def rules_that_do_not_compile_end_the_sandbox(g):
     g.cli("sandbox", "delete", "broken")
 
 
+# --- the local driver passes them on ---
+
+NARROW = """
+package openshell.sandbox
+
+import rego.v1
+
+egress_authorization := {"action": "deny", "deny_reason": "closed by the operator"} if {
+	input.network.host == "closed.test"
+} else := {"action": "allow", "exact_declared_endpoint_host": true}
+
+allow_request := true
+"""
+
+TWO_HOSTS = """version: 1
+network_policies:
+  all:
+    endpoints: [{host: open.test, port: 80}, {host: closed.test, port: 80}]
+    binaries: [{path: "/**"}]
+"""
+
+
+def configure(**keys):
+    path = local.dir / "config" / "openshell" / "gateway.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    owner = local.dir.stat()
+    for d in (path.parent, path.parent.parent):
+        os.chown(d, owner.st_uid, owner.st_gid)
+    path.write_text("[openshell.drivers.local]\n" + "".join(f'{k} = "{v}"\n' for k, v in keys.items()))
+
+
+def curl(g, *argv):
+    return g.exec("narrow", "curl", "-sS", "-w", " %{http_code}", "--max-time", "20", "-p", *argv)
+
+
+@case
+def the_local_driver_gives_them_to_every_sandbox(g):
+    g = g.local
+    g.must("sandbox", "create", "--name", "narrow", "--policy", local.dir / "policy.yaml", "--detach", "--", "sleep", "infinity")
+    r = curl(g, "http://open.test/x")
+    check(r.code == 0 and r.out.endswith(" 200"), (r, g.cli("logs", "narrow").text[-1500:]))
+    r = curl(g, "http://closed.test/x")
+    check(r.code != 0, f"the rules deny it: {r}")
+    wait_for("the reason", lambda: "closed by the operator" in g.cli("logs", "narrow").text, 20)
+    equal(len(agents(None, "/opt/openshell/bin/opa")), 1, "policy agents")
+    for secret in ("/etc/openshell/operator/rules.rego", str(local.dir / "rules.rego")):
+        r = g.exec("narrow", "cat", secret)
+        check(r.code != 0 and "closed by" not in r.text, f"the agent reads the rules: {r}")
+
+
+@case
+def an_image_gets_them_too(g):
+    """Nothing of its own is in the way of the program and the files, and nothing of it is taken for them."""
+    g = g.local
+    root = local.dir / "image"
+    for d in ("opt/openshell/bin", "etc/openshell/operator", "tmp"):
+        (root / d).mkdir(parents=True)
+    shutil.copy(private.dir / "agent", root / "agent")
+    (root / "opt/openshell/bin/opa").write_text("not this one")
+    (root / "etc/openshell/operator/rules.rego").write_text("nor this")
+    policy = local.dir / "image.yaml"
+    policy.write_text(POLICY.replace("{host: api.test, port: 443}", "{host: open.test, port: 80}, {host: closed.test, port: 80}"))
+    g.must("sandbox", "create", "--name", "image", "--from", f"dir:{root}", "--policy", policy, "--detach", "--", "/agent")
+    contains(g.exec("image", "/agent", "open.test:80").out, "200 Connection Established")
+    contains(g.exec("image", "/agent", "closed.test:80").out, "closed by the operator")
+    g.must("sandbox", "delete", "image")
+
+
+@case
+def new_rules_hold_for_new_sandboxes(g):
+    g = g.local
+    (local.dir / "rules.rego").write_text(NARROW.replace("closed.test", "open.test"))
+    g.must("sandbox", "stop", "narrow")
+    g.must("sandbox", "start", "narrow")
+    wait_for("the sandbox", lambda: g.exec("narrow", "true").code == 0, 20)
+    check(curl(g, "http://open.test/x").code != 0, "the old rules hold")
+    r = curl(g, "http://closed.test/x")
+    check(r.code == 0 and r.out.endswith(" 200"), (r, g.cli("logs", "narrow").text[-1500:]))
+    g.must("sandbox", "delete", "narrow")
+    wait_for("the end of the policy agent", lambda: not agents(None, "/opt/openshell/bin/opa"), 20)
+
+
+@case
+def a_missing_file_stops_the_gateway_with_one_line(g):
+    g = g.local
+    good = {"policy_rules_file": local.dir / "rules.rego", "opa_path": local.dir / "opa"}
+    for change, complaint in (({"policy_rules_file": local.dir / "none.rego"}, "policy_rules_file: "),
+                              ({"policy_data_file": local.dir / "none.yaml"}, "policy_data_file: "),
+                              ({"opa_path": local.dir / "none"}, "opa_path: ")):
+        configure(**{**good, **change})
+        env = dict(g.env, XDG_STATE_HOME=str(local.dir / "state-of-none"))
+        r = run(*g.prefix, BIN / "openshell-gateway", "--port", str(free_port()), env=env, timeout=20)
+        check(r.code != 0, r)
+        lines = [line for line in r.text.splitlines() if complaint in line]
+        equal(len(lines), 1, f"lines with '{complaint}' in {r.text}")
+        contains(lines[0], "none")
+
+
+def start_local():
+    g = Gateway(local)
+    lo_address(local, ADDRESS)
+    origin = Origin(ADDRESS, 80)
+    local.stack.callback(origin.close)
+    shutil.copy(find_opa(), local.dir / "opa")
+    (local.dir / "opa").chmod(0o755)
+    (local.dir / "hosts").write_text(f"{ADDRESS} open.test closed.test\n")
+    (local.dir / "rules.rego").write_text(NARROW)
+    (local.dir / "policy.yaml").write_text(TWO_HOSTS)
+    configure(policy_rules_file=local.dir / "rules.rego", opa_path=local.dir / "opa", extra_hosts_file=local.dir / "hosts")
+    return g.start()
+
+
 def main():
     try:
         find_opa()
+        other = start_local()
         build("agent", AGENT)
         bin_dir = private.dir / "build/bin"
         shutil.copytree(BIN, bin_dir)
@@ -190,6 +310,7 @@ def main():
     except Skip as why:
         print(f"skip rules: {why}")
         return
+    gateway.local = other
     suite.run(gateway)
 
 

@@ -7,4 +7,5 @@ status=0
 for t in test_stack.py driver/test_rootfs.py driver/test_mounts.py driver/test_limits.py; do
     "$python" "$t" || status=1
 done
+"$python" test_rules.py local_driver image_gets new_rules missing_file || status=1
 exit $status

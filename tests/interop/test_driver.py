@@ -209,6 +209,13 @@ def bad_command_lines(d):
     r = run(*d.argv(d.private.dir / "x" / "sock"), "--tls-ca", "/nothing")
     equal(r.code, 1)
     contains(r.err, "give all three or none")
+    r = run(*d.argv(d.private.dir / "x" / "sock"), "--policy-rules", "/nothing.rego")
+    equal(r.code, 1)
+    contains(r.err, "--policy-rules: ")
+    contains(r.err, "/nothing.rego")
+    r = run("env", "OPENSHELL_SANDBOX_POLICY_DATA=/data.yaml", *d.argv(d.private.dir / "x" / "sock"))
+    equal(r.code, 1)
+    contains(r.err, "--policy-data '/data.yaml' needs --policy-rules")
 
 
 def main():

@@ -225,6 +225,16 @@ static char *private_dir(const struct local_settings *cfg, const char *top, cons
     return NULL;
 }
 
+/* Mount points of what the driver brings along. */
+static int make_programs(const struct local_settings *cfg, const char *bin, struct os_error *err)
+{
+    cleanup_free char *supervisor = os_asprintf("%s/openshell-sandbox", bin);
+    cleanup_free char *opa = os_asprintf("%s/opa", bin);
+    if (make_dir(bin, 0755, 0, 0, err) < 0 || make_file(supervisor, 0755, "", 0, err) < 0)
+        return -1;
+    return cfg->opa ? make_file(opa, 0755, "", 0, err) : 0;
+}
+
 static int make_private(const struct local_settings *cfg, struct os_error *err)
 {
     cleanup_free char *control = private_dir(cfg, "etc", "openshell", err);
@@ -232,8 +242,8 @@ static int make_private(const struct local_settings *cfg, struct os_error *err)
     cleanup_free char *opt = ca ? private_dir(cfg, "opt", "openshell", err) : NULL;
     if (!opt)
         return -1;
-    cleanup_free char *bin = os_asprintf("%s/bin", opt), *program = os_asprintf("%s/openshell-sandbox", bin);
-    return make_dir(bin, 0755, 0, 0, err) < 0 ? -1 : make_file(program, 0755, "", 0, err);
+    cleanup_free char *bin = os_asprintf("%s/bin", opt);
+    return make_programs(cfg, bin, err);
 }
 
 /* Programs want a machine id; the machine's own would tie sandboxes and host together. */
@@ -267,16 +277,15 @@ static int make_image_cover(const struct local_settings *cfg, struct os_error *e
                  {"image/opt", 0755, false},
                  {"image/etc/openshell", 0755, true},
                  {"image/etc/openshell-tls", 0755, true},
-                 {"image/opt/openshell", 0755, true},
-                 {"image/opt/openshell/bin", 0755, false}};
+                 {"image/opt/openshell", 0755, true}};
     for (size_t i = 0; i < OS_ARRAY_LEN(cover); i++) {
         cleanup_free char *path = base_path(cfg, cover[i].path);
         if (make_dir(path, cover[i].mode, 0, 0, err) < 0 || (cover[i].opaque && make_opaque(path, err) < 0))
             return -1;
     }
-    cleanup_free char *program = base_path(cfg, "image/opt/openshell/bin/openshell-sandbox");
+    cleanup_free char *bin = base_path(cfg, "image/opt/openshell/bin");
     cleanup_free char *etc = base_path(cfg, "image/etc");
-    return make_file(program, 0755, "", 0, err) < 0 ? -1 : make_machine_id(etc, err);
+    return make_programs(cfg, bin, err) < 0 ? -1 : make_machine_id(etc, err);
 }
 
 void base_opt(struct os_strv *names)
@@ -314,11 +323,10 @@ static int make_user_base(const struct local_settings *cfg, struct os_error *err
     cleanup_free char *etc = base_path(cfg, "root/etc"), *opt = base_path(cfg, "root/opt");
     cleanup_free char *control = os_asprintf("%s/openshell", etc), *ca = os_asprintf("%s/openshell-tls", etc);
     cleanup_free char *own_opt = os_asprintf("%s/openshell", opt), *bin = os_asprintf("%s/bin", own_opt);
-    cleanup_free char *program = os_asprintf("%s/openshell-sandbox", bin);
     if (etc_copy(cfg, hidden, OS_ARRAY_LEN(hidden), etc, err) < 0 || make_dir(control, 0755, 0, 0, err) < 0 ||
         make_dir(ca, 0755, 0, 0, err) < 0 || make_opt_points(opt, err) < 0 ||
-        make_dir(own_opt, 0755, 0, 0, err) < 0 || make_dir(bin, 0755, 0, 0, err) < 0 ||
-        make_file(program, 0755, "", 0, err) < 0 || make_machine_id(etc, err) < 0)
+        make_dir(own_opt, 0755, 0, 0, err) < 0 || make_programs(cfg, bin, err) < 0 ||
+        make_machine_id(etc, err) < 0)
         return -1;
     return accounts_write(cfg, etc, err);
 }

@@ -10,6 +10,11 @@
 #include "drivers/driver.h"
 #include "net/forward_proxy.h"
 
+/* What messages call the settings of the operator's rules. */
+struct local_rules_names {
+    const char *rules, *data, *opa;
+};
+
 struct local_driver_config {
     const char *state_dir;                         /* per-sandbox directories are made below; 0700 */
     const char *supervisor;                        /* path of openshell-sandbox (static) */
@@ -22,7 +27,11 @@ struct local_driver_config {
     const char *extra_hosts;                       /* operator: hosts-file text, NULL = none */
     struct forward_proxy_given proxy;              /* operator: the sandboxes' way out */
     const struct forward_proxy_names *proxy_names; /* for messages; NULL = the keys of gateway.toml */
-    bool enable_bind_mounts; /* users may give directories of this machine to sandboxes */
+    const char *policy_rules_file; /* operator: rules in Rego that narrow policies, NULL = none */
+    const char *policy_data_file;  /* operator: policy that they decide over alone, NULL = none */
+    const char *opa_path;          /* what runs them, NULL = looked for */
+    const struct local_rules_names *rules_names; /* for messages; NULL = the keys of gateway.toml */
+    bool enable_bind_mounts;                     /* users may give directories of this machine to sandboxes */
     const char *image_dirs;  /* dir: and oci: images only below these, ':' between; NULL = anywhere */
     const char *const *mask; /* more host paths to hide, NULL-terminated; NULL = none */
 };

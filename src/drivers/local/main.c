@@ -44,17 +44,20 @@ static int show_help(void)
 static int parse(int argc, char **argv, struct local_driver_config *cfg, const char **socket)
 {
     for (int c; (c = getopt_long(argc, argv, "hV", flags, NULL)) != -1;) {
-        const char **text = c == OPT_SOCKET       ? socket
-                            : c == OPT_STATE      ? &cfg->state_dir
-                            : c == OPT_ENDPOINT   ? &cfg->gateway_endpoint
-                            : c == OPT_TLS_CA     ? &cfg->tls_ca
-                            : c == OPT_TLS_CERT   ? &cfg->tls_cert
-                            : c == OPT_TLS_KEY    ? &cfg->tls_key
-                            : c == OPT_EXTRA_CA   ? &cfg->extra_ca_file
-                            : c == OPT_PROXY      ? &cfg->proxy.url
-                            : c == OPT_NO_PROXY   ? &cfg->proxy.no_proxy
-                            : c == OPT_PROXY_AUTH ? &cfg->proxy.auth_file
-                                                  : NULL;
+        const char **text = c == OPT_SOCKET         ? socket
+                            : c == OPT_STATE        ? &cfg->state_dir
+                            : c == OPT_ENDPOINT     ? &cfg->gateway_endpoint
+                            : c == OPT_TLS_CA       ? &cfg->tls_ca
+                            : c == OPT_TLS_CERT     ? &cfg->tls_cert
+                            : c == OPT_TLS_KEY      ? &cfg->tls_key
+                            : c == OPT_EXTRA_CA     ? &cfg->extra_ca_file
+                            : c == OPT_PROXY        ? &cfg->proxy.url
+                            : c == OPT_NO_PROXY     ? &cfg->proxy.no_proxy
+                            : c == OPT_PROXY_AUTH   ? &cfg->proxy.auth_file
+                            : c == OPT_POLICY_RULES ? &cfg->policy_rules_file
+                            : c == OPT_POLICY_DATA  ? &cfg->policy_data_file
+                            : c == OPT_OPA_PATH     ? &cfg->opa_path
+                                                    : NULL;
         if (text)
             *text = optarg;
         else if (c == OPT_LOG_LEVEL)
@@ -81,9 +84,19 @@ static int parse(int argc, char **argv, struct local_driver_config *cfg, const c
     return -1;
 }
 
-/* What the environment says of the sandboxes' proxy. */
-static void read_environment(struct forward_proxy_given *proxy)
+static const char *given(const char *name)
 {
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
+/* What the environment says of the sandboxes' proxy and rules. */
+static void read_environment(struct local_driver_config *cfg)
+{
+    struct forward_proxy_given *proxy = &cfg->proxy;
+    cfg->policy_rules_file = given("OPENSHELL_SANDBOX_POLICY_RULES");
+    cfg->policy_data_file = given("OPENSHELL_SANDBOX_POLICY_DATA");
+    cfg->opa_path = given("OPENSHELL_SANDBOX_OPA_PATH");
     proxy->url = getenv("OPENSHELL_SANDBOX_HTTPS_PROXY");
     proxy->no_proxy = getenv("OPENSHELL_SANDBOX_NO_PROXY");
     proxy->auth_file = getenv("OPENSHELL_SANDBOX_PROXY_AUTH_FILE");
@@ -100,13 +113,17 @@ static const struct forward_proxy_names proxy_names = {
     .proxy = "--sandbox-https-proxy",
 };
 
+static const struct local_rules_names rules_names = {
+    .rules = "--policy-rules", .data = "--policy-data", .opa = "--opa-path"};
+
 int main(int argc, char **argv)
 {
     cleanup_error struct os_error err = {0};
     const char *socket = getenv("OPENSHELL_COMPUTE_DRIVER_SOCKET"), *level = getenv("OPENSHELL_LOG_LEVEL");
     struct local_driver_config cfg = {.log_level = level && *level ? level : "info",
-                                      .proxy_names = &proxy_names};
-    read_environment(&cfg.proxy);
+                                      .proxy_names = &proxy_names,
+                                      .rules_names = &rules_names};
+    read_environment(&cfg);
     os_open_standard_fds();
     int code = parse(argc, argv, &cfg, &socket);
     if (code >= 0)

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "core/cleanup.h"
+#include "core/limits.h"
 #include "drivers/local/base.h"
 #include "drivers/local/environ.h"
 #include "drivers/local/mountinfo.h"
@@ -20,6 +21,7 @@
 
 #define MATERIAL_MAX ((size_t)1 << 20) /* certificate, key, hosts and resolver files */
 #define PLAN_SIZE ((size_t)64 << 10)
+#define PLAN_SIZE_RULES (PLAN_SIZE + OS_RULES_TEXT + OS_LIMIT_POLICY_YAML)
 #define MOUNTINFO_MAX ((size_t)4 << 20)
 #define HOSTNAME_MAX 63
 #define RUN_SIZE "64m"
@@ -258,6 +260,10 @@ static int plan_material(const struct local_settings *cfg, const driver_sandbox 
         return -1;
     if (cfg->proxy_auth_file && plan_copy(cfg->proxy_auth_file, INSIDE_PROXY_AUTH, "400", out, err) < 0)
         return -1;
+    if (cfg->policy_rules_file && plan_copy(cfg->policy_rules_file, INSIDE_POLICY_RULES, "400", out, err) < 0)
+        return -1;
+    if (cfg->policy_data_file && plan_copy(cfg->policy_data_file, INSIDE_POLICY_DATA, "400", out, err) < 0)
+        return -1;
     if (cfg->extra_hosts)
         op(out, "file", INSIDE_EXTRA_HOSTS, "444", "0", "0", cfg->extra_hosts, NULL);
     return cfg->extra_ca_file ? plan_copy(cfg->extra_ca_file, INSIDE_EXTRA_CA, "444", out, err) : 0;
@@ -312,6 +318,8 @@ static void plan_own(const struct local_settings *cfg, const struct rootfs *root
     op(out, "dir", "run/netns", "755", "0", "0", NULL);
     op(out, "dir", "run/openshell", "755", "0", "0", NULL);
     op(out, "bind", cfg->supervisor, INSIDE_SUPERVISOR, "ro", NULL);
+    if (cfg->opa)
+        op(out, "bind", cfg->opa, INSIDE_OPA, "ro", NULL);
 }
 
 /* What the user gave, checked again: the machine may have changed since the sandbox was created. */
@@ -336,9 +344,14 @@ static int plan_shares(const struct local_settings *cfg, const driver_sandbox *s
     return rc;
 }
 
-static void plan_proxy(const struct local_settings *cfg, struct os_buf *out)
+static void plan_operator(const struct local_settings *cfg, struct os_buf *out)
 {
     const char *const pairs[][2] = {
+        {"--extra-ca", cfg->extra_ca_file ? INSIDE_EXTRA_CA : NULL},
+        {"--extra-hosts", cfg->extra_hosts ? INSIDE_EXTRA_HOSTS : NULL},
+        {"--policy-rules", cfg->policy_rules_file ? INSIDE_POLICY_RULES : NULL},
+        {"--policy-data", cfg->policy_data_file ? INSIDE_POLICY_DATA : NULL},
+        {"--opa-path", cfg->opa ? INSIDE_OPA : NULL},
         {"--upstream-proxy", cfg->proxy},
         {"--upstream-no-proxy", cfg->no_proxy},
         {"--upstream-proxy-auth-file", cfg->proxy_auth_file ? INSIDE_PROXY_AUTH : NULL}};
@@ -369,15 +382,7 @@ static int plan_program(const struct local_settings *cfg, const driver_sandbox *
                                 INSIDE_RESOLV_CONF};
     for (size_t i = 0; i < OS_ARRAY_LEN(args); i++)
         op(out, "arg", args[i], NULL);
-    if (cfg->extra_ca_file) {
-        op(out, "arg", "--extra-ca", NULL);
-        op(out, "arg", INSIDE_EXTRA_CA, NULL);
-    }
-    if (cfg->extra_hosts) {
-        op(out, "arg", "--extra-hosts", NULL);
-        op(out, "arg", INSIDE_EXTRA_HOSTS, NULL);
-    }
-    plan_proxy(cfg, out);
+    plan_operator(cfg, out);
     op(out, "exec", INSIDE_SUPERVISOR, NULL);
     return 0;
 }
@@ -389,7 +394,9 @@ int plan_build(const struct local_settings *cfg, const driver_sandbox *s, const 
     cleanup_free char *dir = state_path(cfg, s->id), *root = os_asprintf("%s/root", dir);
     cleanup_free char *work = os_asprintf("%s/root-work", dir);
     cleanup_free char *base = base_path(cfg, rootfs->lower ? "image" : "root");
-    os_buf_reserve(out, PLAN_SIZE); /* growing would leave copies of the secrets behind */
+    os_buf_reserve(out, cfg->policy_rules_file
+                            ? PLAN_SIZE_RULES
+                            : PLAN_SIZE); /* growing would leave copies of the secrets behind */
     if (cfg->userns.on)
         op(out, "user", NULL);
     plan_namespaces(s, cgroups, leaves, out);

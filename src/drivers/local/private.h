@@ -25,8 +25,9 @@ struct local_settings {
     char *extra_ca_file, *extra_hosts;
     char *proxy, *no_proxy, *proxy_auth_file; /* checked; NULL = none */
     bool proxy_auth_allow_insecure, proxy_connect_by_hostname;
-    bool bind_mounts;          /* users may give directories of the machine */
-    struct os_strv image_dirs; /* resolved; with image_dirs_set only below these */
+    char *policy_rules_file, *policy_data_file, *opa; /* checked, all NULL without rules */
+    bool bind_mounts;                                 /* users may give directories of the machine */
+    struct os_strv image_dirs;                        /* resolved; with image_dirs_set only below these */
     bool image_dirs_set;
     struct os_strv mask;    /* absolute, resolved */
     char base[OS_UUID_LEN]; /* lower layers of new sandboxes, see base.h */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/cleanup.h"
+#include "drivers/local/operator_rules.h"
 #include "drivers/local/userns.h"
 #include "sys/file.h"
 
@@ -113,7 +114,7 @@ int settings_load(const struct local_driver_config *cfg, struct local_settings *
     if (!cfg->tls_ca != !cfg->tls_cert || !cfg->tls_ca != !cfg->tls_key)
         return os_error_set(err, OS_INVALID_ARGUMENT,
                             "client TLS for sandboxes needs CA, certificate and key; give all three or none");
-    if (read_proxy(cfg, out, err) < 0)
+    if (read_proxy(cfg, out, err) < 0 || operator_rules_load(cfg, out, err) < 0)
         return -1;
     if (check_program(cfg->supervisor, "supervisor", err) < 0 ||
         check_program(cfg->launcher, "launcher", err) < 0 || make_state_dir(cfg->state_dir, out, err) < 0)
@@ -132,6 +133,8 @@ int settings_load(const struct local_driver_config *cfg, struct local_settings *
     add_mask(out, out->state_dir);
     add_mask(out, out->base_dir);
     add_mask(out, out->images_dir);
+    add_mask(out, out->policy_rules_file);
+    add_mask(out, out->policy_data_file);
     add_key_mask(out, cfg->tls_key);
     for (size_t i = 0; cfg->mask && cfg->mask[i]; i++)
         add_mask(out, cfg->mask[i]);
@@ -140,10 +143,11 @@ int settings_load(const struct local_driver_config *cfg, struct local_settings *
 
 void settings_clear(struct local_settings *s)
 {
-    char *const texts[] = {s->base_dir, s->images_dir,       s->state_dir,      s->supervisor,
-                           s->launcher, s->gateway_endpoint, s->tls_ca,         s->tls_cert,
-                           s->tls_key,  s->log_level,        s->extra_ca_file,  s->extra_hosts,
-                           s->proxy,    s->no_proxy,         s->proxy_auth_file};
+    char *const texts[] = {
+        s->base_dir,          s->images_dir,       s->state_dir, s->supervisor, s->launcher,
+        s->gateway_endpoint,  s->tls_ca,           s->tls_cert,  s->tls_key,    s->log_level,
+        s->extra_ca_file,     s->extra_hosts,      s->proxy,     s->no_proxy,   s->proxy_auth_file,
+        s->policy_rules_file, s->policy_data_file, s->opa};
     for (size_t i = 0; i < OS_ARRAY_LEN(texts); i++)
         free(texts[i]);
     os_strv_free(&s->image_dirs);

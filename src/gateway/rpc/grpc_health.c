@@ -209,6 +209,21 @@ static void watch_half_close(struct rpc_call *call, void *ctx)
     request_is_there(ctx);
 }
 
+/* Why one more is not taken; NULL = it is. */
+static char *refusal(const struct health_watches *w, const struct rpc_call *call)
+{
+    unsigned mine = 0;
+    if (w->n >= OS_LIMIT_HEALTH_WATCHES)
+        return os_strdup("too many health watches are open; use Check");
+    for (const struct health_call *h = w->head; h; h = h->next)
+        mine += rpc_call_same_connection(h->call, call);
+    return mine < OS_LIMIT_HEALTH_WATCHES_CONN
+               ? NULL
+               : os_asprintf("too many health watches are open on this connection (at most %u); end one, or "
+                             "use Check",
+                             OS_LIMIT_HEALTH_WATCHES_CONN);
+}
+
 void health_watch_rpc(void *ctx, struct rpc_call *call)
 {
     static const struct rpc_call_ops ops = {
@@ -216,8 +231,9 @@ void health_watch_rpc(void *ctx, struct rpc_call *call)
     struct gateway *gw = ctx;
     struct health_watches *w = gw->health_watches;
     struct health_call *h = health_call_new(gw, call, &ops);
-    if (w->n >= OS_LIMIT_HEALTH_WATCHES) {
-        rpc_call_finish(call, OS_RESOURCE_EXHAUSTED, "too many health watches are open; use Check");
+    cleanup_free char *why = refusal(w, call);
+    if (why) {
+        rpc_call_finish(call, OS_RESOURCE_EXHAUSTED, why);
         return;
     }
     h->counted = true;

@@ -117,6 +117,12 @@ KEY(LOCAL, "proxy_auth_allow_insecure", BOOL, local_proxy_auth_insecure,
     "send it to an http:// proxy in the clear")
 KEY(LOCAL, "proxy_connect_by_hostname", BOOL, local_proxy_by_hostname,
     "give the proxy names instead of the addresses that were checked")
+KEY(LOCAL, "policy_rules_file",  TEXT,   local_policy_rules,
+    "rules in Rego that narrow the policy of every sandbox")
+KEY(LOCAL, "policy_data_file",   TEXT,   local_policy_data,
+    "policy that the rules decide over alone, instead of what the gateway has for a sandbox")
+KEY(LOCAL, "opa_path",           TEXT,   local_opa,
+    "Open Policy Agent, which runs the rules; looked for in /usr/local/bin and /usr/bin")
 KEY(LOCAL, "agent_uid",          NUMBER, local_agent_uid,
     "user and group id of agents")
 KEY(LOCAL, "worker_uid",         NUMBER, local_worker_uid,

@@ -120,6 +120,11 @@ static void refuse_body(struct egress_request *r, const struct os_error *err)
     struct egress_conn *c = r->conn;
     if (err->code == OS_UNAVAILABLE)
         return;
+    if (err->code == OS_RESOURCE_EXHAUSTED) {
+        event_failure(c, "FORWARD relay error", err);
+        deny_forward(r, "503 Service Unavailable", "body_capacity_exhausted", "%s", os_error_text(err));
+        return;
+    }
     const struct conn_event ev = {"Refuse", AUDIT_SEV_MEDIUM, AUDIT_DENIED, "http-parser",
                                   os_error_text(err)};
     event_http(r, "http", c->l4.policy, &ev, "FORWARD parse error for %s", r->path);

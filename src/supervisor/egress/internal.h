@@ -24,6 +24,7 @@
 #define SUPERVISOR_EGRESS_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "core/cleanup.h"
@@ -59,6 +60,7 @@ struct egress {
     struct egress_ca *ca;      /* NULL: TLS termination is unavailable */
     struct destination_gateway gateway;
     struct event_limit bypass, denied_names, secret_events, proxy_failures;
+    atomic_size_t bodies;     /* bytes of bodies that wait to be judged, or to be sent on after it */
     struct capacity messages; /* WebSocket texts being put together */
     struct middleware_state middleware;
     struct egress_names *names;
@@ -219,6 +221,7 @@ struct egress_request {
     const char *safe_offer;             /* of extensions; NULL = none */
     struct os_buf body;                 /* read before the judgement, without its framing */
     bool body_read;
+    size_t body_held;            /* bytes of it in egress->bodies; HTTP/1 */
     int64_t body_end_ms;         /* monotonic clock, when it must be complete; 0 = any time */
     bool body_trailers;          /* had trailers, which were not kept */
     struct os_buf out;           /* the head that goes upstream */
@@ -226,6 +229,8 @@ struct egress_request {
 };
 
 void request_free(struct egress_request *r);
+/* The body was sent, or never will be: an answer may take its time, its request holds no memory for it. */
+void request_drop_body(struct egress_request *r);
 
 /* Requests inside a tunnel until it ends; scheme is that of the tunnel, "https" or "http". upstream_error is
  * what the first request is answered with when there is no upstream, else NULL. */
@@ -255,6 +260,9 @@ bool gate_middleware(const struct tunnel_http *t, struct egress_request *r);
 
 /* Answers 400 and says why in an event; the target is not shown, it could be anything. */
 void gate_refuse_malformed(const struct tunnel_http *t, struct egress_request *r, const struct os_error *err);
+/* What inspecting a request or reading its body failed with: nothing to say when the client is gone
+ * (OS_UNAVAILABLE), 503 without room for the body (OS_RESOURCE_EXHAUSTED), else as malformed. */
+void gate_refuse_body(const struct tunnel_http *t, struct egress_request *r, const struct os_error *err);
 /* Answers 502. */
 void gate_no_upstream(const struct tunnel_http *t, struct egress_request *r, const char *reason);
 
@@ -279,8 +287,14 @@ void inspect_request(struct egress_request *r, const struct inspect_plan *plan);
 /* Both, with the body read from the client in between: 0, or -1 with *err. */
 int request_inspect(struct egress_request *r, struct os_error *err);
 /* Reads the whole body of an HTTP/1 request, at most limit bytes, into r->body. The text of an excess begins
- * with what. Not before: the client is told to go on where it asks. */
+ * with what. Not before: the client is told to go on where it asks. -1: OS_OUT_OF_RANGE for an excess,
+ * OS_RESOURCE_EXHAUSTED when all connections together hold too much, OS_DEADLINE_EXCEEDED, OS_UNAVAILABLE
+ * when the client is gone. */
 int body_collect(struct egress_request *r, const char *what, size_t limit, struct os_error *err);
+/* n more bytes of a body are held until it was judged and sent on, in the budget of all connections
+ * (OS_L7_BODIES_MAX). -1 with OS_RESOURCE_EXHAUSTED when they do not fit: nothing was taken. Any thread. */
+int body_hold(struct egress *e, size_t n, struct os_error *err);
+void body_let_go(struct egress *e, size_t n);
 /* The error for such an excess. */
 int body_too_long(const char *what, size_t limit, struct os_error *err);
 

@@ -16,8 +16,9 @@
  * secrets of this process in the child. Call while privileged and single-threaded. Its process id, or -1. */
 pid_t rules_keeper_start(const char *opa, const char *dir, uid_t uid, gid_t gid, void (*wipe)(void *ctx),
                          void *ctx, struct os_error *err);
-/* The program: path if given, else where packages put it. It must be root's alone to write. The text is
- * borrowed or static. */
+/* The program: path if given, else where packages put it. It must be root's alone to write; one that is given
+ * may also be on a read-only mount. The text is borrowed or static. NULL: OS_NOT_FOUND, OS_PERMISSION_DENIED.
+ */
 const char *rules_find_opa(const char *path, struct os_error *err);
 
 struct rules;

@@ -1,4 +1,5 @@
-/* Time limits for test_robust.py: what takes half a minute in a sandbox takes a second or two here. */
+/* Limits for test_robust.py: what takes half a minute in a sandbox takes a second or two here, and little
+ * memory is too much. */
 #ifndef EGRESS_SHORT_LIMITS_H
 #define EGRESS_SHORT_LIMITS_H
 
@@ -10,6 +11,7 @@
 #undef OS_PROXY_TUNNEL_IDLE_MS
 #undef OS_PROXY_CLIENT_ENDED_MS
 #undef OS_PROXY_HALF_CLOSED_MS
+#undef OS_L7_BODIES_MAX
 #define OS_PROXY_FIRST_BYTE_MS 2000
 #define OS_PROXY_HANDSHAKE_MS 2000
 #define OS_PROXY_CONNECT_MS 2000
@@ -18,5 +20,6 @@
 #define OS_PROXY_TUNNEL_IDLE_MS 2000
 #define OS_PROXY_CLIENT_ENDED_MS 2000
 #define OS_PROXY_HALF_CLOSED_MS 1000
+#define OS_L7_BODIES_MAX 131072
 
 #endif

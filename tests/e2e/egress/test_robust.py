@@ -20,9 +20,9 @@ from world import PUBLIC, PUBLIC2, Egress, main  # noqa: E402
 
 suite = Suite()
 world.HOSTS.update({"s.test": PUBLIC, "p.test": PUBLIC, "r.test": PUBLIC, "full.test": PUBLIC2, "ws.test": PUBLIC,
-                    "wsraw.test": PUBLIC, "h2.test": PUBLIC})
+                    "wsraw.test": PUBLIC, "h2.test": PUBLIC, "q.test": PUBLIC})
 
-# s.test speaks TLS, p.test plain HTTP, r.test is not looked into; full.test never completes a connection.
+# s.test speaks TLS, p.test plain HTTP, q.test both, with bodies that are judged; r.test is not looked into; full.test never completes a connection.
 POLICY = """
 version: 1
 network_policies:
@@ -33,6 +33,7 @@ network_policies:
       - {host: r.test, port: 7}
       - {host: h2.test, port: 8443, protocol: rest, enforcement: enforce, access: full}
       - {host: full.test, ports: [443, 80]}
+      - {host: q.test, ports: [443, 80, 8443], protocol: graphql, enforcement: enforce, rules: [{allow: {operation_type: query}}]}
       - {host: ws.test, port: 4443, protocol: websocket, enforcement: enforce, rules: [{allow: {method: GET, path: "/**"}},
           {allow: {method: WEBSOCKET_TEXT, path: "/**"}}]}
       - {host: wsraw.test, ports: [4443, 8081], protocol: rest, enforcement: enforce, access: full}
@@ -147,7 +148,7 @@ class RobustWorld:
             check(run("ip", "address", "add", f"{a}/32", "dev", "lo").code == 0, "ip address add")
         self.private = Private("egress-robust")
         self.authority = Authority(self.private.dir)
-        cert, key = self.authority.issue("s.test", "ws.test", "wsraw.test", "h2.test")
+        cert, key = self.authority.issue("s.test", "ws.test", "wsraw.test", "h2.test", "q.test")
         self.tls, self.plain = Scripted(443, cert, key), Scripted(80)
         self.raw = Scripted(7)
         self.h2 = H2Origin(PUBLIC, 8443, cert, key, ("h2",))
@@ -284,6 +285,73 @@ def an_agent_that_reads_nothing_holds_only_its_own_connection(w):
         wait_for("the upstreams to stall", lambda: not w.tls.open and not w.plain.open, 30)
         check(resident(w.egress) - before < 4096, f"grew by {resident(w.egress) - before} KiB")
         w.alive(w.egress)
+
+
+# --- bodies that are judged ---
+
+QUERY = b'{"query": "{a}"%s}' % (b" " * 50000)
+QUERY_WAYS = ("tunnel", "forward")
+
+
+def query(e, way, body=QUERY, length=len(QUERY)):
+    """A GraphQL request with this much of its body; the socket."""
+    s = e.tls("q.test:443") if way == "tunnel" else e.dial()
+    target = b"/x" if way == "tunnel" else b"http://q.test/x"
+    s.sendall(b"POST %s HTTP/1.1\r\nHost: q.test\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (target, length))
+    s.sendall(body)
+    return s
+
+
+def query_h2(e):
+    """The same in HTTP/2: its status, or the code its stream was reset with."""
+    with H2Client(e.tls("q.test:8443", alpn=("h2",))) as c:
+        a = c.headers("POST", "/x", authority="q.test:8443", more=[("content-type", "application/json")], end=False)
+        c.data(a, QUERY, end=True)
+        answer = c.answer(a)
+        return ("reset", int(answer.reset)) if answer.reset is not None else answer.status
+
+
+def answer_of(s):
+    with s:
+        return Response(s)
+
+
+@suite.case
+def bodies_of_all_connections_together_are_bounded(w):
+    """Every one of them within its limit, but there is room for two."""
+    e = w.short
+    w.tls.now(says(OK, then=True))
+    w.plain.now(says(OK, then=True))
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(query(e, way, QUERY[:45000])) for way in ("tunnel", "forward")]
+
+        def refused(way):
+            for s in held:
+                s.sendall(b" ")  # or they end for lack of progress
+            r = answer_of(query(e, way))
+            return r.status == 503 and r
+        for way in QUERY_WAYS:
+            r = wait_for(f"{way}: no room", lambda way=way: refused(way), 20)
+            contains(r.body.decode(), '"error":"body_capacity_exhausted"')
+            contains(r.body.decode(), "try again later")
+        wait_for("HTTP/2: no room", lambda: [s.sendall(b" ") for s in held] and query_h2(e) == ("reset", 7), 20)
+        reason = "bodies that wait to be judged exceed 131072 bytes in all connections"
+        wait_for("the events", lambda: sum(reason in line for line in list(e.json)) >= 3)
+        w.alive(e)
+    for way in QUERY_WAYS:
+        wait_for(f"{way}: room again", lambda way=way: answer_of(query(e, way)).status == 200, 20)
+    wait_for("HTTP/2: room again", lambda: query_h2(e) == 200, 20)
+
+
+@suite.case
+def requests_that_wait_for_their_answer_hold_no_room(w):
+    for o in (w.tls, w.plain):
+        o.now(says(then="wait"))
+    with contextlib.ExitStack() as stack:
+        for n in range(1, 5):
+            for way, o in zip(QUERY_WAYS, (w.tls, w.plain)):
+                stack.enter_context(query(w.short, way))
+                wait_for(f"{way}: request {n} at its upstream", lambda o=o, n=n: o.raw.count(b"POST") == n, 20)
 
 
 # --- slow upstreams ---

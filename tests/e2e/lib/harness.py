@@ -324,6 +324,15 @@ def user_prefix(private, uid):
             script + f'exec setpriv --reuid {uid} --regid {uid} --clear-groups --inh-caps=-all "$@"', "sh"]
 
 
+def is_listening(port):
+    """Somebody listens on this TCP port of 127.0.0.1 or of all addresses. Nobody is called."""
+    for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        local, state = line.split()[1::2][:2]
+        if state == "0A" and local.endswith(f":{port:04X}"):
+            return True
+    return False
+
+
 class Gateway:
     """openshell-gateway with its own configuration and state, mTLS, SQLite and the local driver. OPENSHELL_TEST_USER=1
     in the environment: everything as an ordinary user."""
@@ -356,6 +365,9 @@ class Gateway:
         return self.private.dir / "config" / "openshell" / "gateways" / "openshell" / "mtls"
 
     def start(self, seconds=10):
+        # A launcher that a killed gateway had just begun holds its listener until it executes: who connects before that
+        # meets nobody, and is reset.
+        wait_for("the port of the gateway before", lambda: not is_listening(self.port), seconds, 0.005)
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [*self.prefix, str(BIN / "openshell-gateway"), "--port", str(self.port), *self.args], env=self.env,

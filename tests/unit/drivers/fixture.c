@@ -44,6 +44,9 @@ void open_driver(struct fixture *f)
                                                       .auth_file = f->proxy_auth,
                                                       .auth_allow_insecure = true,
                                                       .connect_by_hostname = true},
+                                            .policy_rules_file = f->rules,
+                                            .policy_data_file = f->ca,
+                                            .opa_path = "/bin/true",
                                             .mask = mask};
     f->d = local_driver_new(&cfg, &err);
     if (!f->d)
@@ -77,6 +80,8 @@ int set_up(void **state)
     write_text(f->key, "KEY TEXT\n");
     f->proxy_auth = os_asprintf("%s/proxy-auth", f->dir);
     write_text(f->proxy_auth, "user:pass\n");
+    f->rules = os_asprintf("%s/rules.rego", f->dir);
+    write_text(f->rules, "RULES TEXT\n");
     assert_int_equal(mkdir(f->secret, 0755), 0);
     cleanup_free char *inside = os_asprintf("%s/password", f->secret);
     write_text(inside, "hunter2\n");
@@ -105,6 +110,7 @@ int tear_down(void **state)
     free(f->state_dir);
     free(f->key);
     free(f->proxy_auth);
+    free(f->rules);
     free(f->ca);
     free(f->secret);
     free(f);

@@ -35,7 +35,7 @@
 struct fixture {
     char dir[64]; /* holds state/ and the operator's files */
     char *state_dir;
-    char *key, *proxy_auth, *ca, *secret;
+    char *key, *proxy_auth, *rules, *ca, *secret;
     struct driver *d;
     pthread_mutex_t lock;
     struct os_strv events; /* "<kind> <id> <reason>" */

@@ -13,10 +13,13 @@
 #include <unistd.h>
 
 #include "core/cleanup.h"
+#include "core/limits.h"
 #include "drivers/local/accounts.h"
 #include "drivers/local/cgroup.h"
 #include "drivers/local/environ.h"
 #include "drivers/local/mountinfo.h"
+#include "drivers/local/operator_rules.h"
+#include "drivers/local/settings.h"
 #include "drivers/local/spec.h"
 #include "drivers/local/state.h"
 #include "drivers/local/tree.h"
@@ -171,6 +174,59 @@ static void start_times_tell_processes_apart(void **state)
     assert_int_equal(state_start_time(0x3fffffff), 0);
 }
 
+/* --- the operator's rules --- */
+
+static void expect_rules(const char *rules, const char *data, const char *opa, const char *complaint)
+{
+    cleanup_error struct os_error err = {0};
+    struct local_settings out = {0};
+    const struct local_driver_config cfg = {
+        .policy_rules_file = rules, .policy_data_file = data, .opa_path = opa};
+    int rc = operator_rules_load(&cfg, &out, &err);
+    settings_clear(&out);
+    if (!complaint && rc < 0)
+        fail_msg("refused: %s", os_error_text(&err));
+    if (complaint && (rc == 0 || !strstr(os_error_text(&err), complaint)))
+        fail_msg("'%s' instead of '%s'", rc ? os_error_text(&err) : "accepted", complaint);
+    if (complaint && strchr(os_error_text(&err), '\n'))
+        fail_msg("more than one line: %s", os_error_text(&err));
+}
+
+static void rules_of_the_operator_are_checked_before_any_sandbox(void **state)
+{
+    cleanup_error struct os_error err = {0};
+    char dir[] = "/tmp/openshell-rules-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    cleanup_free char *rules = os_asprintf("%s/r.rego", dir), *bad = os_asprintf("%s/bad", dir);
+    cleanup_free char *nul = os_asprintf("%s/nul", dir), *long_one = os_asprintf("%s/long", dir);
+    cleanup_free char *opa = os_asprintf("%s/opa", dir), *many = os_calloc(1, OS_RULES_TEXT + 1);
+    memset(many, '#', OS_RULES_TEXT + 1);
+    assert_int_equal(os_file_write_atomic(rules, "package x\n", 10, 0600, &err), 0);
+    assert_int_equal(os_file_write_atomic(bad, "\xff\xfe", 2, 0600, &err), 0);
+    assert_int_equal(os_file_write_atomic(nul, "a\0b", 3, 0600, &err), 0);
+    assert_int_equal(os_file_write_atomic(long_one, many, OS_RULES_TEXT + 1, 0600, &err), 0);
+    assert_int_equal(os_file_write_atomic(opa, "#!/bin/true\n", 12, 0700, &err), 0);
+    expect_rules(NULL, NULL, NULL, NULL);
+    expect_rules(NULL, NULL, "/nonexistent", NULL);
+    expect_rules(rules, NULL, opa, NULL);
+    expect_rules(rules, rules, opa, NULL);
+    expect_rules(NULL, rules, opa, "needs policy_rules_file, the rules that decide over it");
+    expect_rules("/nonexistent.rego", NULL, opa, "/nonexistent.rego");
+    expect_rules(rules, "/nonexistent.yaml", opa, "/nonexistent.yaml");
+    expect_rules(dir, NULL, opa, "policy_rules_file");
+    expect_rules(bad, NULL, opa, "holds no text in UTF-8");
+    expect_rules(nul, NULL, opa, "holds no text in UTF-8");
+    expect_rules(rules, nul, opa, "policy_data_file: ");
+    expect_rules(long_one, NULL, opa, "policy_rules_file");
+    expect_rules("/dev/null", NULL, opa, "policy_rules_file");
+    expect_rules(rules, NULL, "opa", "opa_path: 'opa' is not the absolute path of a program");
+    expect_rules(rules, NULL, rules, "is not the absolute path of a program");
+    expect_rules(rules, NULL, dir, "is not the absolute path of a program");
+    assert_int_equal(chmod(opa, 0722), 0);
+    expect_rules(rules, NULL, opa, "nobody else may write it");
+    assert_int_equal(os_dir_remove(dir, &err), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -181,6 +237,7 @@ int main(void)
         cmocka_unit_test(variables_that_steer_a_privileged_process_are_told_apart),
         cmocka_unit_test(trees_of_any_depth_go_and_links_are_not_followed),
         cmocka_unit_test(a_tree_that_is_a_link_is_refused),
+        cmocka_unit_test(rules_of_the_operator_are_checked_before_any_sandbox),
         cmocka_unit_test(start_times_tell_processes_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

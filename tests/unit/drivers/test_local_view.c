@@ -15,11 +15,14 @@ static void the_supervisor_gets_its_identity_arguments_and_environment(void **st
     assert_has(log, " = --resolv-conf\narg 6 = /etc/openshell/operator/resolv.conf\n");
     assert_has(log, " = --extra-ca\narg 8 = /etc/openshell/operator/extra-ca.pem\n");
     assert_has(log, " = --extra-hosts\narg 10 = /etc/openshell/operator/extra-hosts\n");
-    assert_has(log, " = --upstream-proxy\narg 12 = http://proxy.corp:3128\n");
-    assert_has(log, " = --upstream-no-proxy\narg 14 = corp,10.0.0.0/8\n");
-    assert_has(log, " = --upstream-proxy-auth-file\narg 16 = /etc/openshell/auth/upstream-proxy\n");
-    assert_has(log, "arg 17 = --upstream-proxy-auth-allow-insecure\n");
-    assert_has(log, "arg 18 = --upstream-proxy-connect-by-hostname\n");
+    assert_has(log, " = --policy-rules\narg 12 = /etc/openshell/operator/rules.rego\n");
+    assert_has(log, " = --policy-data\narg 14 = /etc/openshell/operator/policy-data.yaml\n");
+    assert_has(log, " = --opa-path\narg 16 = /opt/openshell/bin/opa\n");
+    assert_has(log, " = --upstream-proxy\narg 18 = http://proxy.corp:3128\n");
+    assert_has(log, " = --upstream-no-proxy\narg 20 = corp,10.0.0.0/8\n");
+    assert_has(log, " = --upstream-proxy-auth-file\narg 22 = /etc/openshell/auth/upstream-proxy\n");
+    assert_has(log, "arg 23 = --upstream-proxy-auth-allow-insecure\n");
+    assert_has(log, "arg 24 = --upstream-proxy-connect-by-hostname\n");
     assert_lacks(log, "user:pass");
     assert_has(log, id);
     assert_has(log, "env OPENSHELL_SANDBOX=demo\n");
@@ -49,7 +52,10 @@ static void token_and_keys_are_readable_by_root_only(void **state)
             "cat /etc/openshell/auth/sandbox.jwt;stat /etc/openshell/auth/sandbox.jwt;"
             "cat /etc/openshell/tls/client/tls.key;stat /etc/openshell/tls/client/tls.key;"
             "cat /etc/openshell/auth/upstream-proxy;stat /etc/openshell/auth/upstream-proxy;"
-            "uid 58998;cat /etc/openshell/auth/upstream-proxy;cat /etc/openshell/auth/sandbox.jwt;cat "
+            "cat /etc/openshell/operator/rules.rego;stat /etc/openshell/operator/policy-data.yaml;"
+            "stat /opt/openshell/bin/opa;put /opt/openshell/bin/opa x;"
+            "uid 58998;cat /etc/openshell/operator/rules.rego;cat /etc/openshell/operator/policy-data.yaml;"
+            "cat /etc/openshell/auth/upstream-proxy;cat /etc/openshell/auth/sandbox.jwt;cat "
             "/etc/openshell/tls/client/tls.key;"
             "cat /etc/openshell/operator/extra-hosts;cat /etc/openshell/operator/extra-ca.pem;cat "
             "/etc/resolv.conf");
@@ -62,6 +68,12 @@ static void token_and_keys_are_readable_by_root_only(void **state)
     assert_has(log, "cat /etc/openshell/auth/upstream-proxy = user:pass\n");
     assert_has(log, "stat /etc/openshell/auth/upstream-proxy = 100400 0 0\n");
     assert_has(log, "cat /etc/openshell/auth/upstream-proxy = Permission denied\n");
+    assert_has(log, "cat /etc/openshell/operator/rules.rego = RULES TEXT\n");
+    assert_has(log, "stat /etc/openshell/operator/policy-data.yaml = 100400 0 0\n");
+    assert_has(log, "stat /opt/openshell/bin/opa = 100755 0 0\n");
+    assert_has(log, "put /opt/openshell/bin/opa = Read-only file system\n");
+    assert_has(log, "cat /etc/openshell/operator/rules.rego = Permission denied\n");
+    assert_has(log, "cat /etc/openshell/operator/policy-data.yaml = Permission denied\n");
     assert_has(log, "cat /etc/openshell/operator/extra-hosts = 10.1.2.3 demo.test\n");
     assert_has(log, "cat /etc/openshell/operator/extra-ca.pem = CA TEXT\n");
     assert_has(log, "cat /etc/resolv.conf = nameserver 10.200.0.1\n");

@@ -47,6 +47,7 @@ static void everything_that_is_built(void **state)
         "[openshell.drivers.local]\nenable_bind_mounts = true\nextra_ca_file = 'x'\n"
         "extra_hosts_file = 'h'\nhttps_proxy = 'http://p:1'\nno_proxy = 'corp'\n"
         "proxy_auth_file = '/f'\nproxy_auth_allow_insecure = true\nproxy_connect_by_hostname = false\n"
+        "policy_rules_file = 'r.rego'\npolicy_data_file = 'd.yaml'\nopa_path = '/opa'\n"
         "agent_uid = 1500\nworker_uid = 1501\nmask = ['/srv']\n"
         "[openshell.drivers.docker]\nanything = { at = 'all' }\n";
     assert_int_equal(parse(&f, &a, text, &err), 0);
@@ -66,6 +67,9 @@ static void everything_that_is_built(void **state)
     assert_string_equal(f.tls_cert, "/c");
     assert_string_equal(f.tls_client_ca, "/a");
     assert_int_equal(f.allow_unauthenticated, CONFIG_TRUE);
+    assert_string_equal(f.local_policy_rules, "r.rego");
+    assert_string_equal(f.local_policy_data, "d.yaml");
+    assert_string_equal(f.local_opa, "/opa");
     assert_true(f.mtls_table);
     assert_int_equal(f.mtls_auth, CONFIG_TRUE);
     assert_string_equal(f.jwt_kid, "k");

@@ -27,7 +27,7 @@
 #include "drivers/local/tree.h"
 #include "sys/file.h"
 
-#define PLAN_MAX ((size_t)4 << 20)
+#define PLAN_MAX ((size_t)8 << 20)
 #define OWNERS_MAX ((size_t)512 << 20)
 
 struct launch {

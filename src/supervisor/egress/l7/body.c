@@ -18,6 +18,22 @@ int body_too_long(const char *what, size_t limit, struct os_error *err)
                         limit);
 }
 
+int body_hold(struct egress *e, size_t n, struct os_error *err)
+{
+    size_t held = atomic_fetch_add(&e->bodies, n);
+    if (held + n <= OS_L7_BODIES_MAX)
+        return 0;
+    atomic_fetch_sub(&e->bodies, n);
+    return os_error_set(err, OS_RESOURCE_EXHAUSTED,
+                        "bodies that wait to be judged exceed %d bytes in all connections; try again later",
+                        OS_L7_BODIES_MAX);
+}
+
+void body_let_go(struct egress *e, size_t n)
+{
+    atomic_fetch_sub(&e->bodies, n);
+}
+
 /* The client waits for our word before it sends the body. */
 static int invite(struct egress_request *r, struct os_error *err)
 {
@@ -61,6 +77,7 @@ int body_collect(struct egress_request *r, const char *what, size_t limit, struc
     if (!framing.done && invite(r, err) < 0)
         return -1;
     while (!framing.done) {
+        size_t before = r->body.len;
         if (!stream_buffered(client) && fill(client, r->body_end_ms, err) < 0)
             return -1;
         int64_t n = http1_body_decode(&framing, stream_bytes(client), stream_buffered(client), &r->body, err);
@@ -68,6 +85,9 @@ int body_collect(struct egress_request *r, const char *what, size_t limit, struc
             return -1;
         stream_consume(client, (size_t)n);
         wire += (size_t)n;
+        if (body_hold(r->conn->egress, r->body.len - before, err) < 0)
+            return -1;
+        r->body_held += r->body.len - before;
         if (r->body.failed)
             return body_too_long(what, limit, err);
         if (wire > wire_limit(limit))

@@ -9,6 +9,7 @@
 
 struct exchange {
     struct egress_conn *c;
+    struct egress_request *r;
     struct egress_stream *client, *upstream;
     struct http1_head
         *head;       /* of the response; reuses the room of the request's, unless that is an upgrade */
@@ -93,10 +94,13 @@ static enum step move_collected(struct exchange *x)
         return STEP_IDLE;
     if (n < 0) {
         x->request_lost = x->close = true;
+        request_drop_body(x->r);
         return STEP_MOVED;
     }
     x->collected.p += n;
     x->collected.n -= (size_t)n;
+    if (!x->collected.n)
+        request_drop_body(x->r);
     return STEP_MOVED;
 }
 
@@ -449,6 +453,7 @@ enum exchange_end exchange_run(struct egress_request *r, const char *scheme, boo
 {
     struct egress_conn *c = r->conn;
     struct exchange x = {.c = c,
+                         .r = r,
                          .client = &c->client,
                          .upstream = &c->upstream,
                          .head = r->kind == POLICY_HTTP_UPGRADE ? r->response : &c->head,

@@ -27,6 +27,23 @@ void gate_refuse_malformed(const struct tunnel_http *t, struct egress_request *r
     t->answer(t, r, &a);
 }
 
+/* Not this client's fault, and it may try again. */
+static void refuse_busy(const struct tunnel_http *t, struct egress_request *r, const struct os_error *err)
+{
+    struct deny_answer a cleanup_answer = {0};
+    event_failure(t->c, "L7 relay error", err);
+    deny_make_json(&a, "503 Service Unavailable", "body_capacity_exhausted", os_error_text(err), NULL);
+    t->answer(t, r, &a);
+}
+
+void gate_refuse_body(const struct tunnel_http *t, struct egress_request *r, const struct os_error *err)
+{
+    if (err->code == OS_RESOURCE_EXHAUSTED)
+        refuse_busy(t, r, err);
+    else if (err->code != OS_UNAVAILABLE)
+        gate_refuse_malformed(t, r, err);
+}
+
 /* The one Host of a request, or the authority of an absolute target, which must agree. False when there is
  * none, several, or they differ: *err says so. */
 static bool request_authority(const struct egress_request *r, struct http1_authority *out, bool *present,
@@ -138,7 +155,7 @@ static void send_answer(void *ctx, struct egress_request *r, const struct deny_a
 
 static void send_malformed(void *ctx, struct egress_request *r, const struct os_error *err)
 {
-    gate_refuse_malformed(ctx, r, err);
+    gate_refuse_body(ctx, r, err);
 }
 
 bool gate_middleware(const struct tunnel_http *t, struct egress_request *r)

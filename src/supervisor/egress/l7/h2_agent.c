@@ -92,12 +92,18 @@ static void begin(struct h2_stream *st, bool ended)
         decide(st);
 }
 
-/* The bound on what all streams of a connection collect. One alone always has room. */
-static bool within_budget(struct h2_stream *st, size_t n)
+/* The bounds on what all streams of a connection collect, where one alone always has room, and on what all
+ * connections do. */
+static int within_budget(struct h2_stream *st, size_t n, struct os_error *err)
 {
+    if (body_hold(st->h->t->c->egress, n, err) < 0)
+        return -1;
     st->collected += n;
     st->h->collected += n;
-    return st->h->collected <= OS_L7_BODY_MAX || st->h->collected == st->collected;
+    if (st->h->collected <= OS_L7_BODY_MAX || st->h->collected == st->collected)
+        return 0;
+    return os_error_set(err, OS_RESOURCE_EXHAUSTED, "bodies that wait to be judged exceed %d bytes",
+                        OS_L7_BODY_MAX);
 }
 
 static void collect(struct h2_stream *st, const uint8_t *data, size_t n)
@@ -110,9 +116,7 @@ static void collect(struct h2_stream *st, const uint8_t *data, size_t n)
     } else if (st->r.body.failed) {
         body_too_long(st->plan.what, st->plan.limit, &err);
         gate_refuse_malformed(st->h->t, &st->r, &err);
-    } else if (!within_budget(st, n)) {
-        os_error_set(&err, OS_RESOURCE_EXHAUSTED, "bodies that wait to be judged exceed %d bytes",
-                     OS_L7_BODY_MAX);
+    } else if (within_budget(st, n, &err) < 0) {
         event_failure(st->h->t->c, "L7 relay error", &err);
         h2_chain_drop(st);
         refuse(st);

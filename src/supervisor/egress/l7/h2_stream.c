@@ -35,6 +35,7 @@ void h2_stream_forget(struct h2_stream *st)
 
 static void release_budget(struct h2_stream *st)
 {
+    body_let_go(st->h->t->c->egress, st->collected);
     st->h->collected -= st->collected;
     st->collected = 0;
 }

@@ -59,8 +59,7 @@ static bool serve_parsed(const struct tunnel_http *t, struct egress_request *r)
         return false;
     upgrade_recognise(r);
     if (t->inspect && request_inspect(r, &err) < 0) {
-        if (err.code != OS_UNAVAILABLE)
-            gate_refuse_malformed(t, r, &err);
+        gate_refuse_body(t, r, &err);
         return false;
     }
     return gate_allow(t, r) && !conn_stale(t->c) && gate_middleware(t, r) && guard_admit(t, r) &&

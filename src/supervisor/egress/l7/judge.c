@@ -39,11 +39,19 @@ int request_parse(struct egress_request *r, struct os_error *err)
     return 0;
 }
 
+void request_drop_body(struct egress_request *r)
+{
+    os_buf_free(&r->body);
+    if (r->body_held)
+        body_let_go(r->conn->egress, r->body_held);
+    r->body_held = 0;
+}
+
 void request_free(struct egress_request *r)
 {
     middleware_session_free(r->session);
     r->session = NULL;
-    os_buf_free(&r->body);
+    request_drop_body(r);
     os_buf_free(&r->out);
     if (r->refusal)
         deny_answer_free(r->refusal);
