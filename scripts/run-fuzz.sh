@@ -41,7 +41,10 @@ fi
 ninja -C $build $targets >>$log 2>&1 || build_failed
 
 mkdir -p $build/artifacts
-for target in $targets; do
+# One at a time on every processor; a line of each goes to the results.
+# shellcheck disable=SC2016 # expanded by the inner shell
+printf '%s\n' $targets | xargs -P "$(nproc)" -n 1 sh -c '
+    seconds=$1 build=$2 target=$3
     name=$(basename "$target")
     seeds=$(dirname "$target")/corpus/$name
     learnt=$build/corpus/$name
@@ -49,17 +52,17 @@ for target in $targets; do
     mkdir -p "$learnt"
     [ -d "$seeds" ] || seeds=
     # shellcheck disable=SC2086 # no argument at all without seeds
-    timeout -k 10 $((seconds + 120)) $build/"$target" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=20 \
+    timeout -k 10 $((seconds + 120)) "$build/$target" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=20 \
         -print_final_stats=1 -artifact_prefix="$build/artifacts/$name-" "$learnt" $seeds >"$run" 2>&1
     status=$?
-    runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$run")
+    runs=$(sed -n "s/^stat::number_of_executed_units: *//p" "$run")
     if [ $status -eq 0 ] && [ "${runs:-0}" -gt 0 ]; then
         echo "ok fuzz $name: $runs runs"
-        passed=$((passed + 1))
     else
-        echo "not ok fuzz $name: status $status, see $run"
-        grep -aE 'ERROR|SUMMARY|runtime error|Test unit written' "$run" | head -10 | sed 's/^/    /'
-        failed=$((failed + 1))
+        echo "not ok fuzz $name: status $status, see $run
+$(grep -aE "ERROR|SUMMARY|runtime error|Test unit written" "$run" | head -10 | sed "s/^/    /")"
     fi
-done
+' sh "$seconds" "$build" | tee $build/results
+passed=$(grep -c '^ok ' $build/results)
+failed=$(($(printf '%s\n' "$targets" | wc -l) - passed))
 finish

@@ -10,6 +10,7 @@ python=$([ -x /usr/bin/python3 ] && echo /usr/bin/python3 || echo python3) # Deb
 logs=build/test-logs
 mkdir -p "$logs"
 passed=0 failed=0 skipped=0
+counts=${TEST_COUNTS:-$logs/counts} # what programs that ran side by side add to: "passed failed skipped" each
 
 # account NAME LOG STATUS: adds the cases of one log; a program that failed without naming a case is one failure.
 account() {
@@ -43,6 +44,15 @@ one() {
     account "$name" "$log" $?
 }
 
+# side_by_side: the commands on stdin, "NAME COMMAND...", as many at a time as there are processors.
+side_by_side() {
+    : >"$counts"
+    TEST_COUNTS=$counts xargs -P "$(nproc)" -L 1 scripts/run-tests.sh one
+    while read -r ok bad skip; do
+        passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
+    done <"$counts"
+}
+
 unit() { # unit BUILD LABEL
     for t in $(find "$1/tests/unit" -type f -name 'test_*' -perm -u+x | sort); do
         one "$2/$(basename "$t")" "$t"
@@ -65,12 +75,13 @@ sanitized() {
 
 scripts_of() { # scripts_of DIRECTORY LABEL
     [ -d "$1" ] || return 0
-    for t in $(find "$1" -name 'test_*.py' -o -name 'test_*.sh' | sort); do
+    find "$1" -name 'test_*.py' -o -name 'test_*.sh' | sort | while read -r t; do
         case $t in
-        *.py) one "$2/$(basename "$t")" "$python" "$t" ;;
-        *) one "$2/$(basename "$t")" sh "$t" ;;
+        *.py) echo "$2/$(basename "$t") $python $t" ;;
+        *) echo "$2/$(basename "$t") sh $t" ;;
         esac
-    done
+    done >"$logs/list"
+    side_by_side <"$logs/list"
 }
 
 lint() {
@@ -111,6 +122,12 @@ case_named() {
 }
 
 case $what in
+one) # of side_by_side
+    shift
+    one "$@"
+    echo "$passed $failed $skipped" >>"$counts"
+    exit 0
+    ;;
 case)
     shift
     [ $# -gt 0 ] || { echo "usage: $0 case NAME..." >&2; exit 2; }
