@@ -100,8 +100,8 @@ static void on_renewed(void *ctx, const struct os_error *status,
     struct services *s = ctx;
     struct middleware_token tokens[OS_MIDDLEWARE_CREDENTIALS];
     struct os_error cleanup_error err = {0};
-    if (s->current || !s->registry)
-        return; /* it brings tokens of its own */
+    if (!s->registry)
+        return;
     if (!r || take_tokens(r, s->names.v, s->names.n, tokens, &err) < 0) {
         os_log_warn(LOG_TARGET, "cannot renew the tokens of middleware services: %s",
                     os_error_text(r ? &err : status));

@@ -86,7 +86,8 @@ void event_http(const struct egress_request *r, const char *scheme, const char *
                 const struct conn_event *ev, const char *fmt, ...)
 {
     const struct egress_conn *c = r->conn;
-    cleanup_buf struct os_buf message = {.max = OS_AUDIT_LINE}, url = {.max = OS_AUDIT_LINE}, detail = {0};
+    cleanup_buf struct os_buf message = {.max = OS_AUDIT_LINE}, url = {.max = OS_AUDIT_LINE}, detail = {0},
+                              method = {0};
     va_list ap;
     va_start(ap, fmt);
     os_buf_vaddf(&message, fmt, ap);
@@ -98,7 +99,7 @@ void event_http(const struct egress_request *r, const char *scheme, const char *
     os_buf_adds(&url, r->path);
     char source[INET6_ADDRSTRLEN];
     struct audit_event out = base(c, AUDIT_HTTP, ev, source);
-    out.activity = r->method;
+    out.activity = hide_detail(c, r->method, &method);
     out.url = os_buf_str(&url);
     out.rule = policy ? policy : "-";
     out.message = hide(c, &message);
@@ -118,8 +119,9 @@ void event_finding_as(struct egress_conn *c, enum audit_severity severity, enum 
     char source[INET6_ADDRSTRLEN];
     struct audit_event out = base(c, AUDIT_FINDING, &ev, source);
     out.finding_uid = uid;
+    cleanup_buf struct os_buf copy = {0};
     out.title = title;
-    out.message = message;
+    out.message = hide_detail(c, message, &copy);
     audit_emit(c->egress->opt.audit, &out);
 }
 
@@ -136,10 +138,11 @@ void event_uninspectable(struct egress_conn *c, const char *surface)
 
 void event_failure(struct egress_conn *c, const char *what, const struct os_error *err)
 {
-    const struct conn_event ev = {
-        .activity = "Fail", .severity = AUDIT_SEV_LOW, .detail = os_error_text(err)};
-    event_conn(c, &ev, "%s: %s", what, os_error_text(err));
-    os_log_info(LOG, "%s (%s:%u): %s", what, c->host ? c->host : "-", c->port, os_error_text(err));
+    cleanup_buf struct os_buf text = {0};
+    os_buf_adds(&text, os_error_text(err));
+    const struct conn_event ev = {.activity = "Fail", .severity = AUDIT_SEV_LOW, .detail = hide(c, &text)};
+    event_conn(c, &ev, "%s: %s", what, ev.detail);
+    os_log_info(LOG, "%s (%s:%u): %s", what, c->host ? c->host : "-", c->port, ev.detail);
 }
 
 void event_reloaded(struct egress_conn *c)

@@ -205,8 +205,6 @@ static void relay(struct egress_request *r)
     conn_announce_reload(c, true);
     enum exchange_end end = exchange_run(r, "http", true, &err);
     conn_announce_reload(c, false);
-    if (c->asks_proxy && r->out.data)
-        explicit_bzero(r->out.data, r->out.cap); /* the operator's credential */
     switch (end) {
     case EXCHANGE_KEEP:
     case EXCHANGE_CLOSE:

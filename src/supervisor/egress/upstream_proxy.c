@@ -135,8 +135,9 @@ int upstream_proxy_dial(struct egress_conn *c, const struct forward_proxy *p, co
         net_hosts_lookup(c->egress->opt.extra_hosts, c->host, &known);
     bool by_name = p->by_hostname && !c->captured && !known.n;
     /* Few proxies let CONNECT lead to port 80; a request with an address for its host would be answered as if
-     * it was for another site. */
-    c->asks_proxy = by_name && c->one_request;
+     * it was for another site. With a credential there is a tunnel all the same: what the proxy answers to a
+     * request goes to the agent, and may show what was asked (TRACE, error pages). */
+    c->asks_proxy = by_name && c->one_request && !p->authorization.len;
     size_t n = by_name ? 1 : addrs->n;
     int64_t end = os_clock_mono_ms() + OS_PROXY_CONNECT_MS;
     if (resolve(c, p, &proxy, err) < 0)

@@ -584,9 +584,22 @@ def what_else_is_quoted_in_events_is_hidden(w):
     r = w.ask("gql.test", "/graphql", f"Content-Encoding: {GITHUB}\r\n", body=body)
     equal(r.status, 400, "status")
     contains(w.egress.audit("content-encoding", since), "ghp_****")
+    jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"
+    w.ask("api.test", "/" + jwt)
+    w.ask("api.test", "/x", method="ghp_" + R36)
+    w.egress.audit("https://api.test/x", since)
     with w.egress.lock:
         text = "\n".join(w.egress.lines + w.egress.json)
-    check(R36 not in text, f"a secret in {line}")
+    for part in (R36, R36.upper(), jwt[-20:], jwt.upper()[-20:]):
+        check(part not in text, f"{part} is in a log")
+
+
+@suite.case
+def methods_and_names_of_fields_are_no_way_out(w):
+    w.mode("enforce")
+    equal(w.ask("api.test", "/x", method="ghp_" + R36).status, 403, "method")
+    equal(w.ask("api.test", "/x", f"{GITHUB}: 1\r\n").status, 403, "name of a field")
+    nowhere(w)
 
 
 @suite.case

@@ -217,28 +217,41 @@ def by_hostname_the_proxy_gets_the_name_after_the_checks(w):
 @suite.case
 def by_hostname_plain_http_is_asked_for_without_a_tunnel(w):
     """As every proxy expects it; an upgrade, and a name that only the operator knows, have their tunnel."""
-    e = w.start("named-plain", w.secret, "--upstream-proxy-connect-by-hostname", "--upstream-proxy-auth-file", w.auth,
-                "--upstream-proxy-auth-allow-insecure", etc_hosts=f"{FAR} named.test\n")
-    w.secret.fresh()
+    e = w.start("named-plain", w.proxy, "--upstream-proxy-connect-by-hostname", etc_hosts=f"{FAR} named.test\n")
+    w.proxy.fresh()
     w.plain.raw = b""
-    encoded = base64.b64encode(CREDENTIAL.encode())
     body = b"z" * 100000
     answer = e.ask(b"POST http://NAMED.test:80/v1/up?q=1 HTTP/1.1\r\nHost: other\r\nProxy-Authorization: Basic agent\r\n"
                    b"Content-Length: 100000\r\n\r\n" + body)
     contains(answer.decode(), "origin saw POST /v1/up?q=1 HTTP/1.1 with 100000 bytes")
-    head = w.secret.asked[0]
+    head = w.proxy.asked[0]
     check(head.startswith(b"POST http://named.test/v1/up?q=1 HTTP/1.1\r\n"), head)
     equal((head.count(b"Host: named.test\r\n"), head.count(b"Host:")), (1, 1), "Host")
-    equal(head.count(b"Proxy-Authorization: Basic " + encoded + b"\r\n"), 1, "the operator's credential")
     check(b"Basic agent" not in head, "the agent's went on")
     contains(e.ask(b"GET http://far.test/v HTTP/1.1\r\nHost: x\r\n\r\n").decode(), "origin saw GET /v")
     equal(e.ask(b"DELETE http://named.test/v HTTP/1.1\r\nHost: x\r\n\r\n").split(b" ")[1], b"403", "rules hold")
-    equal(w.secret.targets(), ["http://named.test/v1/up?q=1", f"{FAR}:80"], "targets")
+    equal(w.proxy.targets(), ["http://named.test/v1/up?q=1", f"{FAR}:80"], "targets")
     stop_process(e.process)
     e = w.start("named-without", w.secret, "--upstream-proxy-connect-by-hostname", etc_hosts=f"{FAR} named.test\n")
     answer = e.ask(b"GET http://named.test/p HTTP/1.1\r\nHost: x\r\n\r\n").decode()
     contains(answer, "502 Bad Gateway")
     check("407" not in answer and "Proxy-Auth" not in answer, answer)
+    stop_process(e.process)
+
+
+@suite.case
+def what_a_proxy_answers_shows_no_credential(w):
+    """A proxy may show what it was asked (TRACE, error pages): a request with the credential is never asked in the open."""
+    e = w.start("named-secret", w.secret, "--upstream-proxy-connect-by-hostname", "--upstream-proxy-auth-file", w.auth,
+                "--upstream-proxy-auth-allow-insecure", etc_hosts=f"{FAR} named.test\n")
+    w.secret.fresh()
+    encoded = base64.b64encode(CREDENTIAL.encode())
+    for ask in (b"GET http://named.test/p HTTP/1.1\r\nHost: x\r\n\r\n",
+                b"TRACE http://named.test/v1/t HTTP/1.1\r\nHost: x\r\nMax-Forwards: 0\r\n\r\n"):
+        check(encoded not in e.ask(ask), "the agent saw it")
+    contains(e.ask(b"GET http://named.test/p HTTP/1.1\r\nHost: x\r\n\r\n").decode(), "origin saw GET /p")
+    check(all(t == "named.test:80" for t in w.secret.targets()), w.secret.targets())
+    check(all(h.startswith(b"CONNECT ") for h in w.secret.asked), "asked without a tunnel")
     stop_process(e.process)
 
 

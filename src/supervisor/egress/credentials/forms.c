@@ -125,7 +125,8 @@ void secret_overwrite(const struct secret_view *view, char *p, size_t n, bool hi
     }
     secret_scan_init(&s, view, ignore, NULL);
     s.acts = s.redacts = true;
-    s.hints = hints;
     size_t ready = secret_scan_feed(&s, p, n, true, work, &out);
     memcpy(p, out, ready);
+    if (hints)
+        secret_hints_overwrite(view, p, n);
 }

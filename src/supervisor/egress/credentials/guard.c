@@ -221,6 +221,17 @@ static void scan_path(struct head_scan *s)
     s->report.whole = false;
 }
 
+/* A method and the names of fields are no place for anything but words: never redacted either. */
+static void scan_word(struct head_scan *s, const char *place, const char *p, size_t n)
+{
+    guard_report_place(&s->report, "%s", place);
+    s->report.whole = true;
+    secret_forms_scan(&s->view, p, n, false, guard_report_form, &s->report);
+    if (s->report.mode != SECRET_AUDIT && s->report.plain)
+        s->refused = true;
+    s->report.whole = false;
+}
+
 static void scan_query(struct head_scan *s)
 {
     const char *query = s->r->target.query;
@@ -248,7 +259,10 @@ static void scan_fields(struct head_scan *s, bool forward)
     s->view.certain_only = true; /* sessions and signatures are what header fields are for */
     for (size_t i = 0; i < r->head->n_fields && !s->refused; i++) {
         const struct http1_field *f = &r->head->fields[i];
-        if (!request_field_passes(r, f, forward) || f->value.n < 8)
+        if (!request_field_passes(r, f, forward))
+            continue;
+        scan_word(s, "header name", f->name.p, f->name.n);
+        if (f->value.n < 8 || s->refused)
             continue;
         guard_report_place(&s->report, "header %.*s", (int)(f->name.n < 40 ? f->name.n : 40), f->name.p);
         secret_forms_scan(&s->view, f->value.p, f->value.n, false, guard_report_form, &s->report);
@@ -287,6 +301,7 @@ static bool check_secrets(struct egress_request *r, const char *scheme, bool for
         .r = r, .report = {.r = r, .scheme = scheme, .mode = mode}, .redacts = mode == SECRET_REDACT};
     secret_view_init(&s.view, rules, r->conn->host);
     if (mode != SECRET_OFF) {
+        scan_word(&s, "method", r->method, strlen(r->method));
         scan_path(&s);
         if (!s.refused)
             scan_query(&s);

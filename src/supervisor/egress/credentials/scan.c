@@ -227,6 +227,11 @@ static size_t take_found(struct secret_scan *s, struct secret_pass *pass, struct
     }
     pass->overwrites = acts;
     overwrite(pass, b->p + at + v->found.plain, v->found.n - v->found.plain);
+    size_t end = at + v->found.n;
+    if (acts && shape && shape->flags & SHAPE_JWT) /* all of its parts */
+        for (; end < b->n && (b->p[end] == '.' || shape_byte(shape->alphabet, (unsigned char)b->p[end]));
+             end++)
+            overwrite(pass, b->p + end, 1);
     if (shape && !strcmp(shape->id, "aws-access-key-id"))
         b->aws_end = at + v->found.n + SHAPE_AWS_REACH;
     if (shape && shape->flags & SHAPE_PEM) {
@@ -237,7 +242,7 @@ static size_t take_found(struct secret_scan *s, struct secret_pass *pass, struct
         pass->state = SCAN_RUN;
         pass->alphabet = shape->alphabet;
     }
-    return at + v->found.n;
+    return end;
 }
 
 /* Where bytes have to be looked at again: from `at` on, where something is undecided, and from the last two
@@ -253,6 +258,8 @@ static size_t again(const struct span *b, size_t at, size_t settled)
 static size_t search(struct secret_scan *s, struct secret_pass *pass, struct span *b, size_t *safe)
 {
     size_t i = 0, settled = 0; /* up to here something was found */
+    size_t undecided =
+        SIZE_MAX; /* what may go, if it is anything: looked at again, but nothing waits for it */
     *safe = b->n;
     while (i < b->n && !s->blocked) {
         if (pass->state != SCAN_SEARCH) {
@@ -266,14 +273,17 @@ static size_t search(struct secret_scan *s, struct secret_pass *pass, struct spa
         if (v.match == SHAPE_YES) {
             i = settled = take_found(s, pass, b, at, &v);
             *safe = s->blocked ? at : *safe;
-        } else if (v.match == SHAPE_MORE && b->n - at < SECRET_CARRY) {
+        } else if (v.match == SHAPE_MORE && b->n - at < SECRET_CARRY && !v.allowed) {
             *safe = at + v.found.plain;
-            return again(b, at, settled);
+            return again(b, at < undecided ? at : undecided, settled);
+        } else if (v.match == SHAPE_MORE && b->n - at < SECRET_CARRY) {
+            undecided = at < undecided ? at : undecided;
+            i = at + 1;
         } else {
             i = at + 1;
         }
     }
-    return b->ended || s->blocked ? b->n : again(b, b->n, settled);
+    return b->ended || s->blocked ? b->n : again(b, undecided < b->n ? undecided : b->n, settled);
 }
 
 /* --- streams --- */
@@ -341,6 +351,21 @@ size_t secret_scan_feed(struct secret_scan *s, const char *p, size_t n, bool end
         run_pass(s, SCAN_HINTS, p, n, ended, work, &safe);
     *out = run_pass(s, SCAN_CERTAIN, p, n, ended, work, &safe);
     return safe;
+}
+
+static void ignore(void *ctx, const struct secret_hit *hit)
+{
+}
+
+void secret_hints_overwrite(const struct secret_view *view, char *p, size_t n)
+{
+    struct secret_scan s;
+    size_t safe;
+    secret_scan_init(&s, view, ignore, NULL);
+    s.acts = s.redacts = s.hints = true;
+    struct span b = {
+        .filter = &view->rules->filter[SCAN_HINTS], .hints = true, .p = p, .n = n, .ended = true};
+    search(&s, &s.pass[SCAN_HINTS], &b, &safe);
 }
 
 void secret_text_scan(const struct secret_view *view, const char *p, size_t n, secret_hit_fn *hit, void *ctx)

@@ -55,6 +55,8 @@ void secret_scan_init(struct secret_scan *s, const struct secret_view *view, sec
  * has gone whole. Where nothing is acted on, all bytes of a piece go on at once. */
 size_t secret_scan_feed(struct secret_scan *s, const char *p, size_t n, bool ended, char *work, char **out);
 
+/* Overwrites in place what is only reported otherwise: tokens that may be none. For texts of logs. */
+void secret_hints_overwrite(const struct secret_view *view, char *p, size_t n);
 /* A text that is complete. */
 void secret_text_scan(const struct secret_view *view, const char *p, size_t n, secret_hit_fn *hit, void *ctx);
 

@@ -100,9 +100,6 @@ void request_write_head(struct egress_request *r, bool forward, const char *host
         os_buf_adds(out, "Via: 1.1 openshell-sandbox\r\n");
     if (forward)
         os_buf_addf(out, "Host: %s\r\n", host_field);
-    if (absolute && r->conn->egress->opt.upstream_proxy->authorization.len)
-        os_buf_addf(out, "Proxy-Authorization: %s\r\n",
-                    r->conn->egress->opt.upstream_proxy->authorization.data);
     if (r->kind == POLICY_HTTP_UPGRADE)
         upgrade_write_fields(r, out);
     if (r->body_read)

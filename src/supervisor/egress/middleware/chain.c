@@ -276,7 +276,8 @@ static const char *apply(struct egress_request *r, const mw_result *result, bool
     if (result->has_body && result->body.len && r->kind == POLICY_HTTP_UPGRADE)
         return "response_body_over_capacity"; /* of a request that has no body */
     r->head = head;
-    *replaced = result->has_body && r->kind != POLICY_HTTP_UPGRADE;
+    /* A request without a body stays without. */
+    *replaced = result->has_body && r->kind != POLICY_HTTP_UPGRADE && r->head->framing != HTTP1_NO_BODY;
     if (*replaced)
         replace_body(r, &result->body);
     return NULL;

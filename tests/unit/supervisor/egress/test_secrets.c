@@ -178,6 +178,20 @@ static void every_shape_at_every_cut(void **state)
         secret_rules_unref(rules[i]);
 }
 
+/* What may go home takes nothing with it that may not, wherever the text was cut. */
+static void an_allowed_row_hides_nothing_at_a_cut(void **state)
+{
+    static const char text[] = "x=sk-proj-sk_live_4eC39HqLyjWDarjtT1zdp7dc y";
+    struct secret_rules *enforce = rules_for(SECRET_ENFORCE);
+    cleanup_buf struct os_buf out = {0};
+    struct hits hits;
+    for (size_t cut = 1; cut < sizeof(text) - 1; cut++) {
+        assert_true(feed(enforce, "api.openai.com", text, sizeof(text) - 1, cut, 1, &out, &hits));
+        assert_null(memmem(os_buf_str(&out), out.len, "4eC39HqLyjWD", 12));
+    }
+    secret_rules_unref(enforce);
+}
+
 /* What is only reported must not hide what is not. */
 static void hints_hide_nothing(void **state)
 {
@@ -416,6 +430,7 @@ static void nothing_is_held_without_a_reason(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_allowed_row_hides_nothing_at_a_cut),
         cmocka_unit_test(every_shape_at_every_cut),
         cmocka_unit_test(no_shape_without_a_sample),
         cmocka_unit_test(redaction_keeps_the_rest),
