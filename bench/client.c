@@ -31,18 +31,20 @@ int client_route(int argc, char **argv, struct route *out)
 /* Takes the head of the answer off the socket and nothing of what follows it. */
 static void read_head(int fd, char *buf, size_t size)
 {
-    for (;;) {
-        ssize_t got = recv(fd, buf, size - 1, MSG_PEEK);
-        buf[got > 0 ? got : 0] = '\0';
-        char *end = strstr(buf, "\r\n\r\n");
-        if (end) {
-            got = recv(fd, buf, (size_t)(end - buf) + 4, 0);
-            buf[got > 0 ? got : 0] = '\0';
-            return;
-        }
-        if (got <= 0 || (size_t)got == size - 1)
-            return;
+    size_t have = 0;
+    char *end = NULL;
+    while (!end && have < size - 1) {
+        ssize_t got = recv(fd, buf + have, size - 1 - have, MSG_PEEK);
+        if (got <= 0)
+            break;
+        buf[have + (size_t)got] = '\0';
+        end = strstr(buf, "\r\n\r\n");
+        got = end ? end + 4 - (buf + have) : got;
+        if (recv(fd, buf + have, (size_t)got, 0) != got)
+            break;
+        have += (size_t)got;
     }
+    buf[have] = '\0';
 }
 
 static void tunnel(int fd, const char *host, const char *port)
@@ -56,7 +58,9 @@ static void tunnel(int fd, const char *host, const char *port)
     }
     read_head(fd, buf, sizeof(buf));
     if (strncmp(buf, "HTTP/1.", 7) != 0 || strncmp(buf + 8, " 200", 4) != 0) {
-        fprintf(stderr, "the proxy answered: %s\n", buf);
+        fprintf(stderr, "the proxy answered: %s", buf);
+        read_head(fd, buf, sizeof(buf)); /* the body */
+        fprintf(stderr, "%s\n", buf);
         exit(1);
     }
 }

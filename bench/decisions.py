@@ -59,6 +59,6 @@ def decisions(private):
         check(found, r)
         theirs = opa.nanoseconds(rules) if opa.program else None
         for kind, ns in zip(("L4", "L7"), map(int, found.groups())):
-            beside = f"OPA: {theirs[kind]:.0f} ns, {theirs[kind] / ns:.0f} times as long" if theirs else f"no OPA: {opa.why}"
+            beside = f"OPA: {theirs[kind] / 1e6:.1f} ms" if theirs else f"no OPA: {opa.why}"
             add(f"policy decision, {rules} rules, {kind}", f"{ns} ns, {found.group(3)} allocations", beside,
                 f"<= {BARS[kind]} ns", ns <= BARS[kind])

@@ -5,11 +5,12 @@ import re
 import subprocess
 import time
 
-from table import BENCH, add, check, figures, pss, row, run, show_rows  # first: it says where the rest is
+from table import BENCH, add, check, figures, middle, pss, row, run, show_rows  # first: it says where the rest is
 from decisions import decisions
 from forward import ADDRESS, HOST, PROXY, forward
 from harness import BIN, Authority, Gateway, Private, lo_address
 
+WEBSOCKET_HOST = "ws.bench.test"
 POLICY = """version: 1
 filesystem_policy:
   include_workdir: true
@@ -23,7 +24,7 @@ network_policies:
     endpoints:
       - {{host: bench.test, port: 443, protocol: rest, enforcement: enforce, access: {access}}}
       - {{host: bench.test, ports: [444, 445], tls: skip}}
-      - {{host: bench.test, port: 446, protocol: websocket, enforcement: enforce, access: read-write}}
+      - {{host: ws.bench.test, port: 443, protocol: websocket, enforcement: enforce, access: read-write}}
     binaries:
       - {{path: /sandbox/https_client}}
       - {{path: /sandbox/blast}}
@@ -73,15 +74,21 @@ def send(g, program):
 def https(g, authority):
     client = BENCH / "https_client"
     g.must("policy", "set", "one", "--policy", private.dir / "p0.yaml", "--wait")
-    for option, port, count, what in (("", 443, 3000, "HTTPS request"), ("-2", 443, 3000, "HTTP/2 request"),
-                                      ("-w", 446, 3000, "WebSocket message"), ("-n", 443, 300, "HTTPS request, new connection")):
-        direct = figures(client, *option.split(), count, HOST, authority.pem, "direct", ADDRESS, port)
-        r = g.exec("one", "sh", "-c", f"exec /sandbox/https_client {option} {count} {HOST} \"$SSL_CERT_FILE\" "
-                   f"proxy {' '.join(PROXY)} {HOST} {port}")
-        check(r.code == 0, r)
-        p50, p99 = map(float, r.out.split())
-        added = (p50 - direct[0], p99 - direct[1])
-        row(f"{what} added by the proxy, inspected", "us", added, ("<= 60 us p50", 60), "direct round trip", direct)
+    for option, host, count, what in (("", HOST, 3000, "HTTPS request"), ("-2", HOST, 3000, "HTTP/2 request"),
+                                      ("-w", WEBSOCKET_HOST, 3000, "WebSocket message"),
+                                      ("-n", HOST, 300, "HTTPS request, new connection")):
+        direct, through = [], []
+        for _ in range(5):
+            direct.append(figures(client, *option.split(), count, host, authority.pem, "direct", ADDRESS, 443))
+            r = g.exec("one", "sh", "-c", f"exec /sandbox/https_client {option} {count} {host} \"$SSL_CERT_FILE\" "
+                       f"proxy {' '.join(PROXY)} {host} 443")
+            check(r.code == 0, r)
+            through.append(tuple(map(float, r.out.split())))
+        direct = middle(direct)
+        added = tuple(a - b for a, b in zip(middle(through), direct))
+        # A new connection has two handshakes instead of one.
+        bar = ("<= 1.5 x direct p50", 1.5 * direct[0]) if option == "-n" else ("<= 60 us p50", 60)
+        row(f"{what} added by the proxy, inspected", "us", added, bar, "direct", direct)
 
 
 def supervisor_kilobytes(g):
@@ -119,12 +126,11 @@ private = Private("bench")
 
 def main():
     authority = Authority(private.dir)
-    (private.dir / "hosts").write_text(f"{ADDRESS} {HOST}\n")
+    (private.dir / "hosts").write_text(f"{ADDRESS} {HOST} {WEBSOCKET_HOST}\n")
     lo_address(private, ADDRESS)
-    cert, key = authority.issue(HOST)
-    for port in (443, 446):
-        origin = private.spawn(BENCH / "https_origin", ADDRESS, port, cert, key, stdout=subprocess.PIPE)
-        check(origin.stdout.readline() == b"ready\n", "the origin did not start")
+    cert, key = authority.issue(HOST, WEBSOCKET_HOST)
+    origin = private.spawn(BENCH / "https_origin", ADDRESS, 443, cert, key, stdout=subprocess.PIPE)
+    check(origin.stdout.readline() == b"ready\n", "the origin did not start")
     g = Gateway(private, {"OPENSHELL_LOCAL_EXTRA_CA": str(authority.pem),
                           "OPENSHELL_LOCAL_EXTRA_HOSTS": str(private.dir / "hosts")}).start()
     runtime(g)

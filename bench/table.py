@@ -1,5 +1,6 @@
 """The table: every figure beside a baseline of the same run and the bar it is held against."""
 import pathlib
+import statistics
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -16,6 +17,11 @@ def figures(*argv, env=None):
     check(r.code == 0, r)
     p50, p99 = map(float, r.out.split()[-2:])
     return p50, p99
+
+
+def middle(values):
+    """Median of figures, or of pairs of them."""
+    return tuple(map(statistics.median, zip(*values))) if isinstance(values[0], tuple) else statistics.median(values)
 
 
 def pair(values, unit):
