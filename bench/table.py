@@ -2,6 +2,7 @@
 import pathlib
 import statistics
 import sys
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests/e2e/lib"))
@@ -26,6 +27,16 @@ def middle(values):
 
 def pair(values, unit):
     return f"{values[0]:.2f} / {values[1]:.2f} {unit}"
+
+
+def busy(seconds=1):
+    """Percent of the processors' time that is used while this program waits."""
+    def look():
+        ticks = [int(n) for n in pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        return sum(ticks), ticks[3] + ticks[4]  # all; idle and waiting for disks
+    (total, idle), _ = look(), time.sleep(seconds)
+    total, idle = (now - then for now, then in zip(look(), (total, idle)))
+    return 100 * (total - idle) / max(total, 1)
 
 
 def add(what, got, baseline, bar, met):
