@@ -138,17 +138,20 @@ def main():
     policy(g)
     time.sleep(3)  # memory of start-up is given back after two seconds
     memory(g)
+    others.append(busy())
     for program in ("https_client", "blast", "tunnels"):
         send(g, BENCH / program)
     https(g, authority)
-    show_others = forward(private, g, lambda: supervisor_kilobytes(g))
-    decisions(private)
-    secrets()
     others.append(busy())
+    show_others = forward(private, g, lambda: supervisor_kilobytes(g))
+    others.append(busy())
+    decisions(private)
+    others.append(busy())
+    secrets()
     show_rows()
     show_others()
-    print(f"\nwhat else ran on the machine: {others[0]:.0f} % of its processors before, {others[1]:.0f} % after; "
-          "the figures are those of a quiet machine only where that is nothing")
+    print("\nof the processors, other programs had before and between the parts: "
+          f"{', '.join(f'{share:.0f} %' for share in others)}; figures beside much more than 0 % say little")
 
 
 if __name__ == "__main__":
