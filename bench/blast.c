@@ -8,8 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "client.h"
 
 #define CHUNK (256 << 10)
 
@@ -52,45 +53,16 @@ static int serve(const char *ip, const char *port)
     }
 }
 
-static void tunnel(int fd, const char *host, const char *port)
-{
-    char buf[512];
-    int n =
-        snprintf(buf, sizeof(buf), "CONNECT %s:%s HTTP/1.1\r\nHost: %s:%s\r\n\r\n", host, port, host, port);
-    size_t have = 0;
-    if (write(fd, buf, (size_t)n) != n)
-        exit(1);
-    /* The head alone; what follows it is data. */
-    while (have < sizeof(buf) - 1 && read(fd, buf + have, 1) == 1) {
-        buf[++have] = '\0';
-        if (strstr(buf, "\r\n\r\n"))
-            break;
-    }
-    if (strncmp(buf, "HTTP/1.1 200", 12) != 0) {
-        fprintf(stderr, "the proxy answered: %s\n", buf);
-        exit(1);
-    }
-}
-
-static double now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 static int get(int argc, char **argv)
 {
     static char buf[CHUNK];
     int64_t want = (int64_t)atoi(argv[2]) << 20, warm = want / 10, have = 0;
-    struct sockaddr_in to = address(argv[4], argv[5]);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0) {
-        perror("connect");
-        return 1;
+    struct route r;
+    if (want <= 0 || client_route(argc - 3, argv + 3, &r) < 0) {
+        fprintf(stderr, "get: not an amount, or not a route\n");
+        return 2;
     }
-    if (strcmp(argv[3], "proxy") == 0 && argc == 8)
-        tunnel(fd, argv[6], argv[7]);
+    int fd = client_connect(&r);
     double from = 0;
     while (have < want + warm) {
         ssize_t n = read(fd, buf, sizeof(buf));
@@ -100,9 +72,9 @@ static int get(int argc, char **argv)
         }
         have += n;
         if (from == 0 && have >= warm)
-            from = now_s();
+            from = client_now_us();
     }
-    printf("%.0f\n", (double)want / 1e6 / (now_s() - from));
+    printf("%.0f\n", (double)want / (client_now_us() - from));
     return 0;
 }
 

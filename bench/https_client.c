@@ -1,64 +1,30 @@
-/* HTTPS client of the benchmarks: https_client [-2] COUNT HOST PORT CA direct IP | proxy IP PORT. Sends COUNT
- * requests over one connection, in HTTP/1.1 or with -2 in HTTP/2, and prints "<p50> <p99>" of the round trips
- * in microseconds. */
-#include <arpa/inet.h>
-#include <netinet/tcp.h>
+/* HTTPS client of the benchmarks: https_client [-2 | -n | -w] COUNT HOST CA ROUTE, where ROUTE is "direct IP
+ * PORT" or "proxy IP PORT HOST PORT". Sends COUNT requests over one connection in HTTP/1.1, with -2 in
+ * HTTP/2, with -n over a new connection each (TCP, CONNECT and TLS handshake count), with -w COUNT WebSocket
+ * messages that come back. Prints "<p50> <p99>" of the round trips in microseconds. */
 #include <nghttp2/nghttp2.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-static double now_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
-}
+#include "client.h"
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
+static SSL_CTX *ctx;
 
-static int dial(const char *ip, const char *port)
+static void trust(const char *ca)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
-    int one = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (inet_pton(AF_INET, ip, &to.sin_addr) != 1 || connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0) {
-        perror("connect");
-        exit(1);
-    }
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    return fd;
-}
-
-static void tunnel(int fd, const char *host, const char *port)
-{
-    char buf[1024];
-    int n =
-        snprintf(buf, sizeof(buf), "CONNECT %s:%s HTTP/1.1\r\nHost: %s:%s\r\n\r\n", host, port, host, port);
-    if (write(fd, buf, (size_t)n) != n)
-        exit(1);
-    ssize_t got = read(fd, buf, sizeof(buf) - 1);
-    buf[got > 0 ? got : 0] = '\0';
-    if (strncmp(buf, "HTTP/1.1 200", 12) != 0) {
-        fprintf(stderr, "the proxy answered: %s\n", buf);
-        exit(1);
-    }
-}
-
-static SSL *handshake(int fd, const char *host, const char *ca, int h2)
-{
-    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    ctx = SSL_CTX_new(TLS_client_method());
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
     if (SSL_CTX_load_verify_locations(ctx, ca, NULL) != 1) {
         fprintf(stderr, "cannot read %s\n", ca);
         exit(1);
     }
+}
+
+static SSL *handshake(int fd, const char *host, int h2)
+{
     SSL *ssl = SSL_new(ctx);
     SSL_set_tlsext_host_name(ssl, host);
     SSL_set1_host(ssl, host);
@@ -73,23 +39,90 @@ static SSL *handshake(int fd, const char *host, const char *ca, int h2)
     return ssl;
 }
 
-static void request(SSL *ssl, const char *host)
+/* --- HTTP/1.1 --- */
+
+static void put(SSL *ssl, const void *data, int n)
+{
+    if (SSL_write(ssl, data, n) != n) {
+        fprintf(stderr, "nothing more can be sent\n");
+        exit(1);
+    }
+}
+
+/* Reads until the answer ends with that text; its status line has to begin as wanted. */
+static void answer(SSL *ssl, const char *status, const char *end)
 {
     char buf[4096];
-    int n = snprintf(buf, sizeof(buf), "GET /bench HTTP/1.1\r\nHost: %s\r\n\r\n", host), have = 0;
-    if (SSL_write(ssl, buf, n) != n)
-        exit(1);
+    size_t have = 0;
     do {
-        n = SSL_read(ssl, buf + have, (int)sizeof(buf) - 1 - have);
+        int n = SSL_read(ssl, buf + have, (int)(sizeof(buf) - 1 - have));
+        if (n <= 0) {
+            fprintf(stderr, "the connection ended early\n");
+            exit(1);
+        }
+        have += (size_t)n;
+        buf[have] = '\0';
+    } while (!strstr(buf, end));
+    if (strncmp(buf, status, strlen(status)) != 0) {
+        fprintf(stderr, "%s was expected: %s\n", status, buf);
+        exit(1);
+    }
+}
+
+static void request(SSL *ssl, const char *host)
+{
+    char buf[1024];
+    put(ssl, buf, snprintf(buf, sizeof(buf), "GET /bench HTTP/1.1\r\nHost: %s\r\n\r\n", host));
+    answer(ssl, "HTTP/1.1 200", "hello\n");
+}
+
+static void request_anew(const struct route *r, const char *host, double *took)
+{
+    double from = client_now_us();
+    int fd = client_connect(r);
+    SSL *ssl = handshake(fd, host, 0);
+    request(ssl, host);
+    *took = client_now_us() - from;
+    SSL_shutdown(ssl);
+    SSL_free(ssl);
+    close(fd);
+}
+
+/* --- WebSocket --- */
+
+#define MESSAGE 64 /* bytes */
+
+/* The key of RFC 6455 section 1.3, which the origin knows the answer to. */
+static void upgrade(SSL *ssl, const char *host)
+{
+    char buf[1024];
+    put(ssl, buf,
+        snprintf(buf, sizeof(buf),
+                 "GET /socket HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+                 host));
+    answer(ssl, "HTTP/1.1 101", "\r\n\r\n");
+}
+
+/* One masked text frame; the answer is the same text without a mask (RFC 6455 section 5.2). */
+static void message(SSL *ssl)
+{
+    unsigned char frame[6 + MESSAGE] = {0x81, 0x80 | MESSAGE, 0x12, 0x34, 0x56, 0x78}, back[2 + MESSAGE];
+    for (int i = 0; i < MESSAGE; i++)
+        frame[6 + i] = 'a' ^ frame[2 + i % 4];
+    put(ssl, frame, sizeof(frame));
+    for (int have = 0; have < (int)sizeof(back);) {
+        int n = SSL_read(ssl, back + have, (int)sizeof(back) - have);
         if (n <= 0) {
             fprintf(stderr, "the connection ended early\n");
             exit(1);
         }
         have += n;
-        buf[have] = '\0';
-    } while (!strstr(buf, "hello\n"));
-    if (strncmp(buf, "HTTP/1.1 200", 12) != 0)
+    }
+    if (back[0] != 0x81 || back[1] != MESSAGE || back[2] != 'a' || back[1 + MESSAGE] != 'a') {
+        fprintf(stderr, "another message came back\n");
         exit(1);
+    }
 }
 
 /* --- HTTP/2 --- */
@@ -121,8 +154,7 @@ static void push(nghttp2_session *session, SSL *ssl)
     const uint8_t *data;
     ssize_t n;
     while ((n = nghttp2_session_mem_send(session, &data)) > 0)
-        if (SSL_write(ssl, data, (int)n) != n)
-            exit(1);
+        put(ssl, data, (int)n);
 }
 
 #define NV(name, value)                                                                                      \
@@ -146,35 +178,43 @@ static void request_h2(nghttp2_session *session, SSL *ssl, const char *host)
     }
 }
 
+static void usage(void)
+{
+    fprintf(stderr,
+            "usage: https_client [-2 | -n | -w] COUNT HOST CA (direct IP PORT | proxy IP PORT HOST PORT)\n");
+    exit(2);
+}
+
 int main(int argc, char **argv)
 {
-    int h2 = argc > 1 && strcmp(argv[1], "-2") == 0;
-    argc -= h2;
-    argv += h2;
-    if (argc < 7) {
-        fprintf(stderr, "usage: https_client [-2] COUNT HOST PORT CA direct IP | proxy IP PORT\n");
-        return 2;
-    }
+    struct route r;
+    char mode = argc > 1 && argv[1][0] == '-' ? argv[1][1] : '1';
+    argc -= mode != '1';
+    argv += mode != '1';
+    if (!mode || !strchr("12nw", mode) || argc < 5 || atoi(argv[1]) < 1 ||
+        client_route(argc - 4, argv + 4, &r) < 0)
+        usage();
     int count = atoi(argv[1]), warm = count / 10 + 10;
-    const char *host = argv[2], *port = argv[3];
-    int proxied = strcmp(argv[5], "proxy") == 0 && argc == 8;
-    int fd = dial(argv[6], proxied ? argv[7] : port);
-    if (proxied)
-        tunnel(fd, host, port);
-    SSL *ssl = handshake(fd, host, argv[4], h2);
-    nghttp2_session *session = h2 ? start_h2() : NULL;
-    double *took = calloc((size_t)count, sizeof(*took));
-    for (int i = -warm; i < count; i++) {
-        double from = now_us();
-        if (h2)
+    const char *host = argv[2];
+    trust(argv[3]);
+    SSL *ssl = mode == 'n' ? NULL : handshake(client_connect(&r), host, mode == '2');
+    nghttp2_session *session = mode == '2' ? start_h2() : NULL;
+    if (mode == 'w')
+        upgrade(ssl, host);
+    double *took = calloc((size_t)(warm + count), sizeof(*took));
+    for (int i = 0; i < warm + count; i++) {
+        double from = client_now_us();
+        if (mode == '2')
             request_h2(session, ssl, host);
-        else
+        else if (mode == 'w')
+            message(ssl);
+        else if (mode == '1')
             request(ssl, host);
-        if (i >= 0)
-            took[i] = now_us() - from;
+        took[i] = client_now_us() - from;
+        if (mode == 'n')
+            request_anew(&r, host, &took[i]);
     }
-    qsort(took, (size_t)count, sizeof(*took), by_value);
-    printf("%.1f %.1f\n", took[count / 2], took[count * 99 / 100]);
+    client_print(took + warm, (size_t)count);
     free(took);
     return 0;
 }

@@ -1,6 +1,6 @@
 /* HTTPS origin of the benchmarks: https_origin IP PORT CERT KEY. One thread per connection, a fixed small
- * answer to every request, in HTTP/1.1 or, where the client offers it, HTTP/2. Prints "ready" once it
- * listens. */
+ * answer to every request, in HTTP/1.1 or, where the client offers it, HTTP/2; WebSocket messages go back as
+ * they came. Prints "ready" once it listens. */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <nghttp2/nghttp2.h>
@@ -65,12 +65,42 @@ static void serve_h2(SSL *ssl)
     nghttp2_session_del(session);
 }
 
+/* --- WebSocket --- */
+
+/* Masked frames of up to 125 bytes go back without a mask (RFC 6455 section 5.2). */
+static void serve_websocket(SSL *ssl)
+{
+    unsigned char in[4096];
+    int have = 0, n;
+    while ((n = SSL_read(ssl, in + have, (int)sizeof(in) - have)) > 0) {
+        have += n;
+        while (have >= 6) {
+            int len = in[1] & 127;
+            if (!(in[1] & 128) || len > 125)
+                return;
+            if (have < 6 + len)
+                break;
+            for (int i = 0; i < len; i++)
+                in[6 + i] ^= in[2 + i % 4];
+            in[4] = in[0];
+            in[5] = (unsigned char)len;
+            if (SSL_write(ssl, in + 4, 2 + len) <= 0)
+                return;
+            have -= 6 + len;
+            memmove(in, in + 6 + len, (size_t)have);
+        }
+    }
+}
+
 /* --- HTTP/1.1 --- */
 
 static void serve_http1(SSL *ssl)
 {
     static const char answer[] =
         "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 6\r\n\r\nhello\n";
+    /* To the key that the client of the benchmarks sends (RFC 6455 section 1.3). */
+    static const char upgraded[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
+                                   "Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
     char buf[8192];
     int have = 0;
     for (;;) {
@@ -82,6 +112,11 @@ static void serve_http1(SSL *ssl)
         if (!strstr(buf, "\r\n\r\n"))
             continue;
         have = 0;
+        if (strcasestr(buf, "\r\nupgrade: websocket")) {
+            if (SSL_write(ssl, upgraded, sizeof(upgraded) - 1) > 0)
+                serve_websocket(ssl);
+            break;
+        }
         if (SSL_write(ssl, answer, sizeof(answer) - 1) <= 0)
             break;
     }
