@@ -1,7 +1,6 @@
 /* Decoding is lenient: what a forgiving reader would find counts. */
 #include "supervisor/egress/credentials/forms.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -108,25 +107,4 @@ void secret_basic_scan(const struct secret_view *view, const char *value, size_t
         return;
     os_base64_decode_lenient(&text, value + 6, n - 6);
     scan(&f, SECRET_BASE64, os_buf_str(&text), text.len);
-}
-
-static void ignore(void *ctx, const struct secret_hit *hit)
-{
-}
-
-void secret_overwrite(const struct secret_view *view, char *p, size_t n, bool hints)
-{
-    cleanup_free char *work = malloc(SECRET_ROOM + n);
-    struct secret_scan s;
-    char *out;
-    if (!work) {
-        memset(p, '*', n);
-        return;
-    }
-    secret_scan_init(&s, view, ignore, NULL);
-    s.acts = s.redacts = true;
-    size_t ready = secret_scan_feed(&s, p, n, true, work, &out);
-    memcpy(p, out, ready);
-    if (hints)
-        secret_hints_overwrite(view, p, n);
 }

@@ -15,8 +15,5 @@ void secret_forms_scan(const struct secret_view *view, const char *p, size_t n, 
 /* What "Basic" credentials decode to (RFC 7617), for a header value; others are left alone. */
 void secret_basic_scan(const struct secret_view *view, const char *value, size_t n, secret_form_fn *hit,
                        void *ctx);
-/* Overwrites secrets that stand in the text as it is and may not go to the view's host: the certain ones;
- * with hints also those that are only reported. */
-void secret_overwrite(const struct secret_view *view, char *p, size_t n, bool hints);
 
 #endif

@@ -219,7 +219,7 @@ static size_t take_found(struct secret_scan *s, struct secret_pass *pass, struct
         return at + v->found.n;
     }
     bool acts = s->acts && (v->certain || s->hints) && !v->allowed;
-    if (!v->allowed)
+    if (!v->allowed && s->hit)
         report(s, b, at, v);
     if (acts && !s->redacts) {
         s->blocked = true;
@@ -353,33 +353,33 @@ size_t secret_scan_feed(struct secret_scan *s, const char *p, size_t n, bool end
     return safe;
 }
 
-static void ignore(void *ctx, const struct secret_hit *hit)
+/* All of a text at once: nothing is held back, and what is overwritten is so where it stands. */
+static void scan_whole(struct secret_scan *s, char *p, size_t n, bool hints)
 {
-}
-
-void secret_hints_overwrite(const struct secret_view *view, char *p, size_t n)
-{
-    struct secret_scan s;
     size_t safe;
-    secret_scan_init(&s, view, ignore, NULL);
-    s.acts = s.redacts = s.hints = true;
-    struct span b = {
-        .filter = &view->rules->filter[SCAN_HINTS], .hints = true, .p = p, .n = n, .ended = true};
-    search(&s, &s.pass[SCAN_HINTS], &b, &safe);
+    for (int which = SCAN_CERTAIN; which <= (hints ? SCAN_HINTS : SCAN_CERTAIN); which++) {
+        struct span b = {.filter = &s->view.rules->filter[which],
+                         .hints = which == SCAN_HINTS,
+                         .p = p,
+                         .n = n,
+                         .ended = true};
+        search(s, &s->pass[which], &b, &safe);
+    }
 }
 
 void secret_text_scan(const struct secret_view *view, const char *p, size_t n, secret_hit_fn *hit, void *ctx)
 {
     struct secret_scan s;
-    size_t safe;
     secret_scan_init(&s, view, hit, ctx);
     s.acts = s.redacts = false; /* nothing is written */
-    for (int which = 0; which < (view->certain_only ? 1 : SCAN_PASSES); which++) {
-        struct span b = {.filter = &view->rules->filter[which],
-                         .hints = which == SCAN_HINTS,
-                         .p = (char *)(uintptr_t)p,
-                         .n = n,
-                         .ended = true};
-        search(&s, &s.pass[which], &b, &safe);
-    }
+    scan_whole(&s, (char *)(uintptr_t)p, n, !view->certain_only);
+}
+
+void secret_overwrite(const struct secret_view *view, char *p, size_t n, bool hints)
+{
+    struct secret_scan s;
+    secret_scan_init(&s, view, NULL, NULL);
+    s.acts = s.redacts = true;
+    s.hints = hints;
+    scan_whole(&s, p, n, hints);
 }

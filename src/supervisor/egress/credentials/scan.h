@@ -40,7 +40,7 @@ struct secret_scan {
     struct secret_view view;
     bool acts, redacts; /* certain secrets do not pass; they are overwritten instead of blocked */
     bool hints;         /* also what is only reported otherwise */
-    secret_hit_fn *hit;
+    secret_hit_fn *hit; /* NULL = nobody is told */
     void *ctx;
     bool blocked;
     size_t n_sent; /* of what the first pass carries, bytes that went on already */
@@ -55,8 +55,9 @@ void secret_scan_init(struct secret_scan *s, const struct secret_view *view, sec
  * has gone whole. Where nothing is acted on, all bytes of a piece go on at once. */
 size_t secret_scan_feed(struct secret_scan *s, const char *p, size_t n, bool ended, char *work, char **out);
 
-/* Overwrites in place what is only reported otherwise: tokens that may be none. For texts of logs. */
-void secret_hints_overwrite(const struct secret_view *view, char *p, size_t n);
+/* Overwrites secrets that stand in the text as it is and may not go to the view's host: the certain ones;
+ * with hints also those that are only reported. */
+void secret_overwrite(const struct secret_view *view, char *p, size_t n, bool hints);
 /* A text that is complete. */
 void secret_text_scan(const struct secret_view *view, const char *p, size_t n, secret_hit_fn *hit, void *ctx);
 
