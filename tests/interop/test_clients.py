@@ -17,12 +17,13 @@ from client import grpc  # noqa: E402
 from fetched import go_program, node_packages, python_packages  # noqa: E402
 from h2_peers import H2Origin  # noqa: E402
 from harness import Private, Skip, Suite, check, contains, equal, wait_for  # noqa: E402
-from lab import PATH, Lab  # noqa: E402
+from lab import PATH, Lab, by_both_ways  # noqa: E402
 from origins import Origin, WebSocketOrigin  # noqa: E402
 from registries import NpmRegistry, PythonIndex  # noqa: E402
 
 suite = Suite()
 case = suite.case
+both = by_both_ways(case)
 private = Private("interop-clients")
 NAMES = ("api.test", "h2.test", "grpc.test", "ws.test", "pip.test", "npm.test", "mcp.test", "denied.test")
 POLICY = """
@@ -100,21 +101,6 @@ class World(Lab):
             self.web.seen = []
         self.h2.seen.clear()
         self.echo.calls.clear()
-
-
-def both(fn):
-    def by_the_proxy(w):
-        w.fresh()
-        fn(w, False)
-
-    def direct(w):
-        w.fresh()
-        fn(w, True)
-    for way in (by_the_proxy, direct):
-        way.__name__ = f"{fn.__name__}_{way.__name__}"
-        way.__doc__ = fn.__doc__
-        case(way)
-    return fn
 
 
 # --- Node ---

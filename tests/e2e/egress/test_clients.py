@@ -17,11 +17,12 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 import grpc  # noqa: E402
 from h2_peers import H2Origin  # noqa: E402
 from harness import Private, Suite, check, contains, equal  # noqa: E402
-from lab import Lab  # noqa: E402
+from lab import Lab, by_both_ways  # noqa: E402
 from origins import Origin, RawOrigin, WebSocketOrigin  # noqa: E402
 
 suite = Suite()
 case = suite.case
+both = by_both_ways(case)
 private = Private("clients")
 
 NAMES = ("api.test", "plain.test", "h2.test", "grpc.test", "ws.test", "raw.test", "tcp.test", "only.test", "gql.test", "rpc.test",
@@ -111,22 +112,6 @@ class World(Lab):
 
     def requests(self, origin=None):
         return [head.split(b"\r\n")[0].decode().rsplit(" ", 1)[0] for _, head, _ in (origin or self.web).seen]
-
-
-def both(fn):
-    """The same case by the proxy and around it: what is allowed may not depend on the client."""
-    def by_the_proxy(w):
-        w.fresh()
-        fn(w, False)
-
-    def direct(w):
-        w.fresh()
-        fn(w, True)
-    for way in (by_the_proxy, direct):
-        way.__name__ = f"{fn.__name__}_{way.__name__}"
-        way.__doc__ = fn.__doc__
-        case(way)
-    return fn
 
 
 def curl(w, *argv, **kw):

@@ -17,6 +17,24 @@ PROXY_VARIABLES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "al
                    "NODE_USE_ENV_PROXY")
 
 
+def by_both_ways(case):
+    """A decorator: the same case by the proxy and around it. What is allowed may not depend on the client."""
+    def both(fn):
+        def by_the_proxy(w):
+            w.fresh()
+            fn(w, False)
+
+        def direct(w):
+            w.fresh()
+            fn(w, True)
+        for way in (by_the_proxy, direct):
+            way.__name__ = f"{fn.__name__}_{way.__name__}"
+            way.__doc__ = fn.__doc__
+            case(way)
+        return fn
+    return both
+
+
 class Lab:
     """One sandbox named box. net: the second byte of the address, another one for every suite."""
 
